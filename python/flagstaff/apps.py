@@ -48,20 +48,21 @@ class FlagstaffConfig(AppConfig):
         read_environment()
         discover()
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
-        pre_delete.connect(_keep_used_segment, "flagstaff.Segment", dispatch_uid="flagstaff")
+        pre_delete.connect(_keep_used, "flagstaff.Segment", dispatch_uid="flagstaff")
         with suppress(ConfigurationError):  # a check reports it
             connect_group_signals(user_field(conf.flag_model).model)
+            pre_delete.connect(_keep_used, conf.flag_model, dispatch_uid="flagstaff")
             for model in (conf.flag_model, conf.value_model, "flagstaff.Segment"):
                 pre_save.connect(note_load, model, dispatch_uid="flagstaff")
         register(_check_project, "flagstaff")
         register(_check_databases, Tags.database)
 
 
-# Imported only where segments are deleted.
-def _keep_used_segment(instance: Model, using: str, **_: Any) -> None:
-    from flagstaff.changes.segment_use import keep_used_segment  # noqa: PLC0415
+# Imported only where flags and segments are deleted.
+def _keep_used(instance: Model, using: str, origin: object = None, **_: Any) -> None:
+    from flagstaff.changes.rule_use import keep_used  # noqa: PLC0415
 
-    keep_used_segment(instance, using)
+    keep_used(instance, using, origin)
 
 
 # Imported only where checks run: a worker of a server needs them never, and would keep them.

@@ -100,6 +100,7 @@ class OtherRules:
     pk: Any
     key: str
     rules: object
+    bucket_by: str
     #: Whether the rules decide about results now.
     is_active: bool
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, cast
 from django.db.models import JSONField, Model
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import RULES, AnyField, fields_to_set
+from flagstaff._tables.model_fields import CONDITIONS, RULES, AnyField, fields_to_set
 from flagstaff._tables.rows import (
     Fields,
     PrimaryKey,
@@ -28,7 +28,7 @@ from flagstaff._tables.rows import (
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MASK, Sentence, is_storable, joined, say, some
 from flagstaff._text.json_text import object_of_pairs
-from flagstaff._text.rules import in_reading_order, named_segments
+from flagstaff._text.rules import in_reading_order
 from flagstaff._value_schema import SECRET_FIELDS, secret_fields
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import (
@@ -41,13 +41,17 @@ from flagstaff.changes.fields import cleaned, differing, rejections
 from flagstaff.changes.locking import conflict_error
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, new_row, write_change
-from flagstaff.changes.row_states import Key, RowState, copied
-from flagstaff.changes.segment_use import (
-    SegmentUse,
-    existing_segments,
+from flagstaff.changes.row_states import RowState, copied
+from flagstaff.changes.rule_use import (
+    Name,
+    RuleUse,
+    chain_errors,
+    existing_names,
     missing_among,
+    names_in,
+    needs_alone,
     require_unused,
-    uses_by_segment,
+    uses_by_name,
 )
 from flagstaff.exceptions import (
     ConflictError,
@@ -288,8 +292,9 @@ class _RowChange:
 
     @property
     def new_rules(self) -> object:
-        """The rules after the import; None if they stay."""
-        return [] if self.deletes else getattr(self.new, RULES, self.fields.get(RULES))
+        """The rules, or the conditions of a segment, after the import; None if they stay."""
+        name = CONDITIONS if self.kind is Kind.SEGMENT else RULES
+        return [] if self.deletes else getattr(self.new, name, self.fields.get(name))
 
     def write(self) -> Changed:
         """Writes it; in a preview, returns what that would be. Raises InvalidChangeError."""
@@ -394,7 +399,9 @@ class _Import:
         """
         to_lock, locked = {*self._changes}, dict[_Place, Row]()
         for change in self._changes.values():
-            to_lock |= {(Kind.SEGMENT, key) for key, _ in named_segments(change.new_rules)}
+            to_lock |= {
+                name for name, _place in names_in(change.new_rules) if name[0] is Kind.SEGMENT
+            }
         for kind in Kind:
             keys = [key for of_kind, key in to_lock if of_kind is kind]
             locked |= {(kind, row.key): row for row in _rows(kind, keys, lock=True)}
@@ -410,14 +417,19 @@ class _Import:
         self._raise_problems(say("nothing was written; run it again"))
 
     def _check(self) -> None:
-        """Raises all problems that the changes have with versions, keys and segments."""
+        """Raises all problems that the changes have with versions, keys, and what rules name."""
         changes = self._changes.items()
-        rules: dict[Key, object] = {place: change.new_rules for place, change in changes}
+        rules = {place: change.new_rules for place, change in changes}
+        new_rules = {place: new for place, new in rules.items() if new is not None}
+        deleted = {place for place, change in changes if change.deletes}
+        # Before what they need is read again.
+        errors = chain_errors(new_rules)
+        if any(kind is Kind.FLAG for kind, _key in deleted):
+            needs_alone()
         # Not those that stay: they may be gone when the rows are locked.
-        created = {key for (kind, key), change in changes if kind is Kind.SEGMENT and change.new}
-        existing = created | existing_segments(rules.values())
-        deletes = any(kind is Kind.SEGMENT and change.deletes for (kind, _), change in changes)
-        uses = uses_by_segment() if deletes else {}
+        created = {place for place, change in changes if change.new}
+        existing = created | existing_names(rules.values())
+        uses = uses_by_name() if deleted else {}
         versions, owners = self._present_versions(), self._owners()
         for (kind, key), change in changes:
             with self._collected((kind, key)):
@@ -428,18 +440,20 @@ class _Import:
                     raise InvalidChangeError(key_is_taken(key, owners[kind, key]))
                 if problem := missing_among(rules[kind, key], existing):
                     raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
-                if kind is Kind.SEGMENT and change.deletes:
+                if (kind, key) in errors:
+                    raise errors[kind, key]
+                if change.deletes:
                     remaining_uses = [
-                        use for use in uses[key] if rules.get((use.kind, use.key)) is None
+                        use for use in uses[kind, key] if (use.kind, use.key) not in new_rules
                     ]
-                    require_unused(key, [*remaining_uses, *self._new_uses(key)])
+                    require_unused((kind, key), [*remaining_uses, *self._new_uses((kind, key))])
         self._raise_problems()
 
-    def _new_uses(self, segment: str) -> Iterator[SegmentUse]:
-        """Yields the rows whose new rules name a segment."""
+    def _new_uses(self, name: Name) -> Iterator[RuleUse]:
+        """Yields the rows whose new rules name a segment or a flag."""
         for (kind, _key), change in self._changes.items():
-            if segment in dict(named_segments(change.new_rules)):
-                yield SegmentUse(kind, change.row or change.new)
+            if name in dict(names_in(change.new_rules)):
+                yield RuleUse(kind, change.row or change.new)
 
     def _present_versions(self) -> Mapping[_Place, int]:
         """Returns the versions of the rows whose version the file has. Raises NoHistoryError."""

@@ -6,13 +6,18 @@ from typing import Any
 
 from flagstaff._evaluation import Explained
 
-__all__ = ["condition", "outcomes_of"]
+__all__ = ["condition", "needs", "outcomes_of"]
 
 
 def condition(
     attribute: str, operator: str = "in", *values: object, **more: object
 ) -> dict[str, Any]:
     return {"attribute": attribute, "operator": operator, "values": [*values], **more}
+
+
+def needs(key: str, *, is_on: bool = True, percent: int = 100) -> list[dict[str, Any]]:
+    """One rule, for those for whom another flag is on, or off."""
+    return [{"conditions": [{"flag": key, "is": is_on}], "rollout_percent": percent}]
 
 
 def outcomes_of(explained: Explained) -> list[str]:

@@ -11,7 +11,8 @@ from django.db.models import Field, ManyToManyField, Model
 AnyField: TypeAlias = "Field[Any, Any]"
 
 #: The names of some fields of flags and values.
-RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
+RULES, CONDITIONS = "rules", "conditions"
+OWNER, TAGS, REVIEW_ON = "owner", "tags", "review_on"
 #: The bucketing unit of a row: what its percentages count.
 BUCKET_BY = "bucket_by"
 #: The units that are not the name of an attribute.

@@ -119,9 +119,14 @@ def flag_row(key: str, *, lock: bool = False) -> FlagRow:
     return cast("FlagRow", existing_row(conf.flag_model, key, lock=lock))
 
 
-def similar_segments(key: str) -> Sentence | None:
-    """Returns the question whether a segment with a similar key is meant; None without one."""
-    return _similar(key, _keys(segment_model()))
+def similar_key(model: type[Model], key: str) -> Sentence | None:
+    """Returns the question whether a row with a similar key is meant; None without one."""
+    return _similar(key, _keys(model))
+
+
+def hidden_keys(model: type[Model]) -> Collection[str]:
+    """Returns the keys of a model that messages do not name."""
+    return {*_hidden_keys.get()(model)}
 
 
 @contextmanager
@@ -232,9 +237,7 @@ def case_variants(model: type[Model], key: str) -> list[str]:
     """Returns the other keys that differ from this one only in upper and lower case."""
     if not is_storable(key):
         return []
-    variants = (
-        all_rows(model).filter(key__iexact=key).exclude(key__in=[key, *_hidden_keys.get()(model)])
-    )
+    variants = all_rows(model).filter(key__iexact=key).exclude(key__in=[key, *hidden_keys(model)])
     return list(variants.order_by("key").values_list("key", flat=True))
 
 
@@ -250,7 +253,7 @@ def unknown_row(model: type[Model], key: str) -> FlagstaffError:
 
 
 def _keys(model: type[Model]) -> list[str]:
-    hidden = _hidden_keys.get()(model)
+    hidden = hidden_keys(model)
     keys = all_rows(model).values_list("key", flat=True)
     return [key for key in keys if key not in hidden]
 
@@ -267,6 +270,11 @@ def _readable_keys(model: type[Model]) -> list[str]:
 def _similar(key: str, keys: list[str]) -> Sentence | None:
     similar = most_similar(key, keys)
     return None if similar is None else say("did you mean {keys}?", keys=repr(similar))
+
+
+def shown_keys(model: type[Model]) -> list[str]:
+    """Returns the keys that messages and pages may name, in order."""
+    return sorted(_keys(model))
 
 
 def with_tags(model: type[Model], tags: Collection[str]) -> Q:

@@ -24,6 +24,9 @@ _GROUPS = "groups"
 _ORDER = (
     "name",
     "segment",
+    "flag",
+    "is",
+    "bucket",
     "attribute",
     "operator",
     "values",
@@ -64,6 +67,10 @@ _SENTENCES = {
     "not groups": say("not in group {values}"),
     "segment": say("in segment {values}"),
     "not segment": say("not in segment {values}"),
+    "flag": say("flag {flag} is on"),
+    "not flag": say("flag {flag} is off"),
+    "bucket lt": say("in the first {values} % of the bucket {bucket}"),
+    "bucket gte": say("not in the first {values} % of the bucket {bucket}"),
     "isnull": say("{attribute} is missing"),
     "not isnull": say("{attribute} is present"),
 }
@@ -124,6 +131,27 @@ def named_segments(rules: object) -> Iterator[tuple[str, Sentence]]:
     for place, condition in conditions_of(rules):
         if isinstance(key := condition.get("segment"), str):
             yield key, place
+
+
+def named_flags(rules: object) -> Iterator[tuple[str, Sentence | None]]:
+    """Yields the flags that rules name, or conditions in place of rules, each with its place."""
+    for place, condition in _placed_conditions(rules):
+        if isinstance(key := condition.get("flag"), str):
+            yield key, place
+
+
+def named_buckets(rules: object) -> Iterator[tuple[str, Sentence | None, int]]:
+    """Yields the buckets that rules name, each with its place and the percentage of its rule.
+
+    Conditions in place of rules have no place, and all users.
+    """
+    for place, rule in places_of(rules):
+        for condition in objects_in(rule.get("conditions")):
+            if isinstance(name := condition.get("bucket"), str):
+                yield name, place, rule.get("rollout_percent", ALL)
+    for condition in objects_in(rules):
+        if isinstance(name := condition.get("bucket"), str):
+            yield name, None, ALL
 
 
 def groups_of(rules: object) -> set[str]:
@@ -357,6 +385,14 @@ def _condition_text(condition: Any, max_values: int | None) -> str:
     prefix = "not " if negated else ""
     if "segment" in condition:
         return say(_SENTENCES[f"{prefix}segment"], values=_quoted(condition["segment"])).local
+    if "flag" in condition:
+        prefix = "" if condition["is"] else "not "
+        return say(_SENTENCES[f"{prefix}flag"], flag=_quoted(condition["flag"])).local
+    if "bucket" in condition:
+        # Without a unit, both are false: neither is the negation of the other.
+        [bound] = condition["values"]
+        text = _SENTENCES[f"bucket {condition['operator']}"]
+        return say(text, bucket=_quoted(condition["bucket"]), values=_quoted(bound)).local
     operator, values = condition["operator"], _items(condition["values"])
     names = {
         "attribute": str(condition.get("attribute")),

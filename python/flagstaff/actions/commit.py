@@ -53,12 +53,13 @@ def look_at(
     if action.look is not None:
         [key] = run.keys
         look = action.look(key, viewer=viewer, **run.arguments)
+        reaches = look.reaches
         rules = [row.rules for row in look.rows if not isinstance(row, type)]
         return replace(
             look,
             write=run.write,
             # An approval shows the look at another action.
-            reached_by=reaches_nothing,
+            reached_by=reaches_nothing if reaches is None else lambda _written: reaches(),
             rules=rules,
             # One that counts users has read it before.
             footprint=look.footprint or footprint_of(Impact([], []), rules),

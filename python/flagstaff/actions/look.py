@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from django.db.models import Model
 
 from flagstaff._text import Sentence, localized
+from flagstaff.actions.rights import Right
 from flagstaff.changes.changed import Changed, Undo
 from flagstaff.changes.consequence import Consequence, impact_text, users_text
 from flagstaff.changes.row_states import Effect, Impact
@@ -90,11 +91,15 @@ class Look:
     typed: str = ""
     #: The rows whose rights decide, such as the flag of a plan; the model of a new row.
     rows: Sequence[Any] = ()
+    #: The right for these rows, if the arguments need another one than the action.
+    right: Right | None = None
     #: Further models whose pages decide about rights, such as that of plans.
     models: Sequence[type[Model]] = ()
     #: Returns what was written reaches; nothing of rows of apps, which `expected` compares.
     reached_by: Callable[[Written], Impact] = reaches_nothing
-    #: The rules of rows of apps, whose segments count, too.
+    #: Of an action of an app, what else it reaches: what depends on its flag. Queries.
+    reaches: Callable[[], Impact] | None = None
+    #: The rules of rows of apps, whose segments and flags count, too.
     rules: Sequence[object] = ()
     #: What it stands on: compared again as the last thing before the commit.
     footprint: Mapping[tuple[str, str, str], str] = field(default_factory=dict)

@@ -76,13 +76,14 @@ def right_to_undo(event: Event) -> Right:
 def lacking(ask: Ask, reached: Impact) -> list[RowState]:
     """Returns the flags and values that a change reaches, without the right for them.
 
-    These are flags that come or go with their users, and what uses a segment that changes. The
-    right to change segments includes experiments. `reached` need not be counted.
+    These are flags that come or go with their users, and what uses a segment or a flag that
+    changes, but for what only takes away. The right to change the row includes experiments.
+    `reached` need not be counted.
     """
     sides = [(reached.before.get(key), reached.after.get(key)) for key in reached.rows]
     states = [old or new for old, new in sides if not (old and new)]
     affected = [state for state in states if state is not None and reaches_users(state)]
-    affected += [RowState(use.kind, use.row) for use in reached.uses if use.kind and use.is_active]
+    affected += [RowState(use.kind, use.row) for use in reached.given if use.kind and use.is_active]
     rights: dict[Kind, Right] = {Kind.FLAG: "toggle", Kind.VALUE: "change"}
     return [state for state in affected if not ask(rights[state.kind], state.row)]
 

@@ -16,7 +16,9 @@ from django.utils.safestring import SafeString
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import CONDITIONS, RULES
 from flagstaff._text import localized, say
+from flagstaff._text.rules import sentence
 from flagstaff.actions.commit import commit
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
@@ -33,6 +35,7 @@ from flagstaff.admin.words import joined
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
+from flagstaff.changes.rule_use import notes_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.waiting.actions import ask, asked_together, find
@@ -270,7 +273,7 @@ class ActionPage:
         receipt = self.subject.receipt(written, look)
         # Not again what an approval has shown: nothing is changed yet.
         is_told = any(isinstance(done, Changed) for done in written) and not self.subject.is_danger
-        notes = [*look.notes, *_rule_notes(run)] if is_told else []
+        notes = [*look.notes, *_rule_notes(run, look.changed)] if is_told else []
         return self._done(receipt, [*notes, *self._ended(written)])
 
     def _ended(self, written: Written) -> list[SafeString]:
@@ -320,7 +323,7 @@ class ActionPage:
         }
         context["button"] = self.later.button(context["button"])
         if run is not None and look is not None:
-            context["notes"] = [*context["notes"], *_rule_notes(run)]
+            context["notes"] = [*context["notes"], *_rule_notes(run, look.changed)]
             context["tables"] = subject.tables(look)
             self._add_colleagues(context, run, look)
         if look is None and subject.is_danger:
@@ -346,6 +349,14 @@ class ActionPage:
         return "typed" if look.asks and look.typed else "button"
 
 
-def _rule_notes(run: Run) -> list[str]:
-    """Returns what is to know of new rules or conditions: what they name and does not exist."""
-    return rule_notes(run.arguments.get("rules", run.arguments.get("conditions", [])))
+def _rule_notes(run: Run, changed: Sequence[Changed]) -> list[str]:
+    """Returns what is to know of new rules or conditions: what they name, and what does not exist.
+
+    Also of a flag that browsers may read from now on.
+    """
+    arguments = run.arguments
+    notes = rule_notes(arguments.get(RULES, arguments.get(CONDITIONS, [])))
+    if not arguments.keys() & {RULES, CONDITIONS, "client_side"}:
+        return notes
+    rows = [change.after.row for change in changed if change.after and change.after.row]
+    return [*notes, *(sentence(note) for row in rows for note in notes_of(row))]

@@ -28,7 +28,7 @@ from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.links import menu_links, with_pages
-from flagstaff.admin.rights import hidden_rows, may, refused_rows, visible_refusal
+from flagstaff.admin.rights import keys_not_shown, may, refused_rows, visible_refusal
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.history.kinds import Kind
@@ -198,8 +198,8 @@ class BaseAdmin(_ModelAdmin):
     def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         _remove_nul(request)
         made_by = attribution(actor_of(request), source="admin", reason=posted_reason(request))
-        hidden = partial(hidden_rows, self.admin_site, request)
-        with attributed(lambda: made_by), hiding(lambda model: hidden(model).values()):
+        hidden = partial(keys_not_shown, self.admin_site, request)
+        with attributed(lambda: made_by), hiding(hidden):
             try:
                 return view()
             except FlagstaffError as error:

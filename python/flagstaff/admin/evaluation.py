@@ -127,6 +127,13 @@ class EvaluationForm(forms.Form):
 # The steps in words.
 
 
+def label_of(step: Step) -> str:
+    """Returns what a step is called; one of a flag that the rules need begins with its key."""
+    label = _label(step.name)
+    needed = step.values.get("flag")
+    return label if needed is None else say("{flag}: {step}", flag=needed, step=label).local
+
+
 def _label(name: str) -> str:
     if name in _LABELS:
         return str(_LABELS[name])

@@ -35,7 +35,7 @@ from flagstaff.history.user_names import may_see_users, names_of_actors, names_o
 
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
-# The flags and experiments that use a segment, on one page.
+# The flags and experiments that use what changes, on one page.
 _MAX_USES = 50
 # The newer changes that a message lists.
 _MAX_NEWER = 5
@@ -79,7 +79,7 @@ def tables_of(
     site: AdminSite, request: HttpRequest, look: Look, heading: object
 ) -> list[tuple[Sequence[Line], object]]:
     """Returns what is now and afterwards, with the headings: of the rows, and of what uses them."""
-    uses = segment_rows(site, request, look.impact)
+    uses = use_rows(site, request, look.impact)
     return [(_lines(request, look), heading), (uses, capfirst(say("used by").local))]
 
 
@@ -128,10 +128,10 @@ def lines_of_change(request: HttpRequest, planned: Changed) -> list[Line]:
     return lines
 
 
-def segment_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[Line]:
-    """Returns a line for what uses a segment: how many users have it now, and afterwards.
+def use_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[Line]:
+    """Returns a line for what uses a row: how many users have it now, and afterwards.
 
-    Those that the user may not see are a number. Empty if no segment changes.
+    Those that the user may not see are a number. Empty if nothing uses what changes.
     """
     sees = partial(may_see, site, request)
     visible = [use for use in impact.uses if sees(use.model, use.row.pk)]

@@ -5,7 +5,7 @@ The ModelAdmin of the project decides. `flagstaff.actions.rights` is the answer 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,11 @@ from django.http import HttpRequest
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff._text import local_list, localized, quoted, say
-from flagstaff._text.rules import named_segments
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
 from flagstaff.admin.fallbacks import once
 from flagstaff.changes.row_states import Impact
-from flagstaff.changes.segment_use import SegmentInUseError, uses_by_segment
+from flagstaff.changes.rule_use import ChainError, InUseError, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -143,6 +142,17 @@ def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Ma
     return once(request, f"hidden {site.name} {model._meta.label}", lambda: dict(read()))
 
 
+def keys_not_shown(site: AdminSite, request: HttpRequest, model: type[Model]) -> Collection[str]:
+    """Returns the keys that no message and no offer may name: all for who may view none."""
+    if may(site, request, "view", model):
+        return hidden_rows(site, request, model).values()
+    return once(
+        request,
+        f"not shown {site.name} {model._meta.label}",
+        lambda: list(all_rows(model).values_list("key", flat=True)),
+    )
+
+
 def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[tuple[str, str]]:
     model, shown = model_admin.model, model_admin.get_queryset(request).order_by()
     # The query set of a project need not be that of its base class.
@@ -204,13 +214,13 @@ def _shows(model_admin: ModelAdmin[Any], request: HttpRequest, columns: Mapping[
         return False
 
 
-# What uses segments.
+# What uses a row.
 
 
 def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> None:
     """Refuses a change, or its preview, without the right for all flags that it reaches.
 
-    Raises PermissionDenied, or InvalidChangeError with what uses a segment that changes.
+    Raises PermissionDenied, or InvalidChangeError with what uses a row that changes.
     """
     missing = rights.lacking(partial(may, site, request), reached)
     if not missing:
@@ -222,12 +232,9 @@ def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> Non
     if hidden := len(rows) - len(names):
         text = say("{count} key that you may not see", "{count} keys that you may not see")
         names.append(say(text, count=hidden).local)
-    used = {key for row in rows for key, _place in named_segments(row.rules)}
-    keys = [quoted(key) for kind, key in reached.rows if kind is Kind.SEGMENT and key in used]
+    keys = [quoted(key) for kind, key in reached.rows if kind is not Kind.VALUE]
     text = say(
-        "you need the permission to change or toggle {flags}, whose rules use the segment {keys}",
-        "you need the permission to change or toggle {flags}, whose rules use the segments {keys}",
-        count=len(keys),
+        "you need the permission to change or toggle {flags}, whose rules depend on {keys}",
         flags=local_list(names),
         keys=local_list(keys),
     )
@@ -239,12 +246,22 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
 
     Queries the experiments if it says what uses a segment.
     """
-    if isinstance(error, SegmentInUseError):
-        uses = uses_by_segment()[error.key]
+    if isinstance(error, InUseError):
+        uses = uses_by_name()[error.name]
         if not uses or not all(may_see(site, request, use.model, use.row.pk) for use in uses):
             hidden = say("flags, values and experiments that you may not see").local
-            error = SegmentInUseError(error.key, hidden)
+            error = InUseError(error.name, hidden)
+    if isinstance(error, ChainError):
+        unseen = [name for name in error.path if not _may_see_key(site, request, *name)]
+        error = ChainError(error.text, error.path, dict.fromkeys(unseen, "…"))
     return localized(error.message)
+
+
+def _may_see_key(site: AdminSite, request: HttpRequest, kind: Kind | None, key: str) -> bool:
+    if kind is None:
+        return True
+    hidden = hidden_rows(site, request, kind.model).values()
+    return key not in hidden and may(site, request, "view", kind.model)
 
 
 # What the pages say.

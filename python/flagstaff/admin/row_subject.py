@@ -105,7 +105,8 @@ class RowSubject:
                 continue
             if not may(self.site, self.request, "view", row):
                 raise unknown_row(type(row), row.key)
-            if not (may(self.site, self.request, self.action.right, row) or conf.read_only):
+            right = look.right or self.action.right
+            if not (may(self.site, self.request, right, row) or conf.read_only):
                 raise PermissionDenied
 
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:

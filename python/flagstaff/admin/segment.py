@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
-from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
-from flagstaff._text import say
-from flagstaff._text.rules import conditions_text
+from flagstaff._tables.model_fields import short_unit
+from flagstaff._text import local_list, say
+from flagstaff._text.rules import conditions_text, named_buckets
 from flagstaff.actions import Action
-from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin, Section
 from flagstaff.admin.rules.sentences import conditions_html
+from flagstaff.admin.rules.uses import count_text, used_by_html
 from flagstaff.admin.words import key_cell, note_html, time_cell
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.changes.segment_use import SegmentUse, uses_by_segment
+from flagstaff.changes.rule_use import RuleUse, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from django.utils.datastructures import _ListOrTuple
 
 _MAX_LENGTH_SHOWN = 150
-# The flags that the page of a segment links to.
-_MAX_FLAGS = 50
 
 
 class SegmentAdmin(RowPageAdmin):
@@ -53,9 +52,9 @@ class SegmentAdmin(RowPageAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with what uses each segment of the page. Reads all rules once."""
         changelist = super().get_changelist_instance(request)
-        uses = uses_by_segment()
+        uses = uses_by_name()
         for segment in changelist.result_list:
-            segment.uses = uses[segment.key]
+            segment.uses = uses[Kind.SEGMENT, segment.key]
         return changelist
 
     @admin.display(description=say("segment").lazy, ordering="key")
@@ -74,7 +73,7 @@ class SegmentAdmin(RowPageAdmin):
     @admin.display(description=say("used by").lazy)
     def use(self, segment: Any) -> str:
         """The number of flags, values and experiments whose rules use the segment."""
-        return _count_text(_uses_of(segment))
+        return count_text(_uses_of(segment))
 
     @admin.display(description=say("changed").lazy, ordering="changed_at")
     def changed(self, segment: Segment) -> str:
@@ -89,29 +88,15 @@ class SegmentAdmin(RowPageAdmin):
         if not condition_problem(row.conditions):
             targeting += _users_note(request, row)
         yield Section(say("Targeting").local, targeting, (CONDITIONS,))
-        yield Section(capfirst(say("used by").local), self._used_by(request, row))
+        used_by = used_by_html(self.admin_site, request, _uses_of(row))
+        yield Section(
+            capfirst(say("used by").local), used_by + _units_note(self.admin_site, request, row)
+        )
         yield self.about(row, CONDITIONS)
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """A segment that a rule uses cannot be deleted."""
         return not (action.deletes and _uses_of(row))
-
-    def _used_by(self, request: HttpRequest, segment: Segment) -> SafeString | str:
-        """What uses the segment, as links for users who may view all of it."""
-        uses, site = _uses_of(segment), self.admin_site
-        if not uses:
-            return say("no flag").local
-        if not all(may_see(site, request, use.model, use.row.pk) for use in uses):
-            return _count_text(uses)
-        urls = (
-            (page_url(site, use.model, "change", use.row.pk), use.key) for use in uses[:_MAX_FLAGS]
-        )
-        links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
-        if (more := len(uses) - _MAX_FLAGS) <= 0:
-            return links
-        return say(
-            "{links} and {count} more", "{links} and {count} more", count=more, links=links
-        ).html
 
 
 def _users_note(request: HttpRequest, segment: Segment) -> SafeString:
@@ -124,19 +109,22 @@ def _users_note(request: HttpRequest, segment: Segment) -> SafeString:
     )
 
 
-def _uses_of(segment: Any) -> Sequence[SegmentUse]:
+def _uses_of(segment: Any) -> Sequence[RuleUse]:
     """Returns what uses a segment. Reads all rules once for a page."""
     if not hasattr(segment, "uses"):
-        segment.uses = uses_by_segment()[segment.key]
-    return cast("Sequence[SegmentUse]", segment.uses)
+        segment.uses = uses_by_name()[Kind.SEGMENT, segment.key]
+    return cast("Sequence[RuleUse]", segment.uses)
 
 
-def _count_text(uses: Collection[SegmentUse]) -> str:
-    kinds = [use.kind for use in uses]
-    flags, values, others = (kinds.count(kind) for kind in (Kind.FLAG, Kind.VALUE, None))
-    texts = (
-        (flags, say("{count} flag", "{count} flags")),
-        (values, say("{count} value", "{count} values")),
-        (others, say("{count} experiment", "{count} experiments")),
-    )
-    return ", ".join(say(text, count=count).local for count, text in texts if count)
+def _units_note(site: AdminSite, request: HttpRequest, segment: Segment) -> SafeString:
+    """The units by which those that use the segment read its buckets, if they differ."""
+    by_unit: dict[str, list[str]] = {}
+    for use in _uses_of(segment) if any(named_buckets(segment.conditions)) else ():
+        is_seen = may_see(site, request, use.model, use.row.pk)
+        shown = use.label() if is_seen else say("one that you may not see").local
+        by_unit.setdefault(use.row.bucket_by, []).append(shown)
+    if len(by_unit) <= 1:
+        return SafeString()
+    units = (f"{short_unit(unit)} ({local_list(keys)})" for unit, keys in by_unit.items())
+    text = say("Its bucket is read by different units, each of which selects others: {units}.")
+    return note_html(say(text, units=", ".join(units)).local)

@@ -17,14 +17,15 @@ from flagstaff._text import Sentence, local_list, local_number, localized, say
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import ALL
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
-from flagstaff.changes.segment_use import SegmentUse
+from flagstaff.changes.rule_use import RuleUse
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 
 _HALF = 50
-# The flags, values and experiments that use a segment, of which a text has a line each.
+# What uses a row, of which a text has a line each.
 _MAX_USES = 50
+_WITH_OTHERS = say("With what depends on it: {text}")
 # A smaller number of users is hidden from a person who may not view users.
 _MIN_SHOWN = 5
 
@@ -43,9 +44,9 @@ class Consequence(IntEnum):
 
 
 def consequence(
-    before: RowState, after: RowState, effect: Effect, *, by_segment: bool = False
+    before: RowState, after: RowState, effect: Effect, *, by_use: bool = False
 ) -> Consequence:
-    """Returns the consequence of a change of a flag or a value, or of a segment that it uses.
+    """Returns the consequence of a change of a flag or a value, or of what it uses.
 
     The fields decide, too, where the numbers do not say everything: what cannot be counted is never
     "none".
@@ -68,7 +69,7 @@ def consequence(
     units = {side.bucket_by for side in (old, new) if side is not None}
     if effect.users and not (effect.ignored or begins or is_rough or units != {USER}):
         return by_counts
-    return max(by_counts, _by_fields(before, after, effect, by_segment=by_segment))
+    return max(by_counts, _by_fields(before, after, effect, by_use=by_use))
 
 
 def is_off(side: RowState | None) -> bool:
@@ -130,8 +131,8 @@ def consequence_for(impact: Impact, key: Key) -> Consequence:
         return by_counts if is_whole else Consequence.MOST
     nothing = RowState(key[0], None)
     before, after = (side.get(key, nothing) for side in impact.sides)
-    by_segment = any((use.kind, use.key) == key for use in impact.uses)
-    return consequence(before, after, effect, by_segment=by_segment)
+    by_use = any((use.kind, use.key) == key for use in impact.uses)
+    return consequence(before, after, effect, by_use=by_use)
 
 
 def _by_counts(effect: Effect, more: int, most: int) -> Consequence:
@@ -142,9 +143,7 @@ def _by_counts(effect: Effect, more: int, most: int) -> Consequence:
     return Consequence.FEWER if is_lost else Consequence.NONE
 
 
-def _by_fields(
-    before: RowState, after: RowState, effect: Effect, *, by_segment: bool
-) -> Consequence:
+def _by_fields(before: RowState, after: RowState, effect: Effect, *, by_use: bool) -> Consequence:
     """Returns the consequence as if all users matched the conditions that were not counted."""
     old, new = before.state, after.state
     if isinstance(new, FlagState) and not new.enabled:
@@ -163,7 +162,7 @@ def _by_fields(
     # A flag that begins is never for fewer users: the allowed users have it.
     percents = [percent] if is_raised or old is None else []
     percents += _added_percents([] if old is None else old.rules, new.rules, percent)
-    if by_segment and isinstance(new.rules, list):
+    if by_use and isinstance(new.rules, list):
         # All rules may have changed, and whom one lets go gets what comes after it.
         percents += [*map(_percent, new.rules), *([percent] if after.kind is Kind.FLAG else [])]
     added = set(after.allowed_users or ()).difference(before.allowed_users or ())
@@ -196,8 +195,8 @@ def _percent(rule: Any) -> int:
 def text_to_type(impact: Impact) -> str:
     """Returns what a person types to confirm a change: a key, or the name of the environment."""
     most = {key for key in impact if consequence_for(impact, key) is Consequence.MOST}
-    by_segment = bool(most.difference(impact.rows))
-    typed = [key for key in impact.rows if key in most or (by_segment and key[0] is Kind.SEGMENT)]
+    by_use = bool(most.difference(impact.rows))
+    typed = [key for key in impact.rows if key in most or (by_use and key[0] is not Kind.VALUE)]
     return text_for_many([key for _kind, key in typed]) if typed else ""
 
 
@@ -267,8 +266,8 @@ def holders_texts(effect: Effect) -> tuple[str, str]:
     return counted, say("Rules on {names} are not counted.", names=names).local if names else ""
 
 
-def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
-    """Returns how many users have a flag that uses a segment, before and after.
+def use_texts(impact: Impact, use: RuleUse) -> tuple[str, str]:
+    """Returns how many users have a flag that uses what changes, before and after.
 
     Of a value or an experiment, how many get another result.
     """
@@ -288,12 +287,16 @@ def impact_text(impact: Impact, *, percents: bool = True) -> str:
     `percents` is whether they begin with the change of the rollout.
     """
     counted_keys = [key for key in impact.rows if key in impact]
-    is_one = counted_keys[:1] == [*impact] != []
-    return row_text(impact, counted_keys[0], percents=percents) if is_one else summary_text(impact)
+    if len(counted_keys) != 1:
+        return summary_text(impact)
+    text = row_text(impact, counted_keys[0], percents=percents)
+    if len(impact) == 1:
+        return text
+    return f"{text} {say(_WITH_OTHERS, text=summary_text(impact)).local}"
 
 
 def impact_lines(impact: Impact) -> Iterator[str]:
-    """Yields a line for each of the first rows that use a changed segment, then the sentences."""
+    """Yields a line for each of the first rows that use what changes, then the sentences."""
     for use in impact.uses[:_MAX_USES]:
         before, after = use_texts(impact, use)
         users = after if before in {"", after} else f"{before} → {after}"
@@ -304,8 +307,8 @@ def impact_lines(impact: Impact) -> Iterator[str]:
         if key in impact:
             yield f"{key[1]}: {row_text(impact, key)}"
     if impact.uses:
-        segments = (key for kind, key in impact.rows if kind is Kind.SEGMENT)
-        yield f"{', '.join(segments)}: {summary_text(impact)}"
+        used = (key for kind, key in impact.rows if kind is not Kind.VALUE)
+        yield f"{', '.join(used)}: {summary_text(impact)}"
 
 
 def written_lines(impact: Impact) -> Iterator[str]:

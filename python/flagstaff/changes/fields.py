@@ -15,6 +15,7 @@ from flagstaff._declared import value_problems
 from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db, error_text
 from flagstaff._tables.model_fields import (
+    CONDITIONS,
     RULES,
     AnyField,
     auto_now_fields,
@@ -28,6 +29,7 @@ from flagstaff._value_schema import is_secret
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.validators import own_bucket_problem
 
 
 def differing(row: Row, fields: Fields) -> dict[str, object]:
@@ -40,7 +42,7 @@ def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any
 
     The other fields are not validated, so that disabling a flag never fails because of them. With
     `is_past` they are those of the history, so values that never match are no reason against them.
-    Whether the segments of rules exist is not checked.
+    Whether what rules name exists is not checked.
 
     Raises InvalidChangeError with all problems, by the names of the fields.
     """
@@ -84,9 +86,15 @@ def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Se
             "the key of a segment cannot be changed, because rules name it; create another segment"
         )
     # What is stored and wrong already, such as by SQL, must not stop another change.
-    for name in () if is_past else values.keys() & {RULES, "conditions"}:
-        if problem := impossible_problem(values[name], None if is_new else getattr(row, name)):
+    for name in () if is_past else values.keys() & {RULES, CONDITIONS}:
+        stored = None if is_new else getattr(row, name)
+        if problem := impossible_problem(values[name], stored):
             problems[name] = problem
+    if RULES in values and not is_past:
+        key = str(values.get("key", row.key))
+        problem = own_bucket_problem(key, values[RULES])
+        if problem and problem != own_bucket_problem(key, None if is_new else row.rules):
+            problems[RULES] = problem
     if isinstance(row, conf.value_model):
         after = copy(row)
         assign(after, values)

@@ -13,15 +13,14 @@ from typing import Any, TypeAlias
 from django.utils.crypto import salted_hmac
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import BUCKET_BY, RULES, segment_model
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.names import names
-from flagstaff._tables.rows import all_rows
 from flagstaff._text import say, some
 from flagstaff._text.json_text import canonical_json
-from flagstaff._text.rules import named_segments
 from flagstaff._value_schema import VALUE
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.row_states import Impact
+from flagstaff.changes.rule_use import names_in, read_named, rules_of
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
@@ -48,25 +47,25 @@ class ChangedMeanwhileError(ConflictError):
 def footprint_of(reached: Impact, rules: Iterable[object] = ()) -> Footprint:
     """Returns the footprint of what a change reaches.
 
-    These are the rows before the change, what uses the segments that change, and the segments that
-    rules of both name, before and after; also those of other `rules`. Queries the segments, and the
-    allowed users of flags that are turned on.
+    These are the rows before the change, what uses those that change, and the segments and flags
+    that rules of both need, before and after; also those of other `rules`. Queries these, and the
+    allowed users of flags that are turned on, or needed.
     """
     parts = [
         digests(state.kind, state.row, state.allowed_users) for state in reached.before.values()
     ]
     parts += _allowed_users(reached)
-    # Flags and values that use a segment are rows of the change.
+    # Flags and values that use one are rows of the change.
     parts += [digests(None, use.row) for use in reached.uses if use.kind is None]
-    read = [*rules, *(use.row.rules for use in reached.uses)]
+    read = [*rules, *(use.rules for use in reached.uses)]
     for side in reached.sides:
-        read += [state.row.rules for state in side.values() if state.kind is not Kind.SEGMENT]
+        read += [rules_of(state.row) for state in side.values()]
+    wanted = {name for row_rules in read for name, _place in names_in(row_rules)}
     # Those that change themselves are rows of the change.
-    own = {key for kind, key in reached.rows if kind is Kind.SEGMENT}
-    wanted = {key for row_rules in read for key, _place in named_segments(row_rules)} - own
-    if wanted:
-        segments = all_rows(segment_model()).filter(key__in=wanted)
-        parts += [digests(Kind.SEGMENT, segment) for segment in segments]
+    named = read_named(wanted, reached.rows)
+    flags = [row for (kind, _key), row in named.items() if kind is Kind.FLAG]
+    users = allowed_pks_of(flags) if flags else {}
+    parts += [digests(kind, row, users.get(row.pk)) for (kind, _key), row in named.items()]
     return {place: digest for part in parts for place, digest in part}
 
 
@@ -112,8 +111,8 @@ def compare_alone() -> None:
 def require_same(expected: Footprint, present: Footprint, reached: Impact) -> None:
     """Raises ChangedMeanwhileError with the fields that differ.
 
-    Of what else uses a segment that changes, neither the row is named nor the other segments of its
-    rules: not everybody may see them.
+    Of what else uses a row that changes, neither the row is named nor what else its rules need, nor
+    what a flag needs that they name: not everybody may see them.
     """
     places = [at for at in {**expected, **present} if expected.get(at) != present.get(at)]
     if not places:
@@ -121,10 +120,10 @@ def require_same(expected: Footprint, present: Footprint, reached: Impact) -> No
     visible = {(str(kind and kind.value), key) for kind, key in reached.rows}
     states = [side[at] for side in reached.sides for at in reached.rows if at in side]
     for state in states:
-        rules = [] if state.kind is Kind.SEGMENT else state.row.rules
-        visible |= {(Kind.SEGMENT.value, key) for key, _place in named_segments(rules)}
-    shown = [at for at in places if at[:2] in visible or not reached.uses]
+        visible |= {(kind.value, key) for (kind, key), _ in names_in(rules_of(state.row))}
+    is_open = not reached.uses
+    shown = [at for at in places if at[:2] in visible or (is_open and at[0] != Kind.FLAG.value)]
     fields = some([f"{field_label(name)} of {key}" for _noun, key, name in shown], _MAX_NAMED)
-    what = fields if shown else say("a flag, value or experiment that uses the segment")
+    what = fields if shown else say("what depends on it, or what it depends on,")
     text = say("{what} has changed meanwhile; look at it again", what=what)
     raise ChangedMeanwhileError(text, key=next((key for _kind, key in reached.rows), ""))

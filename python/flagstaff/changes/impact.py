@@ -25,19 +25,17 @@ from flagstaff._engine.user_keys import key_to_text
 from flagstaff._log import place_of
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.database import db, error_text
-from flagstaff._tables.model_fields import VISITOR, find_field, segment_model
+from flagstaff._tables.model_fields import VISITOR, find_field
 from flagstaff._tables.names import names, user_field
-from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import say
 from flagstaff._text.json_text import canonical_json
-from flagstaff._text.rules import named_segments
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import code_text, is_off
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
-from flagstaff.changes.segment_use import uses_of_segments
+from flagstaff.changes.rule_use import Name, names_in, read_named, rules_of, uses_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import deciding_code
@@ -85,10 +83,13 @@ _TABLE_PAGES = """
 def impact_of_enabling(
     flags: Sequence[Any], *, timeout: float = 1.0, viewer: HasPermissions | None = None
 ) -> Impact:
-    """Counts who has each of these flags if it is enabled, as a change from disabled flags."""
+    """Counts who has each of these flags if it is enabled, as a change from disabled flags.
+
+    Not what depends on them.
+    """
     states = [RowState(Kind.FLAG, flag) for flag in flags]
     off, on = ([state.after({"enabled": is_on}) for state in states] for is_on in (False, True))
-    return impact(off, on, timeout=timeout, viewer=viewer)
+    return count_users(Impact(off, on), timeout=timeout, viewer=viewer)
 
 
 def sides_of(changes: Iterable[Changed]) -> tuple[list[RowState], list[RowState]]:
@@ -120,7 +121,8 @@ def count_users(
     """
     used = [(use.kind, use.key) for use in effects.uses if use.is_active]
     differing = _differing(effects)
-    effects |= _effects_of_code(effects, differing)
+    named = _read_named(effects)
+    effects |= _effects_of_code(effects, [*differing, *used], named)
     keys = [key for key in dict.fromkeys([*differing, *used]) if _may_differ(effects, key)]
     keys = [key for key in keys if key not in effects]
     if not keys:
@@ -130,7 +132,7 @@ def count_users(
     try:
         with limited(timeout) as deadline:
             _require_all_rows()
-            _count(effects, keys, deadline)
+            _count(effects, keys, named, deadline)
     except FlagstaffError as error:
         problem = error.message
     except Exception as error:  # noqa: BLE001 (a field of the project, such as one that decrypts)
@@ -163,10 +165,12 @@ def rounded(exact: Impact) -> Impact:
 
 
 def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
-    """Returns what a change reaches, not counted: the rows, and what uses segments that change."""
+    """Returns what a change reaches, not counted: the rows, and what uses those that change."""
     effects = Impact(before, after)
-    segments = [key for kind, key in _differing(effects) if kind is Kind.SEGMENT]
-    effects.uses = uses_of_segments(segments) if segments else ()
+    moved = [cast("Name", key) for key in _differing(effects) if _moves_others(effects, key)]
+    given = [name for name in moved if not _only_takes(effects, name)]
+    effects.uses = uses_of(moved) if moved else ()
+    effects.given = effects.uses if given == moved else uses_of(given) if given else ()
     for use in effects.uses:
         key = use.kind, use.key
         # A row that changes itself has its own states, or is deleted.
@@ -180,14 +184,80 @@ def _differing(effects: Impact) -> list[Key]:
     return [key for key in effects.rows if _deciding(before.get(key)) != _deciding(after.get(key))]
 
 
-def _effects_of_code(effects: Impact, keys: Iterable[Key]) -> dict[Key, Effect]:
-    """Returns the effects on flags about which code of the project decides unless they are off."""
-    codes = deciding_code([key for kind, key in keys if kind is Kind.FLAG])
-    return {
-        (Kind.FLAG, key): Effect(None, problem=code_text(code), code=code)
-        for key, code in codes.items()
-        if not all(is_off(side.get((Kind.FLAG, key))) for side in effects.sides)
+def reached_beside(before: RowState, after: RowState) -> Impact:
+    """Returns what else a change of one row reaches: what uses it."""
+    effects, beside = reached([before], [after]), Impact([], [])
+    beside.uses, beside.given = effects.uses, effects.given
+    for use in effects.uses:
+        if use.kind is not None and (use.kind, use.key) not in effects.rows:
+            beside.before[use.kind, use.key] = beside.after[use.kind, use.key] = effects.before[
+                use.kind, use.key
+            ]
+    return beside
+
+
+def _moves_others(effects: Impact, key: Key) -> bool:
+    """Whether what depends on a row may have other results: not on a flag that stays off."""
+    if key[0] is Kind.FLAG:
+        return any(side[key].row.enabled for side in effects.sides if key in side)
+    return key[0] is Kind.SEGMENT
+
+
+def _only_takes(effects: Impact, key: Key) -> bool:
+    """Whether a flag is turned off, or its rollout is set to 0: nothing that depends on it gains.
+
+    A condition on a flag that is off is false whatever it asks for, and so is one that the rollout
+    of 0 % decides.
+    """
+    before, after = (side.get(key) for side in effects.sides)
+    if key[0] is not Kind.FLAG or before is None or after is None:
+        return False
+    old, new = FlagState.of(before.row), FlagState.of(after.row)
+    is_brake = new == replace(old, rollout_percent=0) and _deciding(before) != _deciding(after)
+    has_same_users = after.allowed_users is None or after.allowed_users == before.allowed_users
+    return not new.enabled or (is_brake and has_same_users)
+
+
+def _read_named(effects: Impact) -> dict[Name, RowState]:
+    """Returns what the rules of both sides name, and what these name; not what changes itself."""
+    rules = [rules_of(state.row) for side in effects.sides for state in side.values()]
+    rules += [use.rules for use in effects.uses if use.kind is None]
+    wanted = {name for row_rules in rules for name, _place in names_in(row_rules)}
+    read = read_named(wanted, {*effects.before, *effects.after})
+    return {name: RowState(name[0], row) for name, row in read.items()}
+
+
+def _effects_of_code(
+    effects: Impact, keys: Sequence[Key], named: Mapping[Name, RowState]
+) -> dict[Key, Effect]:
+    """Returns the effects on flags about which code of the project decides unless they are off.
+
+    Also on what depends on such a flag.
+    """
+    sides = [{**named, **side} for side in effects.sides]
+    flags = {key for side in sides for kind, key in side if kind is Kind.FLAG}
+    codes = {
+        (Kind.FLAG, key): code
+        for key, code in deciding_code(flags).items()
+        if not all(is_off(side.get((Kind.FLAG, key))) for side in sides)
     }
+    if not codes:
+        return {}
+    rules = {(use.kind, use.key): [use.rules] for use in effects.uses if use.kind is None}
+    for side in sides:
+        for at, state in side.items():
+            rules.setdefault(at, []).append(rules_of(state.row))
+    by_code = dict[Key, Effect]()
+    for key in keys:
+        needed: list[Any] = [key]
+        for at in needed:
+            named_by = {name for of_row in rules.get(at, ()) for name, _place in names_in(of_row)}
+            needed += named_by.difference(needed)
+        if key in codes:
+            by_code[key] = Effect(None, problem=code_text(codes[key]), code=codes[key])
+        elif code := next((codes[at] for at in needed if at in codes), None):
+            by_code[key] = Effect(None, problem=code_text(code))
+    return by_code
 
 
 def _deciding(state: RowState | None) -> object:
@@ -227,9 +297,15 @@ def _json(value: Any) -> str:
     return canonical_json(value, allow_nan=True)
 
 
-def _count(effects: Impact, keys: Sequence[Key], deadline: float) -> None:
-    """Sets the effects. Raises FlagstaffError if the users cannot be counted."""
-    allowed, columns, read = _allowed_users(effects), _user_columns(), dict[str, str]()
+def _count(
+    effects: Impact, keys: Sequence[Key], named: Mapping[Name, RowState], deadline: float
+) -> None:
+    """Sets the effects. Raises FlagstaffError if the users cannot be counted.
+
+    `named` are the segments and flags that are needed, and do not change.
+    """
+    sides = [{**named, **side} for side in effects.sides]
+    allowed, columns, read = _allowed_users(sides), _user_columns(), dict[str, str]()
     # A property of the user model is code, and not counted; without one, it is missing.
     model = user_field(conf.flag_model).model
     known_names = {
@@ -237,7 +313,7 @@ def _count(effects: Impact, keys: Sequence[Key], deadline: float) -> None:
         *_BUILT_IN,
         *(permission for permission in _PERMISSIONS if not hasattr(model, permission)),
     }
-    before, after = _rows(effects, allowed)
+    before, after = _rows(effects, sides, allowed)
     names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
@@ -272,11 +348,11 @@ def _count(effects: Impact, keys: Sequence[Key], deadline: float) -> None:
             )
 
 
-def _allowed_users(effects: Impact) -> list[dict[str, list[str]]]:
+def _allowed_users(of_sides: Sequence[Mapping[Key, RowState]]) -> list[dict[str, list[str]]]:
     """Returns the allowed users of the flags before and after, as texts, by key."""
     sides = [
         {key: state for (kind, key), state in side.items() if kind is Kind.FLAG}
-        for side in effects.sides
+        for side in of_sides
     ]
     flags = {state.row.pk: state.row for side in sides for state in side.values() if state.row.pk}
     stored: Mapping[Any, Collection[object]] = allowed_pks_of([*flags.values()]) if flags else {}
@@ -290,24 +366,21 @@ def _allowed_users(effects: Impact) -> list[dict[str, list[str]]]:
     return [{key: texts(state) for key, state in side.items()} for side in sides]
 
 
-def _rows(effects: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    effects: Impact,
+    sides: Sequence[Mapping[Key, RowState]],
+    allowed: Sequence[Mapping[str, list[str]]],
+) -> Iterator[tuple[Any, ...]]:
     """Yields the rows before and after, as `direct.read_all` returns them."""
     others = [use.row for use in effects.uses if use.kind is None and use.is_active]
-    states = [state for side in effects.sides for state in side.values()]
-    rules = [state.row.rules for state in states if state.kind is not Kind.SEGMENT]
-    rules += [experiment.rules for experiment in others]
-    wanted = {key for row_rules in rules for key, _place in named_segments(row_rules)}
-    wanted -= {key for kind, key in effects.rows if kind is Kind.SEGMENT}
-    unchanged = all_rows(segment_model()).filter(key__in=wanted)
-    segments = [RowState(Kind.SEGMENT, segment) for segment in unchanged]
     experiments = [
         row
         for experiment in others
         for row in cast("list[Any]", direct.read_all(experiment.key)[4])
     ]
-    for side, users in zip(effects.sides, allowed, strict=True):
+    for side, users in zip(sides, allowed, strict=True):
         by_kind: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
-        for state in (*segments, *side.values()):
+        for state in side.values():
             by_kind[state.kind].append(_core_row(state))
         flags, values, of_segments = by_kind.values()
         yield flags, [*users.items()], of_segments, values, experiments

@@ -18,7 +18,7 @@ class ExpectedRows:
     rows: dict[Any, Any] = field(default_factory=dict)
     #: The primary keys of the users who exist, of those who would be allowed.
     users: AbstractSet[object] = frozenset()
-    #: What uses each segment; None before somebody asks.
+    #: What uses each segment and flag; None before somebody asks.
     uses: Any = None
 
 

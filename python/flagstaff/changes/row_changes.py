@@ -1,7 +1,8 @@
 """The path of each change: lock the row, compare, clean, save, read the version.
 
 The functions of flags, values and segments call these. A kind differs from the others in few
-things: a flag has allowed users, a value has a schema and may be secret, and rules name a segment.
+things: a flag has allowed users, a value has a schema and may be secret, and rules name flags and
+segments.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import (
+    CONDITIONS,
     RULES,
     fields_to_set,
     is_auto_now_add,
@@ -53,11 +55,13 @@ from flagstaff.changes.locking import (
 )
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_states import RowState, copied
-from flagstaff.changes.segment_use import (
+from flagstaff.changes.rule_use import (
     delete_unused,
-    require_segments,
+    needs_alone,
+    require_names,
     require_unused,
-    uses_by_segment,
+    rules_of,
+    uses_by_name,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -130,8 +134,9 @@ def change_row(
         require_version(kind, row.key, None if is_new else row.pk, expect_version)
     if "key" in values:
         _require_free(kind, values["key"])
-    if RULES in values:
-        require_segments(row, values[RULES])
+        _require_unused(kind, row)
+    for name in values.keys() & {RULES, CONDITIONS}:
+        require_names(row, values[name])
     changed = write_change(kind, row, values, users)
     if not changed.written:
         present = _columns(row, fields)
@@ -152,7 +157,7 @@ def _require_own(row: Row, fields: Fields) -> None:
 
 
 def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange) -> Changed:
-    """Writes cleaned fields and users of a locked row. Whether segments exist is not checked.
+    """Writes cleaned fields and users of a locked row. What rules name is not checked.
 
     The result has no version, as those of `insert_row` and `delete_locked`.
     """
@@ -229,7 +234,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
             if present is None:
                 _require_free(kind, key)
                 with db.atomic():
-                    require_segments(row, getattr(row, RULES, []))
+                    require_names(row, rules_of(row))
                     changed = insert_row(kind, row, change)
                 return _with_version(changed, row.pk)
         except InvalidChangeError:
@@ -263,18 +268,25 @@ def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Ch
                 kind.row(key)  # Raises, because there is no such row.
             return _with_version(Changed(kind, key, None, None, written=False), pk)
         require_version(kind, key, row.pk, expect_version)
-        if kind is Kind.SEGMENT:
-            require_unused(row.key, uses_by_segment()[row.key])
+        _require_unused(kind, row)
         pk = row.pk
         changed = delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ())
         return _with_version(changed, pk)
 
 
+def _require_unused(kind: Kind, row: Row) -> None:
+    """Raises InUseError before a row is deleted, or gets another key, if rules name it."""
+    if kind is Kind.FLAG:
+        needs_alone()
+    if kind is not Kind.VALUE:
+        require_unused((kind, row.key), uses_by_name()[kind, row.key])
+
+
 def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
-    """Deletes a locked row and its allowed users. Whether rules name a segment is not checked."""
+    """Deletes a locked row and its allowed users. Whether rules name it is not checked."""
     before = RowState(kind, copied(row), frozenset(users))
     if not is_preview():
-        delete_unused(row) if kind is Kind.SEGMENT else row.delete(using=db.alias)
+        delete_unused(row)
     return _whole_row_changed(before, RowState(kind, None))
 
 

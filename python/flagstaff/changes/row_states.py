@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff.changes.fields import assign
-from flagstaff.changes.segment_use import SegmentUse
+from flagstaff.changes.rule_use import RuleUse
 from flagstaff.history.kinds import Kind
 
 #: The kind and the key of a flag, a value or a segment; None is an experiment.
@@ -102,22 +102,25 @@ class Impact(dict[Key, Effect]):
 
     def __init__(self, before: Iterable[RowState], after: Iterable[RowState]) -> None:
         super().__init__()
-        #: The changed rows by kind and key; of what uses their segments, the same row in both.
+        #: The changed rows by kind and key; of what uses them, the same row in both.
         self.before: dict[Key, RowState] = {key_of(state): state for state in before if state.row}
         self.after: dict[Key, RowState] = {key_of(state): state for state in after if state.row}
         self.sides = self.before, self.after
         #: The keys of the rows that change themselves.
         self.rows: Sequence[Key] = [*dict.fromkeys([*self.before, *self.after])]
-        #: What uses the segments that change.
-        self.uses: Sequence[SegmentUse] = ()
+        #: What uses the segments and flags that change, also through others.
+        self.uses: Sequence[RuleUse] = ()
+        #: Those of it whose rights count: what only takes away, such as a kill, needs its own only.
+        self.given: Sequence[RuleUse] = ()
         #: How many different users get another result; None if they are not counted.
         self.changed: int | None = None
 
     def as_dict(self, kind: Kind | None, key: str) -> dict[str, object] | None:
-        """Returns the effect on a row, or of a segment on all that uses it, as a dict for JSON."""
+        """Returns the effect on a row, and on all that uses it, as a dict for JSON."""
+        effect = self.get((kind, key))
+        own = None if effect is None else effect.as_dict()
         if not self.uses:
-            effect = self.get((kind, key))
-            return None if effect is None else effect.as_dict()
+            return own
         uses = [
             {
                 "kind": use.kind.value if use.kind else str(use.model._meta.verbose_name),
@@ -128,4 +131,4 @@ class Impact(dict[Key, Effect]):
             for use in self.uses
             for effect in (self.get((use.kind, use.key)),)
         ]
-        return {"different_users": self.changed, "uses": uses}
+        return {**(own or {}), "different_users": self.changed, "uses": uses}

@@ -21,6 +21,7 @@ from django.db.models import ForeignKey, JSONField, Q, QuerySet
 
 from flagstaff._tables.database import DEADLOCK, UNIQUE_VIOLATION, db, error_text, sqlstate
 from flagstaff._tables.model_fields import (
+    CONDITIONS,
     RULES,
     AnyField,
     fields_to_set,
@@ -45,11 +46,15 @@ from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, r
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
 from flagstaff.changes.row_states import Place, RowState, copied
-from flagstaff.changes.segment_use import (
-    existing_segments,
+from flagstaff.changes.rule_use import (
+    Name,
+    chain_errors,
+    existing_names,
     missing_among,
+    needs_alone,
     require_unused,
-    uses_by_segment,
+    rules_of,
+    uses_by_name,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
@@ -138,13 +143,15 @@ class Undone:
 
     @property
     def new_rules(self) -> object:
-        """The rules that are written; None if they stay."""
-        return self._past.rules if any(field.name == RULES for field in self._to_write) else None
+        """The rules that are written, or the conditions of a segment; None if they stay."""
+        name = CONDITIONS if self.kind is Kind.SEGMENT else RULES
+        is_written = any(field.name == name for field in self._to_write)
+        return getattr(self._past, name) if is_written else None
 
     @property
     def rules_after(self) -> object:
-        """The rules after the undo; None if there is no row, or if it has none."""
-        return getattr(self.after.row, RULES, None)
+        """The rules, or the conditions of a segment, after the undo; None if there is no row."""
+        return None if self.after.row is None else rules_of(self.after.row)
 
     @contextmanager
     def refused(self) -> Iterator[None]:
@@ -502,12 +509,12 @@ def _undo(
         _read_past(rows)
         if not is_preview():
             # Before a row is inserted: another transaction may wait for its key, and have them.
-            existing_segments([row.new_rules for row in rows], lock=True)
+            existing_names([row.new_rules for row in rows], lock=True)
         for row in rows:
             if not row.problem:
                 with row.refused(), previewed():
                     row.write()
-        # What is left out keeps its key and its segments, which other rows may have needed.
+        # What is left out keeps its key and its rules, which other rows may have needed.
         while _refuse_together(rows) and skip_conflicts:
             pass
         if not skip_conflicts:
@@ -628,23 +635,32 @@ def _refuse_together(rows: Sequence[Undone]) -> bool:
     present_owners = _owners_of({row.after.place for row in moved if row.after.place})
     owners = {place: owner for place, owner in present_owners.items() if place not in freed}
     ids = {row.id for row in possible}
-    freed_segments = {key for is_segment, key in freed if is_segment}
-    remaining_segments = {
-        row.after.row.key for row in possible if row.kind is Kind.SEGMENT and row.after.row
-    }
-    remaining_segments |= existing_segments([row.rules_after for row in possible]) - freed_segments
-    uses = uses_by_segment() if freed_segments else {}
+    freed_names = {_name(row.before) for row in moved if row.before.row}
+    if any(kind is Kind.FLAG for kind, _key in freed_names):
+        needs_alone()
+    new_rules = {_name(row.after): row.rules_after for row in possible if row.new_rules is not None}
+    errors = chain_errors(new_rules)
+    remaining = {_name(row.after) for row in possible if row.after.row}
+    remaining |= existing_names([row.rules_after for row in possible]) - freed_names
+    uses = uses_by_name() if freed_names else {}
     for row in possible:
         with row.refused():
             if row.after.place not in {None, row.before.place}:
                 _require_free(row, owners)
-            if row.before.place in freed and row.kind is Kind.SEGMENT:
-                of_row = uses.get(row.key, ())
-                require_unused(row.key, [use for use in of_row if use.row_id not in ids])
-            named = row.rules_after if freed_segments or row.new_rules else None
-            if problem := missing_among(named, remaining_segments):
+            if row.before.row and _name(row.before) in freed_names:
+                name = _name(row.before)
+                of_row = uses.get(name, ())
+                require_unused(name, [use for use in of_row if use.row_id not in ids])
+            named = row.rules_after if freed_names or row.new_rules else None
+            if problem := missing_among(named, remaining):
                 raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
+            if row.after.row and (error := errors.get(_name(row.after))):
+                raise error
     return any(row.problem for row in possible)
+
+
+def _name(state: RowState) -> Name:
+    return state.kind, state.row.key
 
 
 def _owners_of(places: Collection[Place]) -> dict[Place, str]:

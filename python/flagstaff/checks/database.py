@@ -25,7 +25,7 @@ from flagstaff._tables.rows import keys_of_apps, uncached
 from flagstaff._tables.triggers import triggers_of, watched_tables
 from flagstaff._text import some
 from flagstaff._text.rules import reads_groups
-from flagstaff.changes.segment_use import rules_of_apps
+from flagstaff.changes.rule_use import rules_of_apps
 from flagstaff.checks.project import has_middleware
 from flagstaff.conf import conf
 

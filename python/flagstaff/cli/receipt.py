@@ -11,7 +11,7 @@ from flagstaff._engine import forced_off
 from flagstaff._tables.attributes import doubts
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import missing_groups
-from flagstaff._tables.model_fields import RULES
+from flagstaff._tables.model_fields import CONDITIONS, RULES
 from flagstaff._tables.rows import case_variants, is_stored, present_row
 from flagstaff._tables.states import FlagState, ReleaseState, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -23,6 +23,7 @@ from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed, combined_undo, command_line
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
 from flagstaff.changes.row_states import Impact
+from flagstaff.changes.rule_use import notes_of
 from flagstaff.cli.output import Output
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
@@ -155,10 +156,12 @@ def _state(changed: Changed, impact: Impact | None, *, is_single: bool) -> Itera
 def _warnings(changed: Changed) -> Iterator[str]:
     """Yields what a person may not have meant. Queries keys and groups."""
     new, old = changed.new or {}, changed.old or {}
-    for name in new.keys() & {RULES, "conditions"}:
+    for name in new.keys() & {RULES, CONDITIONS}:
         if not changed.hides(name):
             yield from doubts(new[name], old.get(name))
-    if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), db.alias):
+    if changed.after and new.keys() & {RULES, CONDITIONS, "client_side"}:
+        yield from notes_of(changed.after.row)
+    if missing := missing_groups(groups_of(new.get(RULES, new.get(CONDITIONS))), db.alias):
         names = some(
             f"{name!r} (did you mean {similar!r}?)" if similar else repr(name)
             for name, similar in missing.items()

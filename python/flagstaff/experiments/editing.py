@@ -13,7 +13,7 @@ from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
 from flagstaff._text import joined, say
 from flagstaff._text.times import aware
-from flagstaff.changes.segment_use import missing_segment
+from flagstaff.changes.rule_use import missing_name
 from flagstaff.exceptions import (
     ExperimentError,
     InvalidArgumentError,
@@ -100,7 +100,7 @@ def create(
     with db.atomic():
         require_free(key)
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_segment(experiment.rules, lock=True):
+        if problem := missing_name(experiment.rules):
             raise InvalidExperimentError(problem)
         try:
             with db.atomic():
@@ -131,7 +131,7 @@ def edit(
     columns = columns_of(variants=variants, **settings)
     with db.atomic():
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_segment(columns.get("rules", []), lock=True):
+        if problem := missing_name(columns.get("rules", [])):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
             require_now(experiment, "edit")

@@ -21,8 +21,8 @@ def keys() -> Mapping[str, Collection[str]]:
 def rules() -> Sequence[OtherRules]:
     """Returns the rules of all experiments that are not shipped. One query."""
     return [
-        OtherRules(Experiment, pk, key, rules, is_active=state == "running")
-        for pk, key, state, rules in _values("pk", "key", "state", "rules")
+        OtherRules(Experiment, pk, key, rules, unit, is_active=state == "running")
+        for pk, key, state, rules, unit in _values("pk", "key", "state", "rules", "bucket_by")
         if state != "shipped"
     ]
 

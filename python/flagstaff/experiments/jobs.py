@@ -19,6 +19,7 @@ from flagstaff._text.times import aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, UnknownExperimentError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
+from flagstaff.experiments.moves import note_moves
 from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.reporting import frozen_report, make_report, metric_error
 from flagstaff.experiments.rows import locked
@@ -55,6 +56,7 @@ def store_verdicts(stop: Event) -> list[JobVerdict]:
     """
     if not db.is_postgresql:
         return []
+    note_moves(db.rows(Experiment).filter(state=State.RUNNING).order_by("pk"))
     reports: list[JobVerdict] = []
     deadline = monotonic() + _MAX_SECONDS
     for experiment in _due():

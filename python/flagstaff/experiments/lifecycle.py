@@ -11,7 +11,7 @@ from datetime import datetime
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._text import Sentence, joined, say, storable
-from flagstaff.changes.segment_use import missing_segment
+from flagstaff.changes.rule_use import missing_name
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.reporting import frozen_report, time_as_json
@@ -160,7 +160,7 @@ def undo(key: str) -> Experiment:
     """
     with db.atomic():
         # Segments are locked before experiments.
-        problem = missing_segment(find(key).rules, lock=True)
+        problem = missing_name(find(key).rules)
         with locked(key) as experiment:
             require_now(experiment, "undo")
             event = last_decision(experiment)

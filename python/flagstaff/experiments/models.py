@@ -175,6 +175,7 @@ class ExperimentEvent(models.Model):
         STOPPED = "stopped", say("stopped").lazy
         SHIPPED = "shipped", say("shipped").lazy
         UNDONE = "undone", say("undone").lazy
+        MOVED = "moved", say("other users").lazy
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())

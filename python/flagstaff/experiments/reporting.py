@@ -14,7 +14,7 @@ from django.utils import timezone as django_timezone
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import QUERY_CANCELED, db, error_text, sqlstate
 from flagstaff._text import say
-from flagstaff._text.times import aware
+from flagstaff._text.times import aware, full_time
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import (
     Look,
@@ -28,6 +28,7 @@ from flagstaff.experiments.measuring import (
 )
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.moves import moved_at
 from flagstaff.experiments.report_data import (
     GUARDRAIL,
     OTHER,
@@ -162,10 +163,10 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
         raise ConfigurationError(problem)
     counts = count(experiment)
     plan = plan_of(experiment)
-    has_mismatch = counts["mismatch_p_value"] < MISMATCH_ALPHA
+    has_mismatch, moved = counts["mismatch_p_value"] < MISMATCH_ALPHA, moved_at(experiment)
     metrics = _corrected(
         [
-            _measured(experiment, name, role, plan, is_valid=not has_mismatch)
+            _measured(experiment, name, role, plan, is_valid=not has_mismatch, moved=moved)
             for name, role in _roles(experiment)
         ]
     )
@@ -207,16 +208,26 @@ def _roles(experiment: Experiment) -> Iterator[tuple[str, str]]:
         yield name, GUARDRAIL
 
 
-def _measured(
-    experiment: Experiment, name: str, role: str, plan: Plan, *, is_valid: bool
+def _measured(  # noqa: PLR0913 (the metric, and which units count)
+    experiment: Experiment,
+    name: str,
+    role: str,
+    plan: Plan,
+    *,
+    is_valid: bool,
+    moved: datetime | None,
 ) -> _Measured:
-    """Returns a metric and its results; none with a mismatch, because no figure is valid then."""
+    """Returns a metric and its results; none with a mismatch, because no figure is valid then.
+
+    With `moved`, when what the rules need was changed, only the units from then on count.
+    """
     metric, why, variants = None, "", _variants(experiment)
     try:
         metric = find_metric(name)
         # A savepoint, so that the other metrics can be measured after an error.
         with db.atomic():
-            since = added_at(experiment, name)
+            times = [time for time in (added_at(experiment, name), moved) if time is not None]
+            since = max(times, default=None)
             measured = measure(experiment, metric, since) if is_valid else Measurement([])
     except ConfigurationError as error:
         why = error.message
@@ -229,7 +240,14 @@ def _measured(
     else:
         results = results_of(metric, measured.hours, variants, plan)
         units = units_of(measured.hours)
-        return _Measured(name, role, metric, units, results, warning=measured.warning)
+        warning = measured.warning
+        if warning is None and moved is not None and since == moved:
+            warning = say(
+                "a flag or a segment that the rules need was changed at {time}: the units before "
+                "are not in these results",
+                time=full_time(moved),
+            )
+        return _Measured(name, role, metric, units, results, warning=warning)
     # With p values of 1, so that the others are corrected as if it did not fail.
     results = [Result(treatment) for treatment in variants[1:]]
     return _Measured(name, role, metric, 0, results, error=why)

@@ -80,13 +80,14 @@ def record(
     kind: ExperimentEvent.Kind,
     message: str,
     before: Mapping[str, Any] | None = None,
+    **fields: Any,
 ) -> None:
-    """Stores an event; `before` is what `undo` would restore."""
+    """Stores an event; `before` is what `undo` would restore, `fields` others than the present."""
+    author = {"reason": current_reason(), "actor": current_author()}
     db.rows(ExperimentEvent).create(
         experiment_id=experiment.pk,
         kind=kind,
         message=str(message),
         before=before,
-        reason=current_reason(),
-        actor=current_author(),
+        **{**author, **fields},
     )

@@ -81,6 +81,14 @@ _IgnoreReleases = Annotated[
 ]
 _Enable = Annotated[bool, YesNo("also enable the flag, in the same change as the first step")]
 
+_DeleteBucketRules = Annotated[
+    bool,
+    YesNo(
+        "also delete the rules that select by the bucket of the flag, in the same change: the plan "
+        "compares their users then"
+    ),
+]
+
 
 def _done(plan: Plan, undo: str, *options: str, instead: str = "") -> Done:
     """Returns what was done, and the action that takes it back.
@@ -148,6 +156,7 @@ def start(  # noqa: PLR0913, PLR0917 (the plan, and the conditions of its start)
     ignore_releases: _IgnoreReleases = None,
     *,
     enable: _Enable = False,
+    delete_bucket_rules: _DeleteBucketRules = False,
     expect_version: int | None = None,
     expect_plan: str | None = None,
 ) -> Done:
@@ -165,6 +174,7 @@ def start(  # noqa: PLR0913, PLR0917 (the plan, and the conditions of its start)
             compare=compare,
             ignore_releases=ignore_releases,
             enable=enable,
+            delete_bucket_rules=delete_bucket_rules,
             expect_version=expect_version,
         )
     return _done(plan, "roll-back", instead=instead)

@@ -13,10 +13,15 @@ from hashlib import sha256
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, say
+from flagstaff.changes.allowed_users import allowed_pks_of
+from flagstaff.changes.footprint import digests
+from flagstaff.changes.rule_use import names_in, read_named
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, version_of
 from flagstaff.rollouts.models import Plan
 
+# The length of each half of a digest.
+_HALF = 32
 # The number of changes since the last run that are read.
 _MAX_READ = 1000
 # A flag with another key has other users inside.
@@ -24,9 +29,26 @@ _DECIDING = {"key", "enabled", "rollout_percent", BUCKET_BY, RULES}
 
 
 def digest_of(flag: FlagRow) -> str:
-    """Returns a digest of what decides who has a flag, besides the allowed users."""
-    decides = [flag.enabled, flag.rollout_percent, flag.bucket_by, flag.rules]
-    return sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+    """Returns a digest of what decides who has a flag, besides the allowed users.
+
+    Its first half is of the row, the other half of the segments and flags that its rules need, with
+    the allowed users of these flags. Queries them.
+    """
+    own = [flag.enabled, flag.rollout_percent, flag.bucket_by, flag.rules]
+    needed = read_named(name for name, _place in names_in(flag.rules))
+    flags = [row for (kind, _key), row in needed.items() if kind is Kind.FLAG]
+    users = allowed_pks_of(flags) if flags else {}
+    others = [
+        [place, digest]
+        for (kind, _key), row in needed.items()
+        for place, digest in digests(kind, row, users.get(row.pk))
+    ]
+    return f"{_half(own)}{_half(sorted(others))}"
+
+
+def _half(decides: object) -> str:
+    text = json.dumps(decides, sort_keys=True, default=str)
+    return sha256(text.encode()).hexdigest()[:_HALF]
 
 
 def see_flag(plan: Plan, version: int | None) -> None:
@@ -48,8 +70,12 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> Sentence | None:
     version = version_of(Kind.FLAG, flag.pk)
     # Without a history, which no step can do without, a trip still compares the row.
     has_entries = version is not None and version != plan.flag_version
-    if digest_of(flag) != plan.seen_flag or (has_entries and _has_deciding_entry(plan)):
+    digest = digest_of(flag)
+    is_same = digest[:_HALF] == plan.seen_flag[:_HALF]
+    if not is_same or (has_entries and _has_deciding_entry(plan)):
         return say("the flag was changed outside of the plan, as its history shows")
+    if digest != plan.seen_flag:
+        return say("a flag or a segment on which the flag depends was changed")
     plan.flag_version = plan.flag_version if version is None else version
     return None
 

@@ -5,14 +5,17 @@ Everything is planned in memory. The last step needs no other person, so it deci
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.utils.text import capfirst
 
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._text import localized, say
+from flagstaff._text.rules import rules_text
 from flagstaff.actions.look import Line, Look, users_line
 from flagstaff.actions.table import EXPECT_VERSION
 from flagstaff.changes.consequence import (
@@ -23,9 +26,10 @@ from flagstaff.changes.consequence import (
     text_to_type,
 )
 from flagstaff.changes.footprint import footprint_of
-from flagstaff.changes.impact import impact
+from flagstaff.changes.impact import impact, reached_beside
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import UnknownPlanError
+from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.history.user_names import HasPermissions
@@ -33,6 +37,8 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.requirements import (
     enabling_message,
+    fields_of_start,
+    own_bucket_rules,
     present_rollout,
     problem_of_database,
     problem_of_driver,
@@ -40,6 +46,7 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
+from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.texts import guard_text, state_sentence
 from flagstaff.rollouts.traffic import notes_of
 from flagstaff.rollouts.transitions import rolled_back_fields
@@ -66,7 +73,12 @@ def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **option
 
 
 def look_at_start(
-    key: str, *, viewer: HasPermissions | None = None, enable: bool = False, **options: Any
+    key: str,
+    *,
+    viewer: HasPermissions | None = None,
+    enable: bool = False,
+    delete_bucket_rules: bool = False,
+    **options: Any,
 ) -> Look:
     """What the first step and the last one do to the users."""
     names = ("steps", "guards", "required_users", "compare", "ignore_releases")
@@ -80,7 +92,20 @@ def look_at_start(
     enables = enable and not flag.enabled
     problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
     require(key, problem_of_database(), problem)
-    return _steps_ahead(key, plan, flag, 0, present, enables=enables, viewer=viewer)
+    fields = fields_of_start(flag, enable=enable, delete_rules=delete_bucket_rules)
+    look = _steps_ahead(key, plan, flag, 0, present, fields=fields, viewer=viewer)
+    if not own_bucket_rules(flag):
+        return look
+    rules, kept = (rules_text(rules) or "" for rules in (flag.rules, fields.get(RULES, flag.rules)))
+    note = say(
+        "A rule selects by the bucket of the flag: the plan does not compare its users. The start "
+        "can delete it in the same change."
+    ).local
+    if RULES in fields:
+        lines = [*look.lines, Line(field_label(RULES), rules, kept)]
+        # To toggle a flag is not to change its rules.
+        return replace(look, lines=lines, right="change")
+    return replace(look, notes=[note, *look.notes])
 
 
 def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -102,15 +127,17 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
     index: int,
     present: Plan | None,
     *,
-    enables: bool = False,
+    fields: Mapping[str, object] | None = None,
     viewer: HasPermissions | None,
 ) -> Look:
     # Before the count: then newer changes are a conflict.
     version = version_of(Kind.FLAG, flag.pk)
-    footprint = footprint_of(Impact([], []), [flag.rules])
+    reaches = partial(_reached_by_steps, flag, plan.read_steps()[-1])
+    footprint = footprint_of(reaches(), [flag.rules])
     plan_version = "" if present is None else present.version
     now, steps = RowState(Kind.FLAG, flag), plan.read_steps()
-    fields = {"enabled": True} if enables else {}
+    fields = fields or {}
+    enables = "enabled" in fields
     at_once, last = (
         impact([now], [now.after({**fields, "rollout_percent": step.percent})], viewer=viewer)
         for step in (steps[index], steps[-1])
@@ -148,7 +175,18 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
         rows=[flag],
         models=(Plan,),
         footprint=footprint,
+        reaches=reaches,
     )
+
+
+def _reached_by_steps(flag: FlagRow, last: Step) -> Impact:
+    """Returns what depends on a flag, which the steps of its plan reach without another question.
+
+    It is the same after the first step, which the plan has written.
+    """
+    present = RowState(Kind.FLAG, flag)
+    off, on = (present.after({"enabled": is_on}) for is_on in (False, True))
+    return reached_beside(off, on.after({"rollout_percent": last.percent}))
 
 
 def _users_lines(flag: FlagRow, at_once: Impact, last: Impact) -> Iterator[Line]:
@@ -185,7 +223,8 @@ def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look
         lines.append(Line(say("flag").local, _on(), _off()))
     effects = impact([present], [after], timeout=_SHORT_COUNT, viewer=viewer)
     label = say("users with the flag").local
-    lines += [users_line(label, effect) for effect in effects.values()]
+    if (effect := effects.get((Kind.FLAG, flag.key))) is not None:
+        lines.append(users_line(label, effect))
     notes = [*filter(None, [impact_text(effects)])]
     return Look(lines=lines, impact=effects, notes=notes, rows=[flag], models=(Plan,))
 

@@ -17,6 +17,7 @@ from django.db import IntegrityError
 
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow, find_row, flag_row, is_stored, store
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
@@ -41,6 +42,7 @@ from flagstaff.rollouts.models import (
 )
 from flagstaff.rollouts.requirements import (
     enabling_message,
+    fields_of_start,
     present_rollout,
     problem_of_database,
     problem_of_driver,
@@ -146,14 +148,17 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     compare: str | None = None,
     ignore_releases: bool | None = None,
     enable: bool = False,
+    delete_bucket_rules: bool = False,
     expect_version: int | None = None,
 ) -> Plan:
     """Starts the pending plan of a flag, or creates one and starts it.
 
     With `enable`, the change that sets the first step also enables a disabled flag: its allowed
-    users and the users of its rules get it, too. Raises UnknownFlagError, InvalidPlanError,
-    PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
-    if the flag has another version than expected.
+    users and the users of its rules get it, too. With `delete_bucket_rules`, it also deletes the
+    rules that select by the bucket of the flag, whose users a plan does not compare.
+
+    Raises UnknownFlagError, InvalidPlanError, PlanError if the plan cannot start, for example
+    because run-jobs does not run, or ConflictError if the flag has another version than expected.
     """
     options = {
         "steps": steps,
@@ -174,13 +179,16 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         flag_of(plan, lock=True)
         flag = _flag_of(plan, expect_version)
         first, enables = plan.read_steps()[0], enable and not flag.enabled
+        also = fields_of_start(flag, enable=enable, delete_rules=delete_bucket_rules)
         problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
         require(plan.key, problem_of_database(), problem_of_driver(), problem)
         old = present_rollout(flag)
-        enter_step(plan, 0, enable=enables)
+        enter_step(plan, 0, also=also)
         text = say("started: rollout {old} → {new} %", old=old, new=first.percent)
         if enables:
             text = say("{text}; {enabled}", text=text, enabled=enabling_message(flag))
+        if RULES in also:
+            text = say("{text}; the rules by the bucket of the flag were deleted", text=text)
         record(plan, PlanEvent.Kind.STARTED, _with_reason(text))
         return plan
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, say
 from flagstaff._text.rules import can_grant
@@ -13,6 +14,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history, require_triggers
 from flagstaff.rollouts.models import GUARDED_FOR, DriverRun
 from flagstaff.rollouts.steps import Step
+from flagstaff.validators import rule_problem
 
 
 def require(key: str, *problems: str | None) -> None:
@@ -82,6 +84,29 @@ def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
 def present_rollout(flag: FlagRow) -> int:
     """Returns the rollout of a flag, which is 0 % while it is disabled."""
     return flag.rollout_percent if flag.enabled else 0
+
+
+def fields_of_start(flag: FlagRow, *, enable: bool, delete_rules: bool) -> dict[str, object]:
+    """Returns what a start writes to a flag beside the rollout: on, and which rules stay."""
+    fields: dict[str, object] = {"enabled": True} if enable and not flag.enabled else {}
+    if delete_rules and own_bucket_rules(flag):
+        deleted = own_bucket_rules(flag)
+        fields[RULES] = [rule for rule in flag.rules if rule not in deleted]
+    return fields
+
+
+def own_bucket_rules(flag: FlagRow) -> list[object]:
+    """Returns the rules that select by the bucket of the flag itself, as a first small rollout.
+
+    Their users have the flag by a rule, so a plan does not compare them.
+    """
+    if rule_problem(flag.rules) is not None:
+        return []
+    return [
+        rule
+        for rule in flag.rules
+        if any(condition.get("bucket") == flag.key for condition in rule["conditions"])
+    ]
 
 
 def enabling_message(flag: FlagRow) -> Sentence:

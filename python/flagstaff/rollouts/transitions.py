@@ -85,17 +85,17 @@ def enter_step(
     index: int,
     *,
     expect_version: int | None = None,
-    enable: bool = False,
+    also: Mapping[str, object] | None = None,
 ) -> None:
     """Sets the rollout of a step, and begins to measure. The dwell time starts now.
 
-    A trip that is stored is not carried out any more. With `enable`, the same change also enables
-    the flag, so that one undo takes back both. Raises ConflictError if the flag has another version
-    than expected.
+    A trip that is stored is not carried out any more. The same change sets the fields of `also`, so
+    that one undo takes back all. Raises ConflictError if the flag has another version than
+    expected.
     """
     step = plan.read_steps()[index]
-    if enable:
-        fields = {"enabled": True, "rollout_percent": step.percent}
+    if also:
+        fields = {**also, "rollout_percent": step.percent}
         changed = changes.flags.update(plan.key, fields, expect_version=expect_version)
     else:
         changed = changes.flags.set_rollout(plan.key, step.percent, expect_version=expect_version)

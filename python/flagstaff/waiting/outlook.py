@@ -22,10 +22,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import CONDITIONS, RULES
 from flagstaff._tables.rows import all_rows, declared_row, key_is_taken, taken_keys
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff._text import Sentence, say, some
-from flagstaff._text.rules import named_segments
 from flagstaff._text.times import aware, full_time
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
@@ -36,7 +36,7 @@ from flagstaff.changes.footprint import digests
 from flagstaff.changes.impact import reached, sides_of
 from flagstaff.changes.preview import ExpectedRows, previewed
 from flagstaff.changes.row_states import Impact, RowState
-from flagstaff.changes.segment_use import SegmentInUseError
+from flagstaff.changes.rule_use import InUseError, names_in
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import field_label
@@ -94,9 +94,8 @@ def expected_at(
     """
     if at is None:
         return None, []
-    segments = named_segments(run.arguments.get("rules", []))
     own = [(row_kind, key) for key in run.keys]
-    scene = _Scene([], own, [key for key, _place in segments])
+    scene = _Scene([], [*own, *_named_in(run.arguments)])
     scene.play(until=(aware(at), number or sys.maxsize))
     in_front = scene.in_front(row_kind, run.keys)
     numbers = [action.pk for action in in_front if not action.obstacle]
@@ -130,7 +129,6 @@ class _Scene:
         self,
         shown: Sequence[WaitingAction],
         more: Collection[tuple[str, str]] = (),
-        segments: Collection[str] = (),
     ) -> None:
         rows = WaitingAction.objects.using(db.alias)
         stored: list[Any] = [*rows.filter(state__in=OPEN).annotate(now=Now())]
@@ -147,7 +145,7 @@ class _Scene:
         self.before = {row.pk: row for row in (*self.waiting, *ended)}
         self.events = events_since(self.waiting)
         self.expected = ExpectedRows()
-        self._read_rows([*more, *((Kind.SEGMENT.value, key) for key in segments)])
+        self._read_rows(more)
         people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
         actors = {event.actor for event in chain.from_iterable(self.events.values())}
         self.users = users_with_rights(people, {actor for actor in actors if actor})
@@ -161,8 +159,7 @@ class _Scene:
         for action in self.waiting:
             wanted += [(action.row_kind, key) for key in action.keys]
             wanted += [(row["kind"], row["key"]) for row in action.stands_on]
-            rules = action.arguments.get("rules", [])
-            wanted += [(Kind.SEGMENT.value, key) for key, _place in named_segments(rules)]
+            wanted += _named_in(action.arguments)
             users += action.arguments.get("users", [])
         rows = self.expected.rows
         for kind in Kind:
@@ -339,7 +336,8 @@ class _Scene:
         """Returns who has changed what, and when; of rows that not everybody may see, only when."""
         time = full_time(event.at)
         if not is_named:
-            return say("what uses the segment was changed at {time}", time=time)
+            text = say("what depends on it, or what it depends on, was changed at {time}")
+            return say(text, time=time)
         user = self.users.get(event.actor or "")
         name = event.actor or say("{user} (database user)", user=event.session_user)
         values = {
@@ -360,7 +358,7 @@ class _Scene:
         return say("{name} changed {fields} of {key} at {time}", fields=fields, **values)
 
     def _require_uses(self, action: WaitingAction, after: Impact) -> None:
-        """Raises FlagstaffError if another flag, value or experiment uses the segment now."""
+        """Raises FlagstaffError if another flag, value or experiment depends on it now."""
         nouns = {(use.kind.value if use.kind else "experiment", use.key) for use in after.uses}
         stored = {(row["kind"], row["key"]) for row in action.stands_on}
         if not nouns <= stored:
@@ -381,7 +379,7 @@ class _Scene:
         try:
             with previewed(self.expected):
                 changes = run.preview()
-        except SegmentInUseError as error:
+        except InUseError as error:
             raise unnamed(error) from error
         if not action.takes_away:
             return changes
@@ -427,12 +425,18 @@ class _Scene:
                     self.touched[row["kind"], row["key"], name].add(action.pk)
 
 
-_OTHER = say("a flag, value or experiment that uses the segment has changed")
+_OTHER = say("what depends on it, or what it depends on, has changed")
 
 
-def unnamed(error: SegmentInUseError) -> SegmentInUseError:
-    """Returns the error without the keys of what uses a segment: not everybody may see them."""
-    return SegmentInUseError(error.key, say("flags, values and experiments"))
+def unnamed(error: InUseError) -> InUseError:
+    """Returns the error without the keys of what uses a row: not everybody may see them."""
+    return InUseError(error.name, say("flags, values and experiments"))
+
+
+def _named_in(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the segments and flags that the arguments of an action name in rules."""
+    written = (arguments.get(name, []) for name in (RULES, CONDITIONS))
+    return [(kind.value, key) for rules in written for (kind, key), _place in names_in(rules)]
 
 
 def takings(changes: Iterable[Changed]) -> Iterator[Changed]:

@@ -54,6 +54,7 @@ def require_right(
     """
     reached = look.impact if reached is None else reached
     action, user = run.action, _active_user(pk, users)
+    right = look.right or action.right
     if deciding := [*_deciding_admins(look, reached)]:
         raise NotAllowedError(
             "{admin} decides about rights by its own methods, which need a request: do it "
@@ -61,7 +62,7 @@ def require_right(
             admin=some(deciding),
         )
     allowed = partial(may, user)
-    refused = [getattr(row, "key", "") for row in look.rows if not allowed(action.right, row)]
+    refused = [getattr(row, "key", "") for row in look.rows if not allowed(right, row)]
     keys = some(filter(None, refused)) or f"{action.noun}s"
     if not refused and lacking(allowed, reached):
         # Without the keys, which are stored: a reader may not see all of them.
@@ -70,7 +71,7 @@ def require_right(
         raise NotAllowedError(
             "user {user} lacks the right to {right} {keys}",
             user=actor_table().name_of(user),
-            right=action.right,
+            right=right,
             keys=keys,
         )
     return user
@@ -93,7 +94,8 @@ def approver_names(run: Run, look: Look, asked_by: str) -> list[str]:
     """
     if any(_deciding_admins(look, look.impact)):
         return []
-    needed = {(run.action.right, row if isinstance(row, type) else type(row)) for row in look.rows}
+    right = look.right or run.action.right
+    needed = {(right, row if isinstance(row, type) else type(row)) for row in look.rows}
 
     def note(right: Right, row: Any) -> bool:
         needed.add((right, type(row)))
@@ -211,7 +213,7 @@ def _deciding_admins(look: Look, reached: Impact) -> Iterator[str]:
     from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
 
     models = [row if isinstance(row, type) else type(row) for row in look.rows]
-    models += [use.model for use in reached.uses]
+    models += [use.model for use in reached.given]
     rights = ("view", "toggle", "change", "add", "delete", "group")
     methods = [f"has_{right}_permission" for right in rights]
     for site, model in product(all_sites, dict.fromkeys([*models, *look.models])):

@@ -39,7 +39,7 @@ from flagstaff.actions.table import Expected, Run
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.row_states import Impact
-from flagstaff.changes.segment_use import SegmentInUseError
+from flagstaff.changes.rule_use import InUseError
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job, JobReport
 from flagstaff.history.kinds import Kind
@@ -201,7 +201,7 @@ def _outcome(waiting: Any) -> tuple[str, str]:
         raise
     except UncountedError as error:
         return State.WAITING, error.message
-    except SegmentInUseError as error:
+    except InUseError as error:
         return State.FAILED, unnamed(error).message
     except FlagstaffError as error:
         # Without the terminal's advice to expect another version.

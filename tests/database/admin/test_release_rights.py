@@ -128,7 +128,7 @@ def test_right_to_change_segments_changes_no_flag_and_no_value(model: str, shop:
     team, client = Segment.objects.get(), shop.client("olga", "change_segment", "view_segment")
     for named in ("1 key that you may not see", "“by_team”"):
         response = edit(client, team, LOGGED_IN)
-        assert f"{named}, whose rules use the segment “team”" in response.content.decode()
+        assert f"{named}, whose rules depend on “team”" in response.content.decode()
         assert team.conditions == STAFF
         shop.client("olga", f"view_{model}")
     client = shop.client("olga", f"change_{model}")

@@ -15,6 +15,7 @@ from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
+from tests.support.conditions import needs
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
@@ -58,7 +59,7 @@ def test_flag_that_begins_to_use_the_segment_ends_what_waits_without_its_name() 
     ask(LINE, actor="ben")
     use_it()
     [waiting] = foresee(WaitingAction.objects.all())
-    assert waiting.obstacle == "a flag, value or experiment that uses the segment has changed"
+    assert waiting.obstacle == "what depends on it, or what it depends on, has changed"
     make_due()
     run_jobs()
     assert result() == waiting.obstacle
@@ -87,3 +88,26 @@ def test_own_admin_of_the_flags_that_a_segment_reaches_is_a_no(
     run(f"waiting cancel {waiting.pk}")
     use_it()
     refused(f"{LINE} --as ana --at {TOMORROW}", 4, "TeamAdmin decides about rights")
+
+
+# Flags that others need.
+
+ON = "rollout new_checkout 80"
+
+
+def test_rollout_of_a_needed_flag_needs_the_right_for_what_depends_on_it(shop: Shop) -> None:
+    permit(shop.user("ben"), "toggle_featureflag")
+    shop.flag("new_checkout")
+    shop.value("page_size", rules=[{**needs("new_checkout")[0], "value": 50}])
+    refused(f"{ON} --as ben --at {TOMORROW}", 4, "lacks the right to toggle all that uses")
+    # A brake does not.
+    assert run(f"rollout new_checkout 0 --as ben --at {TOMORROW}").status == 0
+
+
+def test_rule_that_names_the_flag_meanwhile_ends_what_waits_and_gives(shop: Shop) -> None:
+    shop.flag("new_checkout")
+    gives, takes = ask(ON), ask("off new_checkout")
+    changes.flags.update("search_v2", rules=needs("new_checkout"))
+    obstacles = {row.pk: row.obstacle for row in foresee(WaitingAction.objects.all())}
+    assert obstacles[gives.pk] == "what depends on it, or what it depends on, has changed"
+    assert not obstacles[takes.pk]

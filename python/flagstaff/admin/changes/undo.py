@@ -44,8 +44,8 @@ from flagstaff.admin.look_tables import (
     lines_of_change,
     newer_texts,
     parse_version,
-    segment_rows,
     text_for_log,
+    use_rows,
 )
 from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
@@ -267,7 +267,7 @@ class UndoSubject:
         lines = {undone.id: self._lines_of(undone) for undone in self.undone}
         for pk, of_flag in more.items():
             lines[Kind.FLAG, pk] += of_flag
-        uses = segment_rows(self.site, self.request, look.impact), capfirst(say("used by").local)
+        uses = use_rows(self.site, self.request, look.impact), capfirst(say("used by").local)
         if len(self.undone) == 1:
             return [(lines[self.undone[0].id], say("Field").local), uses]
         rows = []

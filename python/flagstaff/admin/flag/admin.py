@@ -13,6 +13,7 @@ from django.urls import URLPattern
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
@@ -46,11 +47,13 @@ from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
+from flagstaff.admin.rules.uses import used_by_html
 from flagstaff.admin.words import colour_of
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.consequence import flag_text, holders_texts, users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState
+from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
@@ -141,6 +144,9 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """Who has the flag and why, its evaluations, and the rest."""
         yield targeting(self, request, row)
         yield evaluations(request, row.key)
+        if uses := uses_by_name()[Kind.FLAG, row.key]:
+            used_by = used_by_html(self.admin_site, request, uses)
+            yield Section(capfirst(say("used by").local), used_by)
         yield self.about(row, *_ELSEWHERE)
 
     def is_offered(self, action: Action, row: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
@@ -13,8 +14,16 @@ from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import Explanation, Step, explain, step_text
 from flagstaff._request.flags import without_request
 from flagstaff._tables.model_fields import USER, short_unit
+from flagstaff._tables.rows import hidden_keys
 from flagstaff._text import localized, say
-from flagstaff.admin.evaluation import CONTEXT_HINT, EvaluationForm, TypedUser, reason, why
+from flagstaff.admin.evaluation import (
+    CONTEXT_HINT,
+    EvaluationForm,
+    TypedUser,
+    label_of,
+    reason,
+    why,
+)
 from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.flag.users import allowed_users_link
 from flagstaff.admin.look_tables import count_of_users
@@ -22,6 +31,7 @@ from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.rules.sentences import rule_lines, rule_notes
 from flagstaff.changes.consequence import code_text
+from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.user_names import may_see_users
 
@@ -84,7 +94,10 @@ def _asked(request: HttpRequest, flag: Any, count: int) -> dict[str, Any]:
     # The flag as it is stored: the snapshot of this process may be older.
     with read_own_writes(), without_request():
         explanation = explain(flag.key, user.argument, context=context)
-    outcomes = _outcomes(explanation, count)
+    # Nor does the user see the steps of a flag that this one needs, unless they may see the flag.
+    hidden = hidden_keys(conf.flag_model)
+    steps = [step for step in explanation.steps if step.values.get("flag") not in hidden]
+    outcomes = _outcomes(replace(explanation, steps=tuple(steps)), count)
     return {
         **shown,
         "asked": user.short,
@@ -128,6 +141,11 @@ def _outcomes(explanation: Explanation, count: int) -> list[Outcome]:
     return [_outcome(explanation, steps) for steps in lines]
 
 
+def _condition_text(step: Step) -> str:
+    text = step_text(step, CONTEXT_HINT)
+    return f"{label_of(step)}: {text}" if "flag" in step.values else text
+
+
 def _outcome(explanation: Explanation, steps: Sequence[Step]) -> Outcome:
     top = [step for step in steps if not step.level]
     # Of the steps for everyone else, the one that decides. With an override, there are none.
@@ -135,7 +153,7 @@ def _outcome(explanation: Explanation, steps: Sequence[Step]) -> Outcome:
     if step is None or step.met is None:
         return Outcome()
     conditions = [
-        (condition.met, step_text(condition, CONTEXT_HINT), condition.level)
+        (condition.met, _condition_text(condition), condition.level)
         for condition in steps
         if condition.level
     ]

@@ -20,10 +20,9 @@ from flagstaff._text.rules import in_reading_order
 from flagstaff._value_schema import VALUE
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
+    CONDITION_FORMS,
     JSON_OPERATORS,
-    ConditionForm,
     RuleForm,
-    SegmentForm,
     Texts,
     ValueRuleForm,
     texts_of_rule,
@@ -36,7 +35,7 @@ EDIT = "_edit"
 #: The stored rules and conditions that rows show. Django accepts 1,000 fields of a form.
 MAX_ROWS = 120
 _RULE = ("name", "rollout_percent", "value")
-_CONDITION = ("negate", "attribute", "operator", "values", "segment")
+_CONDITION = ("negate", "attribute", "operator", "values", "segment", "flag", "state", "bucket")
 _STEPS = {"up": -1, "down": 1}
 _JSON = JsonField(required=False, empty_value=[])
 _EXAMPLE: Mapping[str, Any] = {
@@ -53,7 +52,7 @@ class Line(NamedTuple):
     """A rule with its conditions."""
 
     form: RuleForm
-    conditions: Sequence[ConditionForm | SegmentForm]
+    conditions: Sequence[Any]
 
 
 class Editor:
@@ -87,7 +86,10 @@ class Editor:
             form.fields[VALUE].is_nullable = widget.is_nullable  # type: ignore[attr-defined]
         conditions = []
         for at, texts in enumerate(rule["conditions"]):
-            of_kind = SegmentForm if "segment" in texts else ConditionForm
+            of_kind = next(
+                (form for name, form in CONDITION_FORMS.items() if name in texts),
+                CONDITION_FORMS["attribute"],
+            )
             heading = say(of_condition, rule=number + 1, condition=at + 1).local
             conditions.append(of_kind(self._name, f"{place}-{at}", heading, texts, widget.offer))
         return Line(form, conditions)
@@ -201,7 +203,7 @@ class RulesWidget(forms.Textarea):
                 _move(rules, word, numbers)
             elif word == "others":
                 rules.append({"conditions": [], "focus": "input"})
-            elif word in {"attribute", "segment"}:
+            elif word in CONDITION_FORMS:
                 row = {word: beginning, "focus": "input"}
                 if numbers:
                     rules[numbers[0]]["conditions"].append(row)

@@ -193,6 +193,84 @@ class SegmentForm(Row):
         return {name: value for name, value in self.cleaned_data.items() if value is not False}
 
 
+class FlagForm(Row):
+    """A condition on another flag."""
+
+    flag = forms.ChoiceField(label=say("flag").lazy)
+    state = forms.ChoiceField(
+        label=say("state").lazy,
+        choices=[("on", say("is on").lazy), ("off", say("is off").lazy)],
+    )
+
+    def __init__(self, name: str, place: str, label: str, texts: Texts, offer: Offer) -> None:
+        """Takes what the page offers."""
+        super().__init__(name, place, label, {"state": "on", **texts})
+        # One that the user may not see stays.
+        keys = dict.fromkeys(filter(None, [*offer.flags, texts["flag"]]))
+        choices = [("", say("choose a flag").local), *((key, key) for key in keys)]
+        self.fields["flag"].choices = choices  # type: ignore[attr-defined]
+
+    def has_changed(self) -> bool:
+        """Whether a flag is chosen."""
+        return bool(self.texts["flag"])
+
+    def clean(self) -> dict[str, Any]:
+        """Returns the JSON."""
+        typed = self.cleaned_data
+        return typed if self.errors else {"flag": typed["flag"], "is": typed["state"] == "on"}
+
+
+class BucketForm(Row):
+    """A condition on a bucket."""
+
+    negate = ConditionForm.base_fields["negate"]
+    bucket = forms.CharField(
+        label=say("name of the bucket").lazy,
+        widget=forms.TextInput(
+            {"placeholder": say("name of the bucket").lazy, "autocomplete": "off", **_VERBATIM}
+        ),
+    )
+    operator = forms.ChoiceField(
+        label=say("operator").lazy,
+        choices=[("lt", say("below").lazy), ("gte", say("from").lazy)],
+    )
+    values = forms.DecimalField(
+        label=say("percent").lazy, min_value=0, max_value=MAX_PERCENT, decimal_places=2
+    )
+
+    def __init__(self, name: str, place: str, label: str, texts: Texts, offer: Offer) -> None:
+        """Takes what the page offers."""
+        super().__init__(name, place, label, {"operator": "lt", **texts})
+        self.fields["bucket"].widget.attrs["list"] = f"{name}-buckets"
+        self._offer = offer
+
+    def has_changed(self) -> bool:
+        """Whether a name or a number is typed."""
+        return bool(self.texts["bucket"] or self.texts.get("values"))
+
+    def clean(self) -> dict[str, Any]:
+        """Returns the JSON."""
+        typed = self.cleaned_data
+        if self.errors:
+            return typed
+        bound = typed["values"]
+        return {
+            "bucket": typed["bucket"],
+            "operator": typed["operator"],
+            "values": [float(bound) if bound % 1 else int(bound)],
+            **({"negate": True} if typed["negate"] else {}),
+        }
+
+
+#: The forms of conditions by the input that only they have; the last one is that of all others.
+CONDITION_FORMS: Mapping[str, Any] = {
+    "segment": SegmentForm,
+    "flag": FlagForm,
+    "bucket": BucketForm,
+    "attribute": ConditionForm,
+}
+
+
 def texts_of_rule(rule: Mapping[str, Any]) -> Texts:
     """Returns the texts of a readable rule, with those of its conditions."""
     texts = {name: _one_line(rule[name]) for name in ("name", "rollout_percent") if name in rule}
@@ -205,6 +283,12 @@ def _texts_of_condition(condition: Mapping[str, Any]) -> Texts:
     negate = {"negate": "on"} if condition.get("negate") else {}
     if "segment" in condition:
         return {**negate, "segment": condition["segment"]}
+    if "flag" in condition:
+        return {"flag": condition["flag"], "state": "on" if condition["is"] else "off"}
+    if "bucket" in condition:
+        name, [bound] = _one_line(condition["bucket"]), condition["values"]
+        operator = condition["operator"]
+        return {**negate, "bucket": name, "operator": operator, "values": json.dumps(bound)}
     operator, values = condition["operator"], condition["values"]
     if operator == _IS_NULL:
         operator, values = next(name for name in _NULLS if _NULLS[name] is values[0]), []

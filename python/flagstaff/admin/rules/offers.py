@@ -1,4 +1,4 @@
-"""What an editor of rules knows of the project: attributes with marks, values, segments."""
+"""What an editor of rules knows: attributes with marks, values, segments, flags, buckets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from flagstaff._tables.attributes import (
 )
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import can_read_groups, group_names, missing_groups
+from flagstaff._tables.rows import shown_keys
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff._text.rules import groups_of, new_conditions, sentence
 from flagstaff.admin.rules.sentences import shown_segments
+from flagstaff.changes.rule_use import bucket_names
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users
 
@@ -50,6 +52,16 @@ class Offer:
     def segments(self) -> list[str]:
         """The keys of the segments that the user may see."""
         return shown_segments(self._site, self._request)
+
+    @cached_property
+    def flags(self) -> list[str]:
+        """The keys of the flags that the user may see."""
+        return shown_keys(conf.flag_model)
+
+    @cached_property
+    def buckets(self) -> list[str]:
+        """The names of the buckets that rules use, which the user may see."""
+        return bucket_names()
 
     @cached_property
     def _groups(self) -> Sequence[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from flagstaff._text.times import full_time
 from flagstaff._workers.usage import HourlyUsage, Usage
 from flagstaff._workers.usage import usage as counted_usage
 from flagstaff.changes.changed import command_line
+from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.options import add_ownership, count, ownership_filter
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
+from flagstaff.history.kinds import Kind
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import (
     Assessment,
@@ -227,7 +230,7 @@ def _finding(finding: Finding) -> Record:
     ),
 )
 def references(options: Options, out: Output) -> None:
-    """List the lines of code that name a key, and the keys that no line names.
+    """List the lines of code and the rules that name a key, and the keys that nothing names.
 
     Reads the files that git tracks in the repository of Django's setting BASE_DIR. Without KEY,
     looks for the keys of all flags, values and experiments. With keys, it also works without a
@@ -247,21 +250,23 @@ def references(options: Options, out: Output) -> None:
     kinds = _existing_keys(out, is_needed=not typed)
     # Of all keys: at "shop.checkout", which may be the key of another flag, no place is "checkout".
     search = _find({*typed, *(kinds or ())}, paths)
+    uses = {} if kinds is None else uses_by_name()
     records: list[dict[str, Any]] = [
         {
             "key": key,
             "kind": (kinds or {}).get(key),
             "places": [*map(vars, sorted(search.places.get(key, ()), key=_position))],
+            "rules": [use.label() for use in uses.get((Kind.FLAG, key), ())],
         }
         for key in typed or sorted(kinds or ())
     ]
-    unnamed = [record for record in records if not record["places"]]
+    unnamed = [record for record in records if not record["places"] and not record["rules"]]
     missing = [record["key"] for record in unnamed if kinds is not None and record["kind"] is None]
     if out.is_json:
         out.document({"keys": records, "not_searched": search.not_searched})
     else:
-        for place in (place for record in records for place in record["places"]):
-            out.line(printable("{path}:{line}: {code}".format_map(place)))
+        for line in chain.from_iterable(map(_reference_lines, records)):
+            out.line(line)
         if keys_in_no_file := [_name(record) for record in unnamed if record["key"] not in missing]:
             out.message(f"in no file: {', '.join(keys_in_no_file)}")
         if not records:
@@ -274,6 +279,12 @@ def references(options: Options, out: Output) -> None:
             f"neither the code nor the database has the key {some(missing)}; correct it",
             returncode=UNKNOWN,
         )
+
+
+def _reference_lines(record: Record) -> Iterator[str]:
+    for place in record["places"]:
+        yield printable("{path}:{line}: {code}".format_map(place))
+    yield from (f"rules of {label}: {record['key']}" for label in record["rules"])
 
 
 def _find(keys: Collection[str], paths: Sequence[str]) -> Found:

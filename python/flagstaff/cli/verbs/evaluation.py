@@ -39,11 +39,17 @@ def _style(record: Record) -> str | None:
     return "MIGRATE_LABEL" if record["decides"] else None
 
 
+def _step_name(record: Record) -> str:
+    """Returns the name of a step, after the key of the flag that the rules need, if it is its."""
+    needed = record["values"].get("flag")
+    return str(record["name"]) if needed is None else f"{needed}: {record['name']}"
+
+
 _STEPS = (
     Column("decides", lambda record: "▸" if record["decides"] else "", header=""),
     Column(
         "name",
-        lambda record: f"{'  ' * record['level']}{record['name']}",
+        lambda record: f"{'  ' * record['level']}{_step_name(record)}",
         header="STEP",
         style=_style,
     ),

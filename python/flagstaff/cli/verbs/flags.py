@@ -19,11 +19,13 @@ from flagstaff._text.rules import rules_text
 from flagstaff.changes.allowed_users import allowed_users_of, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
+from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.cli.options import add_key, add_ownership, ownership_filter
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import flag_summary
 from flagstaff.cli.verb import Options, option, verb
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 from flagstaff.validators import tags_problem
 
 _STYLES = {"off": None, "all": "SUCCESS"}
@@ -161,12 +163,14 @@ def show(options: Options, out: Output) -> None:
     summary, names = flag_summary(flag, allowed), allowed_user_table().name_of
     shown = [{"pk": user.pk, "name": names(user)} for user in users]
     fields = {**_record(flag, allowed), "allowed_users": shown}
+    used_by = keys_that_name(Kind.FLAG, flag.key)
     if out.is_json:
-        out.document({"summary": summary, **fields})
+        out.document({"summary": summary, **fields, "used_by": used_by})
         return
     if out.is_terminal and FlagState.of(flag).enabled and FlagState.of(flag).has_rules:
         # Counts them for at most a second.
         [effect] = impact_of_enabling([flag]).values()
         fields[_USERS] = users_text(effect, effect.on[1])
+    fields |= {f"used by {noun}": some(keys) for noun, keys in used_by.items() if keys}
     out.headline("summary", summary)
     out.record([_IN_WORDS.get(name) or Column(name) for name in fields], fields)

@@ -13,7 +13,7 @@ from flagstaff._tables.states import DEFAULT
 from flagstaff._text import MASK, MAX_VALUE, some, truncated
 from flagstaff._text.cells import Column, Record, as_json, with_fields
 from flagstaff._value_schema import SECRET_FIELDS, is_secret
-from flagstaff.changes.segment_use import keys_that_name
+from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
@@ -122,7 +122,7 @@ def list_segments(_options: Options, out: Output) -> None:
 def show_segment(options: Options, out: Output) -> None:
     """Show the conditions of a segment, and what uses it."""
     row: Any = Kind.SEGMENT.row(options["key"])
-    record, used_by = with_fields(row, {"key": row.key}), keys_that_name(row.key)
+    record, used_by = with_fields(row, {"key": row.key}), keys_that_name(Kind.SEGMENT, row.key)
     columns = [*map(Column, record), *(Column(name, partial(_keys, name)) for name in used_by)]
     out.record(columns, {**record, **used_by})
 

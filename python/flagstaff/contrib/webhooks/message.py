@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 from django.utils.timezone import is_aware, make_aware
 
-from flagstaff.changes.segment_use import keys_that_name
+from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.differences import Difference
@@ -111,7 +111,7 @@ def create_message(event: Event) -> WebhookMessage:
         describe_change(event, limit=_MAX_VALUE),
         describe_actor(event, names),
         None if event.action == "delete" else admin_link(Kind(event.kind).model, event.object_pk),
-        keys_that_name(event.key) if event.kind == Kind.SEGMENT.value else {},
+        keys_that_name(Kind.SEGMENT, event.key) if event.kind == Kind.SEGMENT.value else {},
         is_by_user=event.actor in names,
     )
 

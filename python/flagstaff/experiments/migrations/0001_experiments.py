@@ -118,6 +118,7 @@ class Migration(migrations.Migration):
                             ("stopped", "stopped"),
                             ("shipped", "shipped"),
                             ("undone", "undone"),
+                            ("moved", "other users"),
                         ],
                         max_length=16,
                     ),

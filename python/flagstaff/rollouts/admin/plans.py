@@ -40,9 +40,7 @@ from flagstaff.rollouts.models import (
     PlanEvent,
     State,
 )
-from flagstaff.rollouts.requirements import (
-    present_rollout,
-)
+from flagstaff.rollouts.requirements import own_bucket_rules, present_rollout
 from flagstaff.rollouts.status import evidence_of
 from flagstaff.rollouts.steps import ALL, USUAL
 from flagstaff.rollouts.texts import state_name, state_sentence
@@ -162,10 +160,17 @@ class PlanAdmin(AppRowAdmin):
     ) -> None:
         """Names the fields of a new plan. What has been planned does not change."""
         if not action.creates:
+            offered = form.fields.pop("delete_bucket_rules", None)
             form.fields.clear()
+            if action.name != "start" or row.flag is None:
+                return
             # Only a start turns the flag on.
-            if action.name == "start" and row.flag is not None and not row.flag.enabled:
+            if not row.flag.enabled:
                 form.given = {"enable": True}
+            may_change = may(self.admin_site, request, "change", row.flag)
+            if offered is not None and may_change and own_bucket_rules(row.flag):
+                offered.label = say("Delete the rules by the bucket of the flag").local
+                form.fields["delete_bucket_rules"] = offered
             return
         form.fields["key"].label = say("Flag").local
         form.fields["required_users"].label = say("Required users").local

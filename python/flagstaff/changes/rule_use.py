@@ -1,0 +1,504 @@
+"""Which segments and flags the rules of others name. What is in use must exist, and form no circle.
+
+Nobody locks a flag that his rules name: a kill of it waits for no such change. The changes of rules
+that name flags, and deletions of flags, come one after the other instead (`needs_alone`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from django.db.models import Model, Q, QuerySet, TextField
+from django.db.models.functions import Cast
+
+from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import CONDITIONS, RULES, segment_model
+from flagstaff._tables.names import names
+from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, similar_key
+from flagstaff._text import Sentence, joined, most_similar, say, some
+from flagstaff._text.rules import named_buckets, named_flags, named_segments
+from flagstaff.changes.preview import expectation, is_preview
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.extensions import RULES as RULES_OF_APPS
+from flagstaff.extensions import OtherRules
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import deleted_pk
+
+#: A segment or a flag that rules name, by its kind and its key.
+Name: TypeAlias = tuple[Kind, str]
+
+#: The flags below a row that need each other. Workers take the conditions of a longer one as false.
+MAX_CHAIN = 4
+# An attribute of a row that no rule names, so that its deletion does not read all rules again.
+_CHECKED = "_flagstaff_checked"
+# An attribute of what an ORM deletion began with: it reads all rules once.
+_USES = "_flagstaff_uses"
+_IN_USE = {
+    Kind.SEGMENT: say(
+        "the segment {key} is used by the rules of {users}; change these rules first"
+    ),
+    Kind.FLAG: say("the flag {key} is used by the rules of {users}; change these rules first"),
+}
+_MISSING = {
+    Kind.SEGMENT: say("{place} names the segment {key}, which does not exist; {advice}"),
+    Kind.FLAG: say("{place} names the flag {key}, which does not exist; {advice}"),
+}
+_CIRCLE = say("{path}: a flag cannot depend on itself; change one of these rules")
+_CHAIN = say(
+    "{path}: at most {count} flags may depend on each other below a rule; let one of them repeat "
+    "the conditions of another"
+)
+
+
+class InUseError(InvalidChangeError):
+    """a rule names the segment or the flag; nothing was written"""
+
+    def __init__(self, name: Name, users: str) -> None:
+        kind, key = name
+        super().__init__(say(_IN_USE[kind], key=repr(key), users=users))
+        self.name, self.key = name, key
+
+
+class ChainError(InvalidChangeError):
+    """flags depend on each other in a circle, or too many in a row; nothing was written"""
+
+    def __init__(self, text: str, path: Sequence[Name], labels: Mapping[Name, str] = {}) -> None:
+        shown = (labels.get(name) or _label(name) for name in path)
+        super().__init__(say(text, path=joined(shown, " → "), count=str(MAX_CHAIN)))
+        #: What names the next one; `labels` has other texts for those that are not shown.
+        self.text, self.path = text, path
+
+
+def _label(name: Name) -> Sentence:
+    kind, key = name
+    # A row of an app has no key yet.
+    text = say("segment {key}") if kind is Kind.SEGMENT else say("{key}" if key else "…")
+    return say(text, key=key)
+
+
+@dataclass(frozen=True, eq=False)
+class RuleUse:
+    """A flag, a value, an experiment or a segment whose rules name a segment or a flag."""
+
+    #: None for an experiment.
+    kind: Kind | None
+    #: The row of a flag, a value or a segment; the `OtherRules` of an experiment.
+    row: Any
+
+    @property
+    def key(self) -> str:
+        """The key of the flag, value, experiment or segment."""
+        return str(self.row.key)
+
+    @property
+    def rules(self) -> object:
+        """Its rules, or the conditions of a segment."""
+        return rules_of(self.row)
+
+    @property
+    def row_id(self) -> tuple[Kind | None, str]:
+        """The kind and the primary key of the row; the key of an experiment."""
+        return self.kind, self.key if self.kind is None else str(self.row.pk)
+
+    @property
+    def model(self) -> type[Model]:
+        """The model of the row that has the rules."""
+        return self.row.model if self.kind is None else self.kind.model
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its rules decide about results now."""
+        if self.kind is None:
+            return bool(self.row.is_active)
+        return bool(getattr(self.row, "enabled", True))
+
+    def label(self, key: str = "") -> str:
+        """Returns the key of a flag, or of another row with what it is, or another text for it."""
+        text = key or self.key
+        return text if self.kind is Kind.FLAG else f"{self.model._meta.verbose_name} {text}"
+
+
+def rules_of(row: Any) -> object:
+    """Returns the rules of a row, or the conditions of a segment."""
+    return row.conditions if isinstance(row, segment_model()) else getattr(row, RULES, None)
+
+
+def names_in(rules: object) -> Iterator[tuple[Name, Sentence | None]]:
+    """Yields the segments and flags that rules name, or conditions in their place, with places."""
+    yield from (((Kind.SEGMENT, key), place) for key, place in named_segments(rules))
+    yield from (((Kind.FLAG, key), place) for key, place in named_flags(rules))
+
+
+# What rules name must exist.
+
+
+def require_names(row: Row | Model, rules: object) -> None:
+    """Raises InvalidChangeError if new rules name what does not exist, or close a circle.
+
+    Also for the conditions of a segment. Locks the segments until the transaction ends, so that no
+    other one deletes them.
+    """
+    kind = Kind.of_model(type(row))  # type: ignore[arg-type]
+    if kind is None:
+        return
+    field = CONDITIONS if kind is Kind.SEGMENT else RULES
+    # A flag that the person may not see is one that does not exist, unless it is there already.
+    stored = () if row._state.adding else {name for name, _place in names_in(rules_of(row))}
+    hidden = {(Kind.FLAG, key) for key in hidden_keys(Kind.FLAG.model)}.difference(stored)
+    problem, error = _problems((kind, row.key), rules, hidden)
+    if problem:
+        raise InvalidChangeError("{field}: {problem}", field=field, problem=problem)
+    if error:
+        raise error
+
+
+def missing_name(rules: object) -> Sentence | None:
+    """Returns which rule of an app names what does not exist, or needs too many flags; or None.
+
+    Locks as `require_names`.
+    """
+    # A row of an app is named by none.
+    row: Any = (None, "")
+    problem, error = _problems(row, rules)
+    return problem or (error and error.message)
+
+
+def _problems(
+    row: Name, rules: object, hidden: Collection[Name] = ()
+) -> tuple[Sentence | None, ChainError | None]:
+    """Returns what is wrong with the names in new rules of a row, and with what they need."""
+    # The segments are locked before this comes alone, as what changes one locks it.
+    existing = existing_names([rules], lock=not is_preview())
+    errors = chain_errors({row: rules})
+    if any(kind is Kind.FLAG for (kind, _key), _place in names_in(rules)):
+        # Again, because a flag may have been deleted meanwhile.
+        existing = existing_names([rules])
+    return missing_among(rules, existing.difference(hidden)), errors.get(row)
+
+
+def existing_names(written: Iterable[object], *, lock: bool = False) -> set[Name]:
+    """Returns the segments and flags that these rules name, as far as they exist.
+
+    With `lock`, the segments stay locked until the transaction ends.
+    """
+    wanted = {name for rules in written for name, _place in names_in(rules)}
+    declared = {name for name in wanted if declaration(name[0].model, name[1]) is not None}
+    if (expected := expectation()) is not None:
+        return declared | {name for name in wanted if name in expected.rows}
+    existing = declared
+    for kind in {kind for kind, _key in wanted}:
+        rows = all_rows(kind.model)
+        # In the order of keys, so that two calls cannot deadlock.
+        if lock and kind is Kind.SEGMENT:
+            no_key = db.connection.features.has_select_for_no_key_update
+            rows = rows.select_for_update(no_key=no_key).order_by("key")
+        keys = [key for of_kind, key in wanted if of_kind is kind]
+        existing |= {(kind, key) for key in rows.filter(key__in=keys).values_list("key", flat=True)}
+    return existing
+
+
+def missing_among(rules: object, existing: Collection[Name]) -> Sentence | None:
+    """Returns the same for the segments and flags that exist."""
+    for name, place in dict(reversed([*names_in(rules)])).items():
+        if name not in existing:
+            return say(
+                _MISSING[name[0]],
+                place=place or say("a condition"),
+                key=repr(name[1]),
+                advice=_advice(*name),
+            )
+    return None
+
+
+def _advice(kind: Kind, key: str) -> Sentence:
+    verb = "flags segment" if kind is Kind.SEGMENT else "flags"
+    if key not in hidden_keys(kind.model) and deleted_pk(kind, key) is not None:
+        command = f"manage.py {verb} undo {shlex.quote(key)}"
+        return say('undo its deletion first with "{command}"', command=command)
+    return similar_key(kind.model, key) or say(
+        'create it first with "{command}"', command=f"manage.py {verb} create"
+    )
+
+
+# Circles and chains.
+
+
+def needs_alone() -> None:
+    """Waits until no other transaction changes which flags need each other, or deletes a flag.
+
+    To be called after the rows are locked, and before what they need is read. A kill does neither.
+    """
+    # SQLite has one writer anyway.
+    if db.is_postgresql and not is_preview():
+        db.lock(f"flagstaff needs {names(db.connection)['token_table']}")
+
+
+def chain_errors(after: Mapping[Name, object]) -> dict[Name, ChainError]:
+    """Returns why rows must not get these rules, or conditions, by the kind and the key of a row.
+
+    `after` has all rows that change in this transaction; None for one that is deleted. Reads the
+    rules of others if the new ones need a flag, and then comes alone (`needs_alone`).
+    """
+    changed = {name: _names_of(rules) for name, rules in after.items()}
+    if not any(_needs_flag(named) for named in changed.values()):
+        return {}
+    needs_alone()
+    stored: dict[Any, list[Name]] = {
+        (use.kind, use.key): _names_of(use.rules) for use in _all_uses()
+    }
+    needs = {**stored, **changed}
+    needed_by: dict[Any, list[Any]] = defaultdict(list)
+    for name, named in needs.items():
+        for needed in named:
+            needed_by[needed].append(name)
+    errors = dict[Name, ChainError]()
+    for name in changed:
+        if circle := _circle(needs, name):
+            errors[name] = ChainError(_CIRCLE, circle)
+            continue
+        path = [*reversed(_longest(needed_by, name, {})), *_longest(needs, name, {})[1:]]
+        if sum(kind is Kind.FLAG for kind, _key in path[1:]) > MAX_CHAIN:
+            errors[name] = ChainError(_CHAIN, path)
+    return errors
+
+
+def _names_of(rules: object) -> list[Name]:
+    return [*dict(names_in(rules))]
+
+
+def _needs_flag(named: Iterable[Name]) -> bool:
+    """Whether one of these names is a flag, or a segment with conditions on flags."""
+    read = read_named(named)
+    return any(kind is Kind.FLAG for kind, _key in [*named, *read])
+
+
+def _all_uses() -> Iterator[RuleUse]:
+    """Yields the rows whose rules name something; then rows as they are expected to be."""
+    expected = expectation()
+    yield from _read_uses(of_segments=True)
+    for (kind, _key), state in () if expected is None else expected.rows.items():
+        yield RuleUse(kind, state.row)
+
+
+def _circle(needs: Mapping[Any, Sequence[Any]], name: Name) -> list[Name]:
+    """Returns the shortest path from a row to itself; empty without one."""
+    paths: dict[Any, list[Any]] = {name: [name]}
+    waiting = [name]
+    for at in waiting:
+        for needed in needs.get(at, ()):
+            if needed == name:
+                return [*paths[at], name]
+            if needed not in paths:
+                paths[needed] = [*paths[at], needed]
+                waiting.append(needed)
+    return []
+
+
+def _longest(
+    graph: Mapping[Any, Sequence[Any]], name: Name, known: dict[Any, list[Any]]
+) -> list[Any]:
+    """Returns the path from a row with the most flags. Of a circle that SQL has written, a part."""
+    if name not in known:
+        known[name] = [name]
+        paths = [_longest(graph, at, known) for at in graph.get(name, ())]
+        longest = max(paths, key=lambda path: sum(at[0] is Kind.FLAG for at in path), default=[])
+        known[name] = [name, *longest]
+    return known[name]
+
+
+def read_named(wanted: Iterable[Name], own: Collection[Any] = ()) -> dict[Name, Any]:
+    """Returns the rows of segments and flags, and of those that their rules name, and so on.
+
+    Those of `own` are left out. A query for each kind and step of a chain.
+    """
+    rows, seen = dict[Name, Any](), {*own}
+    remaining = {*wanted} - seen
+    while remaining:
+        seen |= remaining
+        for kind in {kind for kind, _key in remaining}:
+            keys = [key for of_kind, key in remaining if of_kind is kind]
+            rows |= {(kind, row.key): row for row in all_rows(kind.model).filter(key__in=keys)}
+        read = [rows[name] for name in remaining if name in rows]
+        remaining = {name for row in read for name in _names_of(rules_of(row))} - seen
+    return rows
+
+
+# What uses a segment or a flag.
+
+
+def keep_used(row: Model, using: str, origin: object = None) -> None:
+    """Raises InvalidChangeError before the ORM deletes a segment or a flag that a rule names.
+
+    Of the rows that one query set deletes together, each may name the others.
+    """
+    kind = Kind.of_model(type(row))
+    if using != db.alias or kind is None or _CHECKED in vars(row):
+        return
+    holder: Any = origin if isinstance(origin, QuerySet) else row
+    if _USES not in vars(holder):
+        # Locked, so that a concurrent change of rules, which locks it too, is seen.
+        locked = all_rows(kind.model).select_for_update().filter(pk=row.pk)
+        needs_alone() if kind is Kind.FLAG else [*locked]
+        vars(holder)[_USES] = uses_by_name()
+    uses = vars(holder)[_USES][kind, row.key]  # type: ignore[attr-defined]
+    if isinstance(origin, QuerySet) and uses:
+        leaving = {*origin.values_list("pk", flat=True)}
+        uses = [use for use in uses if not (use.kind is kind and use.row.pk in leaving)]
+    require_unused((kind, row.key), uses)  # type: ignore[attr-defined]
+
+
+def delete_unused(row: Row) -> None:
+    """Deletes a locked row that no rule names: the caller has read the rules."""
+    vars(row)[_CHECKED] = True
+    row.delete(using=db.alias)
+
+
+def require_unused(name: Name, uses: Collection[RuleUse]) -> None:
+    """Raises InUseError, which names what uses a segment or a flag, if there is anything.
+
+    To be called before it is deleted.
+    """
+    others = [use for use in uses if (use.kind, use.key) != name]
+    if others:
+        raise InUseError(name, some(use.label(repr(use.key)) for use in others))
+
+
+def keys_that_name(kind: Kind, key: str) -> dict[str, list[str]]:
+    """Returns the keys of the flags, values, experiments and segments whose rules name it.
+
+    Only flags are named by segments. Reads all rules.
+    """
+    nouns = {Kind.FLAG: "flags", Kind.VALUE: "values", None: "experiments"}
+    nouns |= {Kind.SEGMENT: "segments"} if kind is Kind.FLAG else {}
+    keys: dict[str, list[str]] = {noun: [] for noun in nouns.values()}
+    for use in uses_by_name()[kind, key]:
+        keys[nouns[use.kind]].append(use.key)
+    return keys
+
+
+def uses_by_name() -> defaultdict[Any, list[RuleUse]]:
+    """Returns what uses each segment and flag: flags, values, segments, then rows of apps.
+
+    Reads all rules: whatever JSON SQL has written. A preview of what is expected reads them once.
+    """
+    expected = expectation()
+    if expected is None:
+        return _by_name(_read_uses(of_segments=True))
+    if expected.uses is None:
+        expected.uses = _by_name(_read_uses(of_segments=True))
+    return cast("defaultdict[Any, list[RuleUse]]", expected.uses)
+
+
+def _by_name(uses: Iterable[RuleUse]) -> defaultdict[Any, list[RuleUse]]:
+    by_name = defaultdict[Any, list[RuleUse]](list)
+    for use in uses:
+        for name in _names_of(use.rules):
+            by_name[name].append(use)
+    return by_name
+
+
+def _read_uses(*, of_segments: bool) -> Iterator[RuleUse]:
+    yield from _stored_uses(of_segments=of_segments)
+    yield from (RuleUse(None, rules) for rules in rules_of_apps())
+
+
+def _stored_uses(*, of_segments: bool) -> list[RuleUse]:
+    """Returns the rows whose rules may name a flag or, if it matters, a segment."""
+    # Of 10,000 flags with rules, few name a segment or a flag.
+    flag, segment = (Q(text_of_rules__contains=f'"{word}"') for word in ("flag", "segment"))
+    segments = [*_with_text(Kind.SEGMENT, CONDITIONS).filter(flag)]
+    wanted = flag | segment if of_segments or segments else flag
+    uses = [
+        RuleUse(kind, row)
+        for kind in (Kind.FLAG, Kind.VALUE)
+        for row in _with_text(kind, RULES).filter(wanted)
+    ]
+    return [*uses, *(RuleUse(Kind.SEGMENT, row) for row in segments)]
+
+
+def _with_text(kind: Kind, field: str) -> QuerySet[Any]:
+    rows = all_rows(kind.model).alias(text_of_rules=Cast(field, TextField()))
+    return rows.order_by("key")
+
+
+def rules_of_apps() -> Iterator[OtherRules]:
+    """Yields the rules of the optional apps."""
+    for read in RULES_OF_APPS:
+        yield from read()
+
+
+def uses_of(changed: Collection[Name]) -> list[RuleUse]:
+    """Returns what uses these segments and flags, also through others, as long as it is on.
+
+    Flags, values, then experiments. Reads all rules.
+    """
+    if expectation() is not None or any(kind is Kind.SEGMENT for kind, _key in changed):
+        by_name = uses_by_name()
+    else:
+        by_name = _by_name(_read_uses(of_segments=False))
+    uses, waiting = dict[RuleUse, None](), [*changed]
+    for name in waiting:
+        for use in by_name[name]:
+            uses[use] = None
+            passes_on = use.is_active and use.kind in {Kind.FLAG, Kind.SEGMENT}
+            if passes_on and (use.kind, use.key) not in waiting:
+                waiting.append((cast("Kind", use.kind), use.key))
+    kinds = (Kind.FLAG, Kind.VALUE, None)
+    counted = (use for use in uses if use.kind in kinds)
+    return sorted(counted, key=lambda use: (kinds.index(use.kind), use.key))
+
+
+def bucket_names(but: Any = None) -> list[str]:
+    """Returns the names of the buckets in rules, in order; not those of rows that are not shown."""
+    read: set[str] = set()
+    for kind, field in ((Kind.FLAG, RULES), (Kind.VALUE, RULES), (Kind.SEGMENT, CONDITIONS)):
+        hidden = hidden_keys(kind.model)
+        rows = _with_text(kind, field).filter(text_of_rules__contains='"bucket"')
+        for key, rules in rows.values_list("key", field):
+            if key not in hidden and not (isinstance(but, kind.model) and but.key == key):
+                read.update(name for name, _place, _percent in named_buckets(rules))
+    return sorted(read)
+
+
+# What a person should know of new rules.
+
+
+def notes_of(row: Any) -> Iterator[Sentence]:
+    """Yields what a person should know of what the rules of a row name, who has just written them.
+
+    Queries the flags that they name.
+    """
+    rules, hidden = rules_of(row), hidden_keys(Kind.FLAG.model)
+    buckets = {name for name, _place, _percent in named_buckets(rules)} - {row.key, *hidden}
+    flags = all_rows(Kind.FLAG.model).filter(key__in=buckets) if buckets else ()
+    for flag in flags:
+        yield say(
+            "the bucket {name} is that of the flag {name}: both select the same users; use another "
+            "name for others",
+            name=repr(flag.key),
+        )
+    if buckets:
+        in_use = bucket_names(but=row)
+        for name in sorted(buckets - {*in_use}):
+            if similar := most_similar(name, in_use):
+                yield say(
+                    "no other rule uses the bucket {name}; did you mean {similar}?",
+                    name=repr(name),
+                    similar=repr(similar),
+                )
+    if not getattr(row, "client_side", False):
+        return
+    needed = read_named(_names_of(rules))
+    # Segments are not public or secret by themselves.
+    others = [key for (_kind, key), of in needed.items() if not getattr(of, "client_side", True)]
+    if shown := some(repr(key) for key in others if key not in hidden):
+        yield say(
+            "browsers read {key}, so each of them learns whether {flags} is on for its user, "
+            "although that is not client side",
+            key=repr(row.key),
+            flags=shown,
+        )
