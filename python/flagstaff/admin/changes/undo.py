@@ -87,6 +87,7 @@ class UndoSubject:
     """An undo: of chosen changes, of a transaction, or of all after a version, to restore it."""
 
     is_urgent = is_danger = waits_for_workers = can_wait = can_end = False
+    again = None
 
     def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
