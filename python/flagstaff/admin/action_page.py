@@ -36,6 +36,7 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed
@@ -228,7 +229,12 @@ class ActionPage:
         )
 
     def _colleagues(self, run: Run, look: Look) -> str:
-        """Returns who can approve it. A query."""
+        """Returns who can approve it. A query.
+
+        Names only to those who may view users: it says who of them holds which permission.
+        """
+        if not may_see_users(self.request.user):
+            return colleagues_text([])
         names = value_or_default(
             "the page of an action cannot read who may approve it",
             lambda: approver_names(run, look, current_actor()),

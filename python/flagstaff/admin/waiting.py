@@ -155,15 +155,12 @@ class WaitingActionAdmin(AppRowAdmin):
         row = super().get_object(request, object_id, from_field)
         if row is None:
             return None
-        [row] = without_secrets(foresee([row]))
-        # The end of a period is decided about with its begin.
-        row.needs_decision = begin_of(row).state == State.APPROVAL
-        return row
+        return without_secrets(foresee([row]))[0]
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
         state, label = row.shown_state
-        is_own = row.needs_decision and row.asked_by == current_actor()
+        is_own = _needs_decision(row) and row.asked_by == current_actor()
         own_lines = [say("Another user has to approve it.").local] if is_own else []
         return Head(
             state=(colour_of(state), label),
@@ -202,11 +199,11 @@ class WaitingActionAdmin(AppRowAdmin):
         """The arguments, for how many users it was asked, and who did what."""
         yield Section(say("About").local, _about(self.admin_site, request, row))
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
         if action.name == "cancel":
             return row.state in {*row.OPEN, *row.PROBLEMS}
-        return row.needs_decision and row.asked_by != current_actor()
+        return row.asked_by != current_actor() and _needs_decision(row)
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """The row says by itself who did what to it."""
@@ -229,6 +226,11 @@ class WaitingActionAdmin(AppRowAdmin):
     ) -> None:
         """Says what was decided. No flag has changed yet, so no worker has to apply anything."""
         self.message_user(request, text, messages.SUCCESS)
+
+
+def _needs_decision(row: WaitingAction) -> bool:
+    """Whether it waits for an approval, or its begin does, with which the end of a period waits."""
+    return begin_of(row).state == State.APPROVAL
 
 
 def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeString:

@@ -64,11 +64,11 @@ def report(
     if is_counted and impact is None and counted is not None:
         texts += written_lines(counted)
     texts += (text for changed in rows for text in _warnings(changed))
-    ended_texts, ended_records = ended(Look(changed=rows), out)
+    ended_texts, waiting = ended(Look(changed=rows), out)
+    texts += ended_texts
     documents = [_document(changed, impact) for changed in rows]
     document = documents[0] if is_single else {"changes": documents, **(undone or {})}
-    document["waiting"] = ended_records
-    texts += ended_texts
+    document = {**document, "waiting": waiting}
     return Done("", texts, document, combined, any(changed.written for changed in rows))
 
 

@@ -164,13 +164,17 @@ def look_ahead(
     Without a viewer, its notes say which others would then not run. Raises FlagstaffError as
     `look_at`.
     """
-    look = look_at(run, viewer=viewer, timeout=timeout)
+    counted = partial(look_at, run, viewer=viewer, timeout=timeout)
     if at is None:
-        return look
-    rows, _before = expected_at(_row_kind(look.rows, run), run, at)
-    if rows is not None:
+        return counted()
+    # Before the rows are read: then newer changes are a conflict. Only the look of an app knows
+    # whose rights decide, and its versions.
+    look = None if run.action.look is None else counted()
+    expected = run.versions() if look is None else look.expected
+    rows, _before = expected_at(_row_kind(look.rows if look else [], run), run, at)
+    if look is None or rows is not None:
         with previewed(rows):
-            look = replace(look_at(run, viewer=viewer, timeout=timeout), expected=look.expected)
+            look = replace(counted(), expected=expected)
     # Not everybody may see the rows of the others: a page asks for those of its viewer.
     ends = would_end(look, at) if viewer is None else ()
     return replace(look, notes=[*look.notes, *ends_notes(ends)])

@@ -50,7 +50,7 @@ def test_import_that_cannot_cancel_what_waits_changes_nothing(
     shop.user("ana")
     shop.flag("summer_banner")
     ask("rollout summer_banner 50")
-    monkeypatch.setattr(WaitingAction.objects._queryset_class, "cancel", fail)
+    monkeypatch.setattr("flagstaff.models._WaitingActions.cancel", fail)
     file = tmp_path / "flags.json"
     flags = {"summer_banner": {"enabled": True}}
     file.write_text(json.dumps({"flagstaff": 1, "partial": True, "flags": flags}))

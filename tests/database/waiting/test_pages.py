@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from flagstaff import changes
+from flagstaff.actions import commit
 from flagstaff.admin import FeatureFlagAdmin, action_page
 from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, WaitingAction
@@ -155,6 +157,19 @@ def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
     assert run_at.astimezone(ZoneInfo("Europe/Vienna")).strftime("%H:%M") == "09:00"
 
 
+def test_page_with_a_time_counts_the_users_once_as_those_before_it_leave_the_row(
+    ben: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Mock(wraps=commit.count_users)
+    monkeypatch.setattr(commit, "count_users", count)
+    ask(f"rollout {KEY} 25")
+    count.reset_mock()
+    at = f"{timezone.now() + timedelta(days=3):%Y-%m-%dT09:00}"
+    page = screen(ben, f"{flag_url(flag, 'rollout')}?percent=50&_at={at}")
+    assert "25 → 50 %" in page.text
+    assert count.call_count == 1
+
+
 def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: Shop) -> None:
     url, now = flag_url(shop.flag("summer_banner"), "on"), timezone.now()
     begin, end = now + timedelta(days=2), now + timedelta(days=4)
@@ -207,6 +222,16 @@ def test_colleague_is_asked_by_a_button_that_names_who_can_approve(
     waiting = WaitingAction.objects.get()
     assert (waiting.state, waiting.needs_approval) == (State.APPROVAL, True)
     assert rollout(KEY) == 5
+
+
+def test_colleagues_are_named_only_to_those_who_may_view_users(
+    flag: FeatureFlag, shop: Shop
+) -> None:
+    bob = shop.client("bob", "toggle_featureflag")
+    colleagues = screen(bob, f"{flag_url(flag, 'rollout')}?percent=50").part(
+        ".flagstaff-colleagues p"
+    )
+    assert colleagues.text == "Another user with the permission for it has to approve it."
 
 
 def test_colleague_who_lacks_the_right_for_a_flag_that_a_segment_reaches_is_not_named(
