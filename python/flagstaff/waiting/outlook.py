@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from django.db import DatabaseError
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import override
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows, declared_row, key_is_taken, taken_keys
@@ -86,6 +87,23 @@ def foresee(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
     if any(action.state in OPEN for action in actions):
         _Scene(actions).play()
     return actions
+
+
+def numbers_to_look_at() -> dict[str, str]:
+    """Returns which actions that wait will not run, or are overdue, by number.
+
+    Names no rows and no users. Queries as `foresee`; without the table, there are none.
+    """
+    if not db.is_postgresql:
+        return {}
+    try:
+        with db.atomic():
+            rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
+            waiting = foresee(rows.order_by("pk"))
+    except DatabaseError:
+        return {}
+    with override(None):
+        return {row.key: row.shown_state[1] for row in waiting if row.needs_attention}
 
 
 def expected_at(
