@@ -23,6 +23,7 @@ from flagstaff._jobs import job_metrics_text
 from flagstaff._workers.status import CONTENT_TYPE, Status, prometheus_text, status
 from flagstaff.actions.rights import may
 from flagstaff.conf import conf
+from flagstaff.waiting.outlook import numbers_to_look_at
 
 __all__ = ["app_name", "details", "fresh", "jobs", "live", "metrics", "ready", "urlpatterns"]
 
@@ -86,10 +87,13 @@ def jobs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def details(request: HttpRequest) -> HttpResponse:
-    """Returns the full status to staff who may view flags. A 404 for other users."""
+    """Returns the full status to staff who may view flags. A 404 for other users.
+
+    Also the numbers of the actions that wait and will not run, or are overdue.
+    """
     if not _may_view_flags(getattr(request, "user", None)):
         raise Http404
-    return JsonResponse(status().as_dict())
+    return JsonResponse({**status().as_dict(), "waiting": numbers_to_look_at()})
 
 
 def _started() -> Status:

@@ -129,28 +129,31 @@ class _WaitingActions(models.QuerySet["WaitingAction"]):
         of_kind = models.Q(kind=kind) | models.Q(row_kind=kind)
         return self.filter(of_kind, keys__contains=[key])
 
-    def giving(self, kind: str, key: str) -> _WaitingActions:
-        """Returns what waits to give a row to users."""
-        return self.of_row(kind, key).filter(takes_away=False, state__in=WaitingAction.OPEN)
-
-    def cancel_giving(self, kind: str, key: str, actor: str, why: str) -> tuple[int, ...]:
+    def cancel_giving(
+        self, kind: str, key: str, actor: str, why: str, *, is_preview: bool = False
+    ) -> tuple[int, ...]:
         """Cancels what waits to give a row to users, after a change that nothing may stop.
 
         So an error of the database is only logged, such as a right that is missing. Returns the
-        numbers.
+        numbers; of a preview those that it would cancel.
         """
         try:
             with transaction.atomic(using=self.db):
-                return self.giving(kind, key).cancel(actor, why)
+                giving = self.of_row(kind, key).filter(takes_away=False)
+                return giving.numbers() if is_preview else giving.cancel(actor, why)
         except DatabaseError:
             logger.exception("flagstaff: what waits for %s %s was not cancelled", kind, key)
             return ()
 
+    def numbers(self) -> tuple[int, ...]:
+        """Returns the numbers of those that wait, in their order."""
+        waiting = self.filter(state__in=WaitingAction.OPEN).order_by("pk")
+        return tuple(waiting.values_list("pk", flat=True))
+
     def cancel(self, actor: str, why: str) -> tuple[int, ...]:
         """Cancels those that wait, and returns their numbers. Belongs to a transaction."""
-        # In the order of all who lock several, so that none of them deadlocks.
-        waiting = self.filter(state__in=WaitingAction.OPEN).order_by("pk").select_for_update()
-        numbers = tuple(waiting.values_list("pk", flat=True))
+        # In the order in which all lock several, so that none of them deadlocks.
+        numbers = self.select_for_update().numbers()
         self.model.objects.using(self.db).filter(pk__in=numbers).update(
             state=WaitingAction.State.CANCELLED, ended_by=actor, ended_at=Now(), result=why
         )
@@ -270,9 +273,19 @@ class WaitingAction(models.Model):
         return aware(timezone.now()) - aware(self.run_at) > self.OVERDUE_AFTER
 
     @property
+    def will_not_run(self) -> bool:
+        """Whether it has ended, or something stands in its way."""
+        return bool(self.obstacle) or self.state not in self.OPEN
+
+    @property
+    def can_be_asked_again(self) -> bool:
+        """Whether a person may want it, and it does not run."""
+        return self.state in self.PROBLEMS or bool(self.obstacle)
+
+    @property
     def needs_attention(self) -> bool:
         """Whether a person has to look at it."""
-        return self.state in self.PROBLEMS or self.is_overdue or bool(self.obstacle)
+        return self.can_be_asked_again or self.is_overdue
 
     @property
     def shown_state(self) -> tuple[str, str]:

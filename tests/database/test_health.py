@@ -102,8 +102,13 @@ def test_details_need_staff_user_with_view_permission(shop: Shop, settings: Any)
     for client in (Client(), shop.client("bob")):
         assert client.get("/health/details").status_code == 404
     client = shop.client("alice", "view_featureflag")
+    late = timezone.now() - timedelta(hours=1)
+    late_action = WaitingAction.objects.create(
+        **WAITING, needs_approval=False, run_at=late, state="waiting", takes_away=True
+    )
     code, content = response_of(client, "details")
-    assert (code, set(content)) == (200, set(status().as_dict()))
+    assert (code, set(content)) == (200, {*status().as_dict(), "waiting"})
+    assert content["waiting"] == {late_action.key: "will not run"}
     User.objects.update(is_staff=False)
     assert client.get("/health/details").status_code == 404
     settings.MIDDLEWARE = []

@@ -64,8 +64,8 @@ def look_at(
             # One that counts users has read it before.
             footprint=look.footprint or footprint_of(Impact([], []), rules),
         )
-    # Before the preview: then newer changes are a conflict. With a kill, nothing is.
-    versions = {} if action.always_runs is True else run.versions()
+    # Before the preview: then newer changes are a conflict.
+    versions = run.versions()
     look = look_at_changes(run.preview(), run.write, viewer=viewer, timeout=timeout)
     look = replace(look, expected=versions, rows=run.rows or [cast("Kind", action.kind).model])
     look = _asked(run, look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
@@ -38,6 +39,8 @@ from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import notes_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.history.user_names import may_see_users
+from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed
 
@@ -63,6 +66,8 @@ class Subject(Protocol):
     can_wait: bool
     #: Whether it begins something that another action ends.
     can_end: bool
+    #: The action that will not run, and is asked for again.
+    again: WaitingAction | None
 
     def run(self) -> Run:
         """Returns the action with its arguments. The form is valid."""
@@ -227,7 +232,12 @@ class ActionPage:
         )
 
     def _colleagues(self, run: Run, look: Look) -> str:
-        """Returns who can approve it. A query."""
+        """Returns who can approve it. A query.
+
+        Names only to those who may view users: it says who of them holds which permission.
+        """
+        if not may_see_users(self.request.user):
+            return colleagues_text([])
         names = value_or_default(
             "the page of an action cannot read who may approve it",
             lambda: approver_names(run, look, current_actor()),
@@ -243,7 +253,15 @@ class ActionPage:
             return self._page(run, self._look(run))
         at, until = self.later.times
         # The page has named what would end, of the rows that the user may see.
-        done = ask(run, look, at, until=until, approval=approval, names_ends=False)
+        done = ask(
+            run,
+            look,
+            at,
+            until=until,
+            approval=approval,
+            names_ends=False,
+            again=self.subject.again,
+        )
         rows = asked_together(find(done.key))
         name = done.record["asked_by_name"]
         lines = [waiting_line(self.admin.admin_site, row, name) for row in rows]
@@ -260,7 +278,7 @@ class ActionPage:
         with db.atomic():
             written = run.write({})
             self.subject.log(written)
-        return self._done(self.subject.receipt(written, None), self._ended(written))
+        return self._done(self.subject.receipt(written, None), self._ended(written, Look()))
 
     def _finish(self, run: Run, look: Look) -> HttpResponse:
         """Writes what was confirmed, says so with the receipt of the workers, and goes back."""
@@ -274,12 +292,13 @@ class ActionPage:
         # Not again what an approval has shown: nothing is changed yet.
         is_told = any(isinstance(done, Changed) for done in written) and not self.subject.is_danger
         notes = [*look.notes, *_rule_notes(run, look.changed)] if is_told else []
-        return self._done(receipt, [*notes, *self._ended(written)])
+        return self._done(receipt, [*notes, *self._ended(written, look)])
 
-    def _ended(self, written: Written) -> list[SafeString]:
+    def _ended(self, written: Written, look: Look) -> list[SafeString]:
         """Returns what waits and will not run because of what was written."""
         changed = [change for change in written if isinstance(change, Changed)]
-        return ended_lines(self.admin.admin_site, self.request, changed)
+        done = replace(look, changed=changed)
+        return ended_lines(self.admin.admin_site, self.request, done, is_done=True)
 
     def _done(self, receipt: Receipt, notes: Sequence[str] = ()) -> HttpResponse:
         admin, request = self.admin, self.request

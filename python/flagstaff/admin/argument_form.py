@@ -26,9 +26,16 @@ class ArgumentFields:
     """The fields of the arguments of an action of rows."""
 
     def __init__(
-        self, admin: ActionAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
+        self,
+        admin: ActionAdmin,
+        request: HttpRequest,
+        action: Action,
+        rows: Sequence[Any],
+        asked: Mapping[str, Any],
     ) -> None:
+        """`asked` are the arguments of an action that is asked for again."""
         self.admin, self.request, self.action, self.rows = admin, request, action, rows
+        self.asked = asked
         self.row = rows[0] if len(rows) == 1 else None
 
     def form(self, *, is_answered: bool) -> ArgumentForm:
@@ -37,6 +44,10 @@ class ArgumentFields:
         fields, query = self._fields(), request.GET
         initial = {**self._shared(fields), **admin.initial_arguments(request, action, row)}
         initial |= {name: self._from_url(name, query[name]) for name in fields.keys() & query}
+        for name in fields.keys() & self.asked:
+            initial[name] = self._from_stored(name, self.asked[name])
+            # It is written, although the person does not change it.
+            fields[name].show_hidden_initial = False
         data: Any = request.POST if is_answered else None
         if not is_answered and self._is_complete(fields, initial):
             data = initial
@@ -99,6 +110,11 @@ class ArgumentFields:
             with suppress(ValueError):
                 return json.loads(text)
         return text
+
+    def _from_stored(self, name: str, value: Any) -> Any:
+        """Returns the initial value of a field that was asked for before."""
+        is_lines = isinstance(value, list) and self._column(name) is None
+        return "\n".join(map(str, value)) if is_lines else value
 
     def _is_complete(self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]) -> bool:
         """Whether a link, or what is usual, fills in the form. What is edited is no answer yet."""

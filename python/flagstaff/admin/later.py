@@ -5,41 +5,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.formats import date_format
 
 from flagstaff._text import local_list, localized, say
-from flagstaff._text.times import aware
+from flagstaff._text.times import aware, local_time
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.waiting.times import future_time
 
-#: The names of the fields with the times and their zone, and of the button that asks a colleague.
+#: The names of the fields with the times and their zone, and of the button that asks a colleague. A
+#: link may fill in the times.
 AT, UNTIL, ZONE, REQUEST = "_at", "_until", "_zone", "_request"
 # A day of the next week has the name of one of this week.
 _DAYS_WITHOUT_A_DATE = timedelta(days=6)
 _MAX_NAMES = 5
 
 
+def _typed(request: HttpRequest) -> QueryDict:
+    return request.POST if request.method == "POST" else request.GET
+
+
 def wants_later(request: HttpRequest) -> bool:
-    """Whether a time was posted, or the button that asks a colleague."""
-    texts = (request.POST.get(name, "").strip() for name in (AT, UNTIL))
+    """Whether a time was typed, or the button pressed that asks a colleague."""
+    texts = (_typed(request).get(name, "").strip() for name in (AT, UNTIL))
     return REQUEST in request.POST or any(texts)
 
 
+def times_query(at: datetime | None, until: datetime | None = None) -> dict[str, str]:
+    """Returns what fills in the times of a page, if they are to come."""
+    if at is None or aware(at) <= aware(timezone.now()):
+        return {}
+    times = {AT: at, **({} if until is None else {UNTIL: until})}
+    texts = {name: f"{local_time(time):%Y-%m-%dT%H:%M}" for name, time in times.items()}
+    return {**texts, ZONE: timezone.get_current_timezone_name()}
+
+
 class Later:
-    """What was posted about the time and the approval of an action."""
+    """What was typed about the time and the approval of an action."""
 
     def __init__(self, request: HttpRequest, *, is_possible: bool, can_end: bool) -> None:
         """`can_end` is whether it begins something that another action ends."""
-        posted, local_zone = request.POST, timezone.get_current_timezone_name()
+        typed, local_zone = _typed(request), timezone.get_current_timezone_name()
         self.is_possible, self.can_end = is_possible, can_end
-        self.text = posted.get(AT, "").strip() if is_possible else ""
-        self.until_text = posted.get(UNTIL, "").strip() if is_possible and can_end else ""
-        self.is_request = is_possible and REQUEST in posted
+        self.text = typed.get(AT, "").strip() if is_possible else ""
+        self.until_text = typed.get(UNTIL, "").strip() if is_possible and can_end else ""
+        self.is_request = is_possible and REQUEST in request.POST
         #: Whether the browser may fill in its own time zone.
-        self.is_zone_open = ZONE not in posted
-        self.zone = posted.get(ZONE, "").strip() or local_zone
+        self.is_zone_open = ZONE not in typed
+        self.zone = typed.get(ZONE, "").strip() or local_zone
         #: The times in their zone, or what is wrong with them.
         self.at: datetime | None = None
         self.until: datetime | None = None

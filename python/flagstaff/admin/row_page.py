@@ -52,7 +52,7 @@ from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
-from flagstaff.admin.waiting_lines import row_notes
+from flagstaff.admin.waiting_lines import asked_before, row_notes
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -295,10 +295,15 @@ class RowPageAdmin(ActionAdmin):
     def _ask(self, request: HttpRequest, action: Action | None, row: Any) -> HttpResponse:
         if action is None:
             raise PermissionDenied
-        may_write = self.may_do(request, action, row or self.model)
-        if not (may_write or (row and self.may_look(request, action, row))):
+        rows = [row] if row else []
+        if row and action.many and (again := asked_before(self.admin_site, request, action)):
+            rows = [*self.get_queryset(request).filter(key__in=again.keys).order_by("key")] or rows
+        may_write = all(self.may_do(request, action, each) for each in rows or [self.model])
+        if not may_write and not (
+            rows and all(self.may_look(request, action, each) for each in rows)
+        ):
             raise PermissionDenied
-        return self._action_page(request, action, [row] if row else [], may_write=may_write)
+        return self._action_page(request, action, rows, may_write=may_write)
 
     def may_look(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """Whether the user may see what an action would do to a row.

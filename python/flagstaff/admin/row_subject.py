@@ -29,7 +29,7 @@ from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_lin
 from flagstaff.admin.look_tables import newer_texts, tables_of
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
-from flagstaff.admin.waiting_lines import ended_lines, later_notes
+from flagstaff.admin.waiting_lines import asked_before, ended_lines, later_notes
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
 from flagstaff.waiting.actions import look_ahead
@@ -64,7 +64,9 @@ class RowSubject:
         of_pks = all_rows(admin.model).filter(pk__in=[row.pk for row in rows])
         newest = {row.pk: row for row in of_pks} if rows else {}
         self.rows = [newest.get(row.pk, row) for row in rows]
-        fields = ArgumentFields(admin, request, action, self.rows)
+        again = self.again = asked_before(self.site, request, action)
+        asked = {} if again is None else {"key": again.keys[0], **again.arguments}
+        fields = ArgumentFields(admin, request, action, self.rows, asked)
         self.form = fields.form(is_answered=is_answered(request))
         if callable(action.always_runs) and self.form.is_valid():
             always = action.runs_always(self.form.arguments())
@@ -93,7 +95,7 @@ class RowSubject:
         look = look_ahead(run, at, viewer=self.request.user, timeout=timeout)
         self._require_rights(look)
         if at is not None:
-            ends = later_notes(self.site, self.request, look.changed, at)
+            ends = later_notes(self.site, self.request, look, at)
             look = replace(look, notes=[*look.notes, *ends])
         # What an app does is seen before it is done.
         return replace(look, asks=look.asks or bool(look.lines))
@@ -125,7 +127,7 @@ class RowSubject:
         notes = [*filter(None, [users, unchanged]), *look.notes]
         # Neither an approval, whose look has no rows, nor what waits changes anything now.
         is_now = look.rows and not wants_later(self.request)
-        lines = ended_lines(self.site, self.request, look.changed) if is_now else []
+        lines = ended_lines(self.site, self.request, look, is_done=False) if is_now else []
         text = say("If you change it now, this will not run:").local
         return [*notes, *(format_html("{} {}", text, line) for line in lines)]
 

@@ -11,11 +11,12 @@ from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._attribution import current_actor
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import all_rows, declared_row
 from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
@@ -23,10 +24,18 @@ from flagstaff.actions.rights import Right
 from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.later import times_query
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models, with_askers
+from flagstaff.admin.waiting_lines import (
+    AGAIN,
+    USERS,
+    shown_actions,
+    state_badge,
+    viewable_models,
+    with_askers,
+)
 from flagstaff.admin.words import colour_of, facts_html, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -46,8 +55,6 @@ from flagstaff.waiting.stored import (
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
-
-_USERS = "users"
 
 
 class WaitingActionAdmin(AppRowAdmin):
@@ -148,33 +155,55 @@ class WaitingActionAdmin(AppRowAdmin):
         row = super().get_object(request, object_id, from_field)
         if row is None:
             return None
-        [row] = without_secrets(foresee([row]))
-        # The end of a period is decided about with its begin.
-        row.needs_decision = begin_of(row).state == State.APPROVAL
-        return row
+        return without_secrets(foresee([row]))[0]
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
         state, label = row.shown_state
-        is_own = row.needs_decision and row.asked_by == current_actor()
+        is_own = _needs_decision(row) and row.asked_by == current_actor()
         own_lines = [say("Another user has to approve it.").local] if is_own else []
         return Head(
             state=(colour_of(state), label),
             lines=[*own_lines, "" if row.needs_attention else row.result],
             main="approve",
             others=("refuse", "cancel"),
-            notes=[Note(localized(state_text(row)), Level.PROBLEM)] if row.needs_attention else [],
+            notes=[self._alarm(request, row)] if row.needs_attention else [],
         )
+
+    def _alarm(self, request: HttpRequest, row: Any) -> Note:
+        """Returns why an action does not run, with a link to ask for it again."""
+        url = self._again_url(request, row) if row.can_be_asked_again else ""
+        again = (url, say("Ask again…").local) if url else ()
+        return Note(localized(state_text(row)), Level.PROBLEM, again)
+
+    def _again_url(self, request: HttpRequest, waiting: Any) -> str:
+        """Returns the page that asks for the same as a new action; "" without one for the user."""
+        model: Any = viewable_models(self.admin_site, request).get(waiting.kind)
+        model_admin: Any = model and admin_of(self.admin_site, model)
+        action = model_admin and model_admin.page_actions.get(waiting.action)
+        if not action:
+            return ""
+        # Of several plans with the key of a flag, the newest.
+        row = all_rows(model).filter(key=waiting.keys[0]).order_by("-pk").first()
+        row = row or declared_row(model, waiting.keys[0])
+        url = ""
+        if action.creates and model_admin.has_add_permission(request):
+            url = page_url(self.admin_site, model, "add")
+        elif row is not None and not action.creates:
+            url = model_admin.link_to(request, action.name, row).url
+        ends = [part.run_at for part in asked_together(waiting) if part.begun_by == waiting.pk]
+        times = times_query(waiting.run_at, *ends)
+        return url and f"{url}?{urlencode({AGAIN: waiting.pk, **times})}"
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The arguments, for how many users it was asked, and who did what."""
         yield Section(say("About").local, _about(self.admin_site, request, row))
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
         if action.name == "cancel":
             return row.state in {*row.OPEN, *row.PROBLEMS}
-        return row.needs_decision and row.asked_by != current_actor()
+        return row.asked_by != current_actor() and _needs_decision(row)
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """The row says by itself who did what to it."""
@@ -199,6 +228,11 @@ class WaitingActionAdmin(AppRowAdmin):
         self.message_user(request, text, messages.SUCCESS)
 
 
+def _needs_decision(row: WaitingAction) -> bool:
+    """Whether it waits for an approval, or its begin does, with which the end of a period waits."""
+    return begin_of(row).state == State.APPROVAL
+
+
 def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeString:
     """Returns the facts: rows, arguments, users, people, times and reasons."""
     sees_users, names = may_see_users(request.user), names_of([row])
@@ -212,7 +246,7 @@ def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeStr
         *(
             (say(capfirst(name.replace("_", " "))).local, value)
             for name, value in row.arguments.items()
-            if name != _USERS or sees_users
+            if name != USERS or sees_users
         ),
         (say("When asked").local, users_when_asked(row, request.user)),
         (say("Asked by").local, who(row.asked_by, row.asked_at, row.reason)),

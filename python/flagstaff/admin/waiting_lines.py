@@ -16,14 +16,16 @@ from django.utils.safestring import SafeString
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
-from flagstaff._text import localized, say
+from flagstaff._text import MASK, is_whole_number, localized, say
+from flagstaff.actions import Action
+from flagstaff.actions.look import Look
 from flagstaff.admin.app_pages import PAGES, Level, Note, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new
 from flagstaff.admin.words import badge, link
-from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee, would_end
 from flagstaff.waiting.stored import (
@@ -37,6 +39,9 @@ from flagstaff.waiting.stored import (
     without_secrets,
 )
 
+#: The parameter with the number of the action that a page asks for again, and the argument with
+#: the users of a flag.
+AGAIN, USERS = "again", "users"
 # The action that creates a row, of all kinds.
 _CREATE = "create"
 # The overview shows no more lines, and a row has few.
@@ -69,6 +74,25 @@ def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Mod
         pages.name: pages.model for pages in PAGES
     }
     return {kind: model for kind, model in models.items() if may(site, request, "view", model)}
+
+
+def asked_before(
+    site: AdminSite, request: HttpRequest, action: Action | None
+) -> WaitingAction | None:
+    """Returns the action that a link asks for again; None if it has none, or if it is of others.
+
+    Without what the user may not see, or what may not be stored any more.
+    """
+    number = request.GET.get(AGAIN, "")
+    if action is None or not is_whole_number(number):
+        return None
+    rows = WaitingAction.objects.using(db.alias).filter(pk=int(number))
+    of_action = rows.filter(kind=action.noun, action=action.name)
+    for waiting in without_secrets(shown_actions(site, request, of_action)):
+        if not may_see_users(request.user):
+            waiting.arguments.pop(USERS, None)
+        return None if MASK in waiting.arguments.values() else waiting
+    return None
 
 
 def state_badge(waiting: WaitingAction) -> SafeString:
@@ -137,24 +161,26 @@ def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[Note]
 
 
 def ended_lines(
-    site: AdminSite, request: HttpRequest, changed: Iterable[Changed]
+    site: AdminSite, request: HttpRequest, look: Look, *, is_done: bool
 ) -> list[SafeString]:
-    """Returns a line for each action that will not run because of these changes."""
+    """Returns a line for each action that will not run because of what a look shows."""
 
     def read() -> list[SafeString]:
-        ends = shown_actions(site, request, would_end(changed))
-        return [waiting_line(site, waiting, name) for waiting, name in with_askers(ends)]
+        ends = with_askers(shown_actions(site, request, would_end(look)))
+        return [
+            waiting_line(site, waiting, name)
+            for waiting, name in ends
+            if not is_done or waiting.will_not_run
+        ]
 
     return value_or_default("the receipt cannot read the actions that wait", read, [])
 
 
-def later_notes(
-    site: AdminSite, request: HttpRequest, changed: Iterable[Changed], at: datetime
-) -> list[str]:
-    """Returns which actions will not run if these changes are made at a time."""
+def later_notes(site: AdminSite, request: HttpRequest, look: Look, at: datetime) -> list[str]:
+    """Returns which actions will not run if what a look shows is done at a time."""
 
     def read() -> list[str]:
-        ends = shown_actions(site, request, would_end(changed, at))
+        ends = shown_actions(site, request, would_end(look, at))
         return [localized(note) for note in ends_notes(ends)]
 
     return value_or_default("the page of an action cannot read what waits", read, [])

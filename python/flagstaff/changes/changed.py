@@ -57,6 +57,8 @@ class Changed:
     left_out: tuple[str, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
     kept_by_rules: Sentence | None = dataclass_field(default=None, compare=False)
+    #: The numbers of actions that waited for the row, and that it has cancelled or would cancel.
+    cancelled: tuple[int, ...] = dataclass_field(default=(), compare=False)
     #: The row before and after, for its impact and to know a secret value; None if unknown.
     before: RowState | None = dataclass_field(default=None, compare=False, repr=False)
     after: RowState | None = dataclass_field(default=None, compare=False, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flagstaff._attribution import current_actor, current_source
@@ -16,7 +17,7 @@ from flagstaff.changes.allowed_users import AllowedUsersChange, allowed_pks, use
 from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import block_of_change, locked_row
-from flagstaff.changes.preview import is_preview
+from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.changes.row_changes import (
     change_row,
     create_row,
@@ -95,12 +96,18 @@ def update(
         # An action that has waited does not cancel those after it.
         has_waited = current_source().startswith(f"{WaitingAction.SOURCE} ")
         is_seen = changed.written and "enabled" in (changed.new or {})
-        if not (is_seen or is_preview() or has_waited):
-            # The flag is locked, so that none of them can be running.
-            waiting = WaitingAction.objects.using(db.alias)
-            why = "the flag was disabled again"
-            waiting.cancel_giving(Kind.FLAG.value, key, current_actor(), why)
-        return changed
+        # Of rows as they are expected at a time, nothing is cancelled.
+        if is_seen or has_waited or expectation() is not None:
+            return changed
+        # The flag is locked, so that none of them can be running.
+        cancelled = WaitingAction.objects.using(db.alias).cancel_giving(
+            Kind.FLAG.value,
+            key,
+            current_actor(),
+            "the flag was disabled again",
+            is_preview=is_preview(),
+        )
+        return replace(changed, cancelled=cancelled)
 
 
 def enable(key: str, *, expect_version: int | None = None) -> Changed:

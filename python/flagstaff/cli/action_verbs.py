@@ -33,7 +33,7 @@ from flagstaff.cli.options import (
     add_yes,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.receipt import report, texts_of
+from flagstaff.cli.receipt import ended, report, texts_of
 from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.exceptions import ConflictError, InvalidArgumentError
 from flagstaff.history.kinds import Kind
@@ -127,7 +127,8 @@ def _report(
     for done in written:
         # A row of an app, which is one.
         if isinstance(done, Done):
-            return done
+            texts = [] if look is None else ended(replace(look, changed=()), out)[0]
+            return replace(done, messages=[*done.messages, *texts])
     changed = cast("Sequence[Changed]", written)
     return report(changed, out, None if look is None else look.impact, is_counted=is_counted)
 

@@ -19,6 +19,7 @@ from flagstaff._text import MAX_VALUE, some
 from flagstaff._text.cells import Record
 from flagstaff._text.rules import groups_of
 from flagstaff.actions import Done
+from flagstaff.actions.look import Look
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed, combined_undo, command_line
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
@@ -64,24 +65,28 @@ def report(
     if is_counted and impact is None and counted is not None:
         texts += written_lines(counted)
     texts += (text for changed in rows for text in _warnings(changed))
-    texts += _ended(rows)
+    ended_texts, waiting = ended(Look(changed=rows), out)
+    texts += ended_texts
     documents = [_document(changed, impact) for changed in rows]
     document = documents[0] if is_single else {"changes": documents, **(undone or {})}
+    document = {**document, "waiting": waiting}
     return Done("", texts, document, combined, any(changed.written for changed in rows))
 
 
-def _ended(rows: Sequence[Changed]) -> list[str]:
-    """Returns what waits, and will not run because of changes that were made."""
+def ended(look: Look, out: Output) -> tuple[list[str], list[Record]]:
+    """Returns what waits, and will not run because of what was done, as texts and as records."""
     # A kill does not need it before.
     from flagstaff.waiting.outlook import foresee, would_end  # noqa: PLC0415
-    from flagstaff.waiting.stored import action_line  # noqa: PLC0415
+    from flagstaff.waiting.stored import action_line, records_of  # noqa: PLC0415
 
+    is_done = not out.is_dry_run
     try:
         with transaction.atomic(using=db.alias):
-            ended = foresee(would_end(rows))
+            rows = [row for row in foresee(would_end(look)) if row.will_not_run or not is_done]
+            records = records_of(rows)
     except Error:
-        return []
-    return [action_line(waiting) for waiting in ended if waiting.obstacle]
+        return [], []
+    return [action_line(row, "" if is_done else "would not run") for row in rows], records
 
 
 def texts_of(changes: Sequence[Changed]) -> list[str]:

@@ -87,13 +87,15 @@ def ask(  # noqa: PLR0913 (the action, when it runs, and who asks)
     until: datetime | None = None,
     approval: bool = False,
     names_ends: bool = True,
+    again: WaitingAction | None = None,
 ) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
     `until` also stores the action that ends it then; one approval and one cancellation are for
     both. `approval` asks for one also where the settings do not. `names_ends` is not for a user who
-    may not see all rows. Raises ConflictError if a row has changed since the look, NoHistoryError
-    if changes leave no entry, or NotAllowedError.
+    may not see all rows. An action that is asked for `again` is cancelled if it does not run.
+    Raises ConflictError if a row has changed since the look, NoHistoryError if changes leave no
+    entry, or NotAllowedError.
     """
     require_history()
     _require_may_wait(run, at)
@@ -104,8 +106,11 @@ def ask(  # noqa: PLR0913 (the action, when it runs, and who asks)
             expected = look.expected.get(row.key, {})
             require_version(kind, row.key, row.pk, expected.get(EXPECT_VERSION))
     with db.atomic():
-        begin = _asked(run, look, at, approval=approval)
+        # Before what waits for them, as all lock them.
         _require_public(run)
+        if again is not None and foresee([again])[0].can_be_asked_again:
+            cancel.write(again.key)
+        begin = _asked(run, look, at, approval=approval)
         _require_no_other(begin)
         with rejections(secret=False):
             done = _saved([begin], "asked")
@@ -114,7 +119,7 @@ def ask(  # noqa: PLR0913 (the action, when it runs, and who asks)
             with rejections(secret=False):
                 ended = _saved([end], "asked")
             done = replace(done, messages=[*done.messages, *ended.messages])
-        ends = would_end(look.changed, at) if names_ends and at is not None else ()
+        ends = would_end(look, at) if names_ends and at is not None else ()
         notes = [*ends_notes(ends)]
     if any(time is not None and is_shown_twice(time) for time in (at, until)):
         notes.append(say("the clock shows this time twice that day, and it runs the first time"))
@@ -159,15 +164,19 @@ def look_ahead(
     Without a viewer, its notes say which others would then not run. Raises FlagstaffError as
     `look_at`.
     """
-    look = look_at(run, viewer=viewer, timeout=timeout)
+    counted = partial(look_at, run, viewer=viewer, timeout=timeout)
     if at is None:
-        return look
-    rows, _before = expected_at(_row_kind(look.rows, run), run, at)
-    if rows is not None:
+        return counted()
+    # Before the rows are read: then newer changes are a conflict. Only the look of an app knows
+    # whose rights decide, and its versions.
+    look = None if run.action.look is None else counted()
+    expected = run.versions() if look is None else look.expected
+    rows, _before = expected_at(_row_kind(look.rows if look else [], run), run, at)
+    if look is None or rows is not None:
         with previewed(rows):
-            look = replace(look_at(run, viewer=viewer, timeout=timeout), expected=look.expected)
+            look = replace(counted(), expected=expected)
     # Not everybody may see the rows of the others: a page asks for those of its viewer.
-    ends = would_end(look.changed, at) if viewer is None else ()
+    ends = would_end(look, at) if viewer is None else ()
     return replace(look, notes=[*look.notes, *ends_notes(ends)])
 
 

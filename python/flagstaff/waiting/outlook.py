@@ -15,11 +15,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as fixed_timezone
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db import DatabaseError
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import override
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import CONDITIONS, RULES
@@ -67,6 +68,10 @@ MAX_DELAY = timedelta(hours=1)
 _FIRST = datetime.min.replace(tzinfo=fixed_timezone.utc)
 
 
+#: A field, by the kind and the key of its row.
+Place: TypeAlias = "tuple[str, str, str]"
+
+
 class EndedError(FlagstaffError):
     """An action that waits will never run again, whatever happens to its rows."""
 
@@ -82,6 +87,23 @@ def foresee(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
     if any(action.state in OPEN for action in actions):
         _Scene(actions).play()
     return actions
+
+
+def numbers_to_look_at() -> dict[str, str]:
+    """Returns which actions that wait will not run, or are overdue, by number.
+
+    Names no rows and no users. Queries as `foresee`; without the table, there are none.
+    """
+    if not db.is_postgresql:
+        return {}
+    try:
+        with db.atomic():
+            rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
+            waiting = foresee(rows.order_by("pk"))
+    except DatabaseError:
+        return {}
+    with override(None):
+        return {row.key: row.shown_state[1] for row in waiting if row.needs_attention}
 
 
 def expected_at(
@@ -102,24 +124,36 @@ def expected_at(
     return (scene.expected if numbers else None), numbers
 
 
-def would_end(changed: Iterable[Changed], at: datetime | None = None) -> Any:
-    """Returns the actions that would not run after these changes, made at a time or now. A query.
+def would_end(look: Look, at: datetime | None = None) -> Any:
+    """Returns the actions that do not run after what a look shows, done at a time or now. A query.
 
-    The changes may be previews.
+    Also those that it has cancelled.
     """
-    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN, takes_away=False)
-    if at is not None:
-        rows = rows.filter(run_at__gt=at)
-    places = {
-        (change.kind.value, change.key, name)
-        for change in changed
-        if change.written
-        for name in change.new or change.old or ()
-    }
-    if not places or not db.is_postgresql:
-        return rows.none()
-    numbers = [row.pk for row in rows if places & footprint_of_stored(row.stands_on).keys()]
-    return rows.filter(pk__in=numbers)
+    rows = WaitingAction.objects.using(db.alias)
+    waiting = rows.filter(state__in=OPEN, takes_away=False)
+    numbers = set[int]()
+    if at is None:
+        numbers.update(*(change.cancelled for change in look.changed))
+    else:
+        waiting = waiting.filter(run_at__gt=at)
+    places = {*_changed_places(look)} if db.is_postgresql else set[Place]()
+    if places:
+        stored = ((row.pk, footprint_of_stored(row.stands_on)) for row in waiting)
+        numbers.update(number for number, footprint in stored if places & footprint.keys())
+    return rows.filter(pk__in=numbers) if numbers else rows.none()
+
+
+def _changed_places(look: Look) -> Iterator[Place]:
+    """Yields the fields that a look changes; of a plan, those of its flag."""
+    for change in look.changed:
+        for name in (change.new or change.old or ()) if change.written else ():
+            yield change.kind.value, change.key, name
+    # An approval, whose look has no rows, changes nothing yet.
+    is_of_app = look.rows and not look.changed
+    for effects in filter(None, (look.impact, look.at_once) if is_of_app else ()):
+        for key in effects.before.keys() & effects.after.keys():
+            before, after = ({*_digests(side[key])} for side in effects.sides)
+            yield from (place for place, _digest in before ^ after)
 
 
 class _Scene:
@@ -149,8 +183,8 @@ class _Scene:
         people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
         actors = {event.actor for event in chain.from_iterable(self.events.values())}
         self.users = users_with_rights(people, {actor for actor in actors if actor})
-        #: The actions that touch a field, by the kind and the key of the row and the field.
-        self.touched: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+        #: The actions that touch a field.
+        self.touched: dict[Place, set[int]] = defaultdict(set)
         self.played: list[WaitingAction] = []
 
     def _read_rows(self, more: Collection[tuple[str, str]]) -> None:
@@ -477,5 +511,5 @@ def _order(action: WaitingAction) -> tuple[datetime, int]:
     return (aware(at) if at is not None else _FIRST), action.pk
 
 
-def _digests(state: RowState) -> Iterable[tuple[tuple[str, str, str], str]]:
+def _digests(state: RowState) -> Iterable[tuple[Place, str]]:
     return digests(state.kind, state.row, state.allowed_users)

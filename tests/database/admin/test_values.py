@@ -281,7 +281,7 @@ def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     assert admin.check() == []
     monkeypatch.setattr("flagstaff.conf.conf.__class__.value_model", model)
     [create] = [one for one in all_actions(Kind.VALUE) if one.creates]
-    fields = ArgumentFields(admin, RequestFactory().get(""), create, [])
+    fields = ArgumentFields(admin, RequestFactory().get(""), create, [], {})
     assert {"team", "weight"} < {*fields.form(is_answered=False).fields}
 
 

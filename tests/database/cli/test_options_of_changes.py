@@ -169,7 +169,7 @@ def test_dry_run_prints_old_and_new_and_the_impact() -> None:
 
 def test_json_has_old_and_new_and_after_a_dry_run_the_impact_and_no_version_and_no_undo() -> None:
     old, new = {"rollout_percent": 25}, {"rollout_percent": 50}
-    left_out: dict[str, list[str]] = {"skipped_users": [], "left_out": []}
+    left_out: dict[str, list[str]] = {"skipped_users": [], "left_out": [], "waiting": []}
     rollout = {"key": "new_checkout", "old": old, "new": new, "changed": True, **left_out}
     found = document("rollout", "new_checkout", "50", "--dry-run")
     counts = {"users": 2, "gain": 0, "lose": 0, "on": [1, 1], "changed": 0}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flagstaff.models import WaitingAction
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.models import FeatureFlag, WaitingAction
 from tests.support.shop import Shop
 from tests.support.terminals import run
 from tests.support.waiting import ask
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
     [
         ("", "runs at ", "waiting"),
         ("--cancel-waiting --dry-run", "would be cancelled\n", "waiting"),
-        ("--cancel-waiting", "cancelled\n", "cancelled"),
+        ("--cancel-waiting", "cancelled: by an import\n", "cancelled"),
     ],
 )
 def test_import_names_what_waits_for_rows_that_it_does_not_change(
@@ -38,3 +39,20 @@ def test_import_names_what_waits_for_rows_that_it_does_not_change(
     assert "search_v2" not in printed
     waiting, other = WaitingAction.objects.order_by("id")
     assert (waiting.state, other.state) == (state, "waiting")
+
+
+def test_import_that_cannot_cancel_what_waits_changes_nothing(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: str) -> None:
+        raise InvalidChangeError("no right")
+
+    shop.user("ana")
+    shop.flag("summer_banner")
+    ask("rollout summer_banner 50")
+    monkeypatch.setattr("flagstaff.models._WaitingActions.cancel", fail)
+    file = tmp_path / "flags.json"
+    flags = {"summer_banner": {"enabled": True}}
+    file.write_text(json.dumps({"flagstaff": 1, "partial": True, "flags": flags}))
+    assert run(f"import {file} --cancel-waiting").status == 4
+    assert not FeatureFlag.objects.get().enabled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from flagstaff import changes
+from flagstaff.actions import commit
 from flagstaff.admin import FeatureFlagAdmin, action_page
 from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, WaitingAction
@@ -155,6 +157,19 @@ def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
     assert run_at.astimezone(ZoneInfo("Europe/Vienna")).strftime("%H:%M") == "09:00"
 
 
+def test_page_with_a_time_counts_the_users_once_as_those_before_it_leave_the_row(
+    ben: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Mock(wraps=commit.count_users)
+    monkeypatch.setattr(commit, "count_users", count)
+    ask(f"rollout {KEY} 25")
+    count.reset_mock()
+    at = f"{timezone.now() + timedelta(days=3):%Y-%m-%dT09:00}"
+    page = screen(ben, f"{flag_url(flag, 'rollout')}?percent=50&_at={at}")
+    assert "25 → 50 %" in page.text
+    assert count.call_count == 1
+
+
 def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: Shop) -> None:
     url, now = flag_url(shop.flag("summer_banner"), "on"), timezone.now()
     begin, end = now + timedelta(days=2), now + timedelta(days=4)
@@ -207,6 +222,16 @@ def test_colleague_is_asked_by_a_button_that_names_who_can_approve(
     waiting = WaitingAction.objects.get()
     assert (waiting.state, waiting.needs_approval) == (State.APPROVAL, True)
     assert rollout(KEY) == 5
+
+
+def test_colleagues_are_named_only_to_those_who_may_view_users(
+    flag: FeatureFlag, shop: Shop
+) -> None:
+    bob = shop.client("bob", "toggle_featureflag")
+    colleagues = screen(bob, f"{flag_url(flag, 'rollout')}?percent=50").part(
+        ".flagstaff-colleagues p"
+    )
+    assert colleagues.text == "Another user with the permission for it has to approve it."
 
 
 def test_colleague_who_lacks_the_right_for_a_flag_that_a_segment_reaches_is_not_named(
@@ -497,3 +522,78 @@ def test_nobody_adds_or_deletes_one(ben: Client) -> None:
     for url in (f"{LIST}add/", url_of(waiting, "delete")):
         assert ben.get(url).status_code == 403
     assert ben.get(url_of(waiting, "history")).status_code == 200
+
+
+# Ask again.
+
+
+def again(client: Client, waiting: WaitingAction) -> str:
+    """Returns the address of the link on the page of an action that does not run."""
+    alarm = screen(client, url_of(waiting)).part(".flagstaff-alarm")
+    assert "will not run: " in alarm.text
+    return alarm.link("Ask again…")
+
+
+def test_action_that_will_not_run_is_asked_for_again_with_its_arguments_and_time(
+    ben: Client,
+) -> None:
+    waiting = ask(f"rollout {KEY} 50")
+    assert "Ask again…" not in screen(ben, url_of(waiting)).text
+    changes.flags.set_rollout(KEY, 6)
+    url = again(ben, waiting)
+    page = screen(ben, url)
+    assert page.fields()["percent"] == "50"
+    [button] = [text for text in page.buttons if text.startswith("Roll out to 50 % on ")]
+    ben.post(url, page.fields())
+    first, second = WaitingAction.objects.order_by("pk")
+    assert (second.arguments, second.run_at) == (first.arguments, first.run_at)
+    assert "(UTC)" in button
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"details {KEY} --owner search --tag q3",
+        f"allow {KEY} ana ben",
+        f"release dark_mode {KEY}",
+        "create brand_new --owner search",
+        f"rules {KEY} '{json.dumps([{'conditions': [STAFF]}])}'",
+    ],
+)
+def test_all_arguments_are_filled_in_again(line: str, ben: Client, shop: Shop) -> None:
+    shop.flag("dark_mode")
+    asker = shop.user("ana")
+    waiting = ask(line)
+    User.objects.filter(pk=asker.pk).update(is_active=False)
+    url = again(ben, waiting)
+    page = Screen(ben.post(url, screen(ben, url).posted()))
+    ben.post(url, page.posted())
+    first, second = WaitingAction.objects.order_by("pk")
+    assert second.keys == first.keys
+    # A page also sends what it shows of the flag.
+    assert second.arguments == second.arguments | first.arguments
+
+
+def test_period_is_asked_for_again_as_a_whole(ben: Client, shop: Shop) -> None:
+    shop.flag("summer_banner")
+    until = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
+    ask(f"on summer_banner --at {TOMORROW} --until {until}")
+    changes.flags.set_rollout("summer_banner", 7)
+    url = again(ben, WaitingAction.objects.order_by("pk")[0])
+    ben.post(url, screen(ben, url).fields())
+    *before, second, end = WaitingAction.objects.order_by("pk")
+    assert (second.action, end.action, end.begun_by) == ("on", "off", second.pk)
+    # Or else both would end.
+    assert [row.state for row in before] == ["cancelled", "cancelled"]
+
+
+def test_link_fills_in_nothing_of_an_action_that_the_user_may_not_see(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, shown = shop.flag("pay", owner="payments"), shop.flag("search_v3", owner="search")
+    waiting = ask(f"rollout {hidden.key} 50")
+    url = f"{flag_url(shown, 'rollout')}?again={waiting.pk}"
+    assert screen(shop.client("ben"), url).fields()["percent"] == "50"
+    registry: dict[Any, Any] = admin.site._registry
+    monkeypatch.setitem(registry, FeatureFlag, _ListOfPayments(FeatureFlag, admin.site))
+    assert not screen(shop.client("ben"), url).fields().get("percent")

@@ -244,6 +244,19 @@ def test_period_needs_a_begin_before_its_end(options: str) -> None:
     assert not WaitingAction.objects.exists()
 
 
+def test_status_has_the_numbers_of_what_will_not_run_or_is_overdue(shop: Shop) -> None:
+    shop.flag("dark_mode")
+    stopped = ask(f"rollout {KEY} 50")
+    overdue = ask("off dark_mode")
+    ask("details dark_mode --owner ana")
+    WaitingAction.objects.filter(pk=overdue.pk).update(run_at=Now() - timedelta(minutes=6))
+    changes.flags.set_rollout(KEY, 6)
+    states = {stopped.key: "will not run", overdue.key: "overdue"}
+    assert document("status")["waiting"] == states
+    line = f'{stopped.key} will not run; {overdue.key} overdue; "manage.py flags waiting list"'
+    assert line in run("status").out
+
+
 def test_rights_are_asked_in_a_constant_number_of_queries(
     shop: Shop, django_assert_max_num_queries: object
 ) -> None:

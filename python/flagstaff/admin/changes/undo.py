@@ -65,6 +65,7 @@ from flagstaff.changes.undo import (
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events
+from flagstaff.models import WaitingAction
 
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
@@ -87,6 +88,7 @@ class UndoSubject:
     """An undo: of chosen changes, of a transaction, or of all after a version, to restore it."""
 
     is_urgent = is_danger = waits_for_workers = can_wait = can_end = False
+    again: WaitingAction | None = None
 
     def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""

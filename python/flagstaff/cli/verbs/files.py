@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db.models import Q
 
 from flagstaff import serialization
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._text import MAX_VALUE, counted, some
-from flagstaff._text.cells import Column
+from flagstaff._text.cells import Column, Record
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.actions.commit import look_at_changes
@@ -31,7 +33,7 @@ from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.history.describe import describe_change
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee
-from flagstaff.waiting.stored import action_line
+from flagstaff.waiting.stored import action_line, records_of
 
 _MAX_KEYS_SHOWN = 20
 # What the write of an import is refused by: all rows of the document at once.
@@ -136,11 +138,15 @@ def import_(options: Options, out: Output) -> Done:
     apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
     # Of the plans and the import, the last one counts.
     plans: list[serialization.Imported] = []
+    cancelled: list[int] = []
 
     def write_plan(expected: Expected) -> list[Changed]:
         # Also without a question: a row that is created now would be deleted without a question.
         seen = plans[-1].plan if options["delete_missing"] else None
         plans.append(apply(**expected.get(_DOCUMENT, {_PLAN: seen})))
+        if options["cancel_waiting"]:
+            # Behind its rows, as the job that runs an action locks them.
+            cancelled[:] = _waiting_for(document).cancel(current_actor(), "by an import")
         return [*plans[-1].changed.values()]
 
     def look() -> Look:
@@ -181,7 +187,10 @@ def import_(options: Options, out: Output) -> Done:
     if imported.unchanged or not changes:
         number = f"{imported.unchanged:,} " if changes else ""
         out.message(f"{number}already up to date")
-    _report_waiting(document, out, cancels=options["cancel_waiting"])
+    would_cancel = options["cancel_waiting"] and out.is_dry_run
+    waiting = _report_waiting(
+        document, cancelled, out, "would be cancelled" if would_cancel else ""
+    )
     problem = None
     if changes and out.is_dry_run:
         problem = CommandError(
@@ -196,25 +205,26 @@ def import_(options: Options, out: Output) -> Done:
         "changes": changes,
         "unchanged": imported.unchanged,
         "skipped_users": imported.skipped_users,
+        "waiting": waiting,
     }
     return Done("", [], result, imported.undo, bool(changes), problem=problem)
 
 
-def _report_waiting(document: Mapping[str, Any], out: Output, *, cancels: bool) -> None:
-    """Prints what waits for the rows of a file, also those that are like it, or cancels it."""
-    places = {
-        (kind.value, key)
+def _waiting_for(document: Mapping[str, Any]) -> Any:
+    """Returns what waits for the rows of a file, also for those that are like it."""
+    rows = WaitingAction.objects.using(db.alias).filter(state__in=WaitingAction.OPEN)
+    places = (
+        Q(row_kind=kind.value, keys__has_any_keys=[*document.get(name, ())])
         for kind, name in serialization.SECTIONS.items()
-        for key in document.get(name, ())
-    }
-    actions = WaitingAction.objects.using(db.alias).filter(state__in=WaitingAction.OPEN)
-    rows = [
-        action
-        for action in (actions if db.is_postgresql else ())
-        if places & {(action.row_kind, key) for key in action.keys}
-    ]
-    if cancels and not out.is_dry_run:
-        actions.filter(pk__in=[row.pk for row in rows]).cancel(current_actor(), "by an import")
-    done = "would be cancelled" if out.is_dry_run else "cancelled"
-    for row in rows if cancels else foresee(rows):
-        out.message(action_line(row, done if cancels else ""))
+    )
+    return rows.filter(reduce(or_, places)) if db.is_postgresql else rows.none()
+
+
+def _report_waiting(
+    document: Mapping[str, Any], cancelled: Sequence[int], out: Output, state: str
+) -> list[Record]:
+    """Prints what was cancelled, or else what waits for the rows of a file, and returns it."""
+    rows = WaitingAction.objects.using(db.alias).filter(pk__in=cancelled)
+    waiting = [*rows] if cancelled else foresee(_waiting_for(document))
+    out.messages(action_line(row, state) for row in waiting)
+    return records_of(waiting)

@@ -16,11 +16,13 @@ from flagstaff._text.cells import Column, Record
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.status import status as engine_status
 from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
+from flagstaff.changes.changed import quoted_command
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, verb
 from flagstaff.conf import conf
 from flagstaff.operations import PostgresOperation
+from flagstaff.waiting.outlook import numbers_to_look_at
 
 # Seconds for the first load.
 _TIMEOUT = 5.0
@@ -36,6 +38,12 @@ def _age(name: str) -> Column:
     return Column(name, text)
 
 
+def _waiting_text(record: Record) -> str:
+    """Returns which actions that wait a person has to look at."""
+    lines = [f"{number} {state}" for number, state in record["waiting"].items()]
+    return "; ".join([*lines, f"{quoted_command('waiting', 'list')} says why"]) if lines else "none"
+
+
 _STATUS = {
     column.name: column
     for column in (
@@ -46,6 +54,7 @@ _STATUS = {
         Column(
             "forced_off", lambda record: ", ".join(record["forced_off"]) or "none", is_text=True
         ),
+        Column("waiting", _waiting_text, is_text=True),
     )
 }
 
@@ -55,10 +64,11 @@ def status(_options: Options, out: Output) -> None:
     """Load the flags as a worker does, and show the status.
 
     Starts the engine in this process. The exit status is 1 if the load failed, so this is a check
-    in a deployment. It shows nothing about other workers.
+    in a deployment. It shows nothing about other workers. Names the actions that wait and will not
+    run, or are overdue.
     """
     loaded = ready(_TIMEOUT)
-    record = engine_status().as_dict()
+    record = {**engine_status().as_dict(), "waiting": numbers_to_look_at()}
     if record["mode"] == "direct":
         # Nothing is loaded in this mode, so the rows are counted. Raises if a table is missing.
         flags, values = (all_rows(model).count() for model in (conf.flag_model, conf.value_model))

@@ -1,0 +1,106 @@
+"""What a change would end is said before it, and what it has ended is said in its receipt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from flagstaff import changes
+from flagstaff.models import WaitingAction
+from flagstaff.rollouts import plans
+from tests.support.admin_pages import act, flag_url, messages_of, question
+from tests.support.plans import STEPS, action_url, drive_recently
+from tests.support.screen import Screen
+from tests.support.shop import Shop
+from tests.support.terminals import document, run
+from tests.support.waiting import TOMORROW, ask
+
+# An action that waits compares the versions of the history.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
+
+KEY = "summer_banner"
+NEXT_WEEK = f"{timezone.now() + timedelta(days=7):%Y-%m-%dT%H:%M}"
+ENDS = f"{KEY}: Save the bucketing unit"
+
+
+@pytest.fixture(autouse=True)
+def flag(shop: Shop) -> None:
+    shop.user("ana")
+    shop.flag(KEY, rollout_percent=5)
+
+
+@pytest.fixture
+def waiting(*, is_on: bool) -> WaitingAction:
+    """An action that a kill ends, because it turns off the flag or because the flag is off."""
+    if is_on:
+        changes.flags.enable(KEY)
+    waiting = ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
+    # A kill does not end it.
+    ask(f"rollout {KEY} 1 --at {NEXT_WEEK}")
+    return waiting
+
+
+each_kill = pytest.mark.parametrize("is_on", [True, False], ids=["on", "off"])
+each_line = pytest.mark.parametrize("is_later", [False, True], ids=["now", "later"])
+
+
+@each_kill
+def test_dry_run_of_a_kill_names_what_it_would_end(waiting: WaitingAction) -> None:
+    assert f"{waiting.pk}: {ENDS}: would not run\n" in run(f"kill {KEY} --dry-run").err
+    assert [row["id"] for row in document("kill", KEY, "--dry-run")["waiting"]] == [waiting.pk]
+    waiting.refresh_from_db()
+    assert waiting.state == "waiting"
+
+
+@each_kill
+def test_receipt_of_a_kill_names_what_it_has_ended(waiting: WaitingAction, *, is_on: bool) -> None:
+    why = "will not run: " if is_on else "cancelled: the flag was disabled again"
+    assert f"{waiting.pk}: {ENDS}: {why}" in run(f"kill {KEY} --no-wait").err
+
+
+@each_kill
+def test_document_of_a_kill_has_what_it_has_ended(waiting: WaitingAction, *, is_on: bool) -> None:
+    [ended] = document("kill", KEY, "--no-wait")["waiting"]
+    assert (ended["id"], ended["state"]) == (waiting.pk, "waiting" if is_on else "cancelled")
+    assert bool(ended["obstacle"]) is is_on
+
+
+@each_kill
+def test_page_of_a_kill_and_its_message_name_what_it_ends(
+    waiting: WaitingAction, shop: Shop, *, is_on: bool
+) -> None:
+    client, url = shop.client("ben"), flag_url(shop.flag(KEY), "kill")
+    note = f"If you change it now, this will not run: {ENDS}"
+    assert note in Screen(client.get(url)).text
+    why = "will not run: " if is_on else "cancelled: the flag was disabled again"
+    messages = messages_of(client.post(url, follow=True))
+    assert [text for text in messages if f"{ENDS}: {why}" in text]
+    assert not [text for text in messages if "Roll out" in text]
+
+
+@each_line
+def test_plan_in_front_of_others_names_what_its_start_would_end(
+    shop: Shop, *, is_later: bool
+) -> None:
+    drive_recently()
+    plan = plans.create(KEY, STEPS)
+    ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
+    time = f"--at {TOMORROW} --as ana" if is_later else "--dry-run"
+    printed = run(f"plan start {KEY} --enable {time}").err
+    assert (f"will not run: {ENDS}" if is_later else f"{ENDS}: would not run") in printed
+    client, url = shop.client("ben"), action_url(plan, "start")
+    page = question(client, url, _at=TOMORROW) if is_later else client.get(url)
+    assert f"will not run: {ENDS}" in Screen(page).text
+
+
+def test_receipt_of_a_plan_that_starts_names_what_it_has_ended(shop: Shop) -> None:
+    drive_recently()
+    plan = plans.create(KEY, STEPS)
+    ask(f"rollout {KEY} 50 --at {NEXT_WEEK}")
+    assert f"{KEY}: Roll out to 50 %: will not run: " in run(f"plan start {KEY} --enable").err
+    plans.rollback(KEY)
+    ask(f"rollout {KEY} 60 --at {NEXT_WEEK}")
+    messages = messages_of(act(shop.client("ben"), action_url(plan, "resume")))
+    assert [text for text in messages if f"{KEY}: Roll out to 60 %: will not run: " in text]
