@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any, cast
@@ -14,9 +14,11 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
@@ -27,7 +29,16 @@ from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import EventRow, event_rows, rows_of_app, with_subject
 from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.fallbacks import can_read, value_or_default
-from flagstaff.admin.links import ALL, RESTORE, TRANSACTION, UNDO, back_url, page_url, undo_url
+from flagstaff.admin.links import (
+    ALL,
+    BACK,
+    RESTORE,
+    TRANSACTION,
+    UNDO,
+    back_url,
+    page_url,
+    undo_url,
+)
 from flagstaff.admin.look_tables import parse_version
 from flagstaff.admin.pages import Page
 from flagstaff.admin.rights import hidden_rows, may, may_view
@@ -61,6 +72,10 @@ _TIMES = (
 # Events of apps between the first and the last change of a page.
 _MAX_OTHERS = 500
 _BEFORE = "before"
+# Both have a day beside them in each time zone.
+_FIRST_DAY, _LAST_DAY = date(2, 1, 1), date(9998, 12, 30)
+# The parameters that are no filters: what is shown, and where it leads.
+_NO_FILTERS = {_BEFORE, "format", UNDO, RESTORE, BACK, "_changelist_filters"}
 
 
 # The filters, which are the parameters of the URL.
@@ -107,6 +122,12 @@ class Filters(forms.Form):
         self.fields |= {
             "from": _TimeField(label=say("From").local, required=False),
             "to": _TimeField(label=say("To").local, required=False),
+            "on": forms.DateField(
+                label=say("On the day").local,
+                required=False,
+                validators=[MaxValueValidator(_LAST_DAY), MinValueValidator(_FIRST_DAY)],
+                widget=forms.TextInput(attrs={"type": "date"}),
+            ),
             "kind": forms.ChoiceField(
                 label=say("Kind").local,
                 required=False,
@@ -114,6 +135,9 @@ class Filters(forms.Form):
             ),
         }
         self.is_valid()
+        for name in sorted(query.keys() - self.fields.keys() - _NO_FILTERS):
+            # Without it, the page would show more than was asked for.
+            self.add_error(None, say("There is no filter “{name}”.", name=name).local)
         chosen = self.cleaned_data
         #: The name of a kind of rows, or of an optional app; empty for all.
         self.of_kind: str = chosen.get("kind", "")
@@ -121,8 +145,9 @@ class Filters(forms.Form):
         self.of_key: str = chosen.get("key", "")
         #: A part of the key or of the reason, or an actor.
         self.text: str = chosen.get("q", "")
-        self.since: datetime | None = chosen.get("from")
-        self.until: datetime | None = chosen.get("to")
+        begin, end = _day(chosen["on"]) if chosen.get("on") else (None, None)
+        self.since: datetime | None = max(filter(None, (chosen.get("from"), begin)), default=None)
+        self.until: datetime | None = min(filter(None, (chosen.get("to"), end)), default=None)
         #: The version of any entry of a transaction.
         self.of_transaction: int | None = chosen.get("transaction")
         self._actor: str = chosen.get("actor", "")
@@ -136,10 +161,12 @@ class Filters(forms.Form):
     def chosen(self) -> str:
         """What the filters behind the button select; those with an error are shown anyway."""
         cleaned = self.cleaned_data
-        texts = {name: cleaned.get(name) for name in ("actor", "key", "from", "to", "kind")}
+        texts = {name: cleaned.get(name) for name in ("actor", "key", "from", "to", "on", "kind")}
         texts |= {
             name: local_time_text(at) for name, at in texts.items() if isinstance(at, datetime)
         }
+        if day := cleaned.get("on"):
+            texts["on"] = date_format(day)
         texts["kind"] = self._kinds.get(self.of_kind)
         labels = {name: self.fields[name].label for name in texts}
         return ", ".join(f"{labels[name]} {text}" for name, text in texts.items() if text)
@@ -182,6 +209,12 @@ class Filters(forms.Form):
             [*chosen] = Change.objects.filter(pk=self.of_transaction)
             entries = entries.in_transaction(chosen[0]) if chosen else entries.none()
         return entries
+
+
+def _day(day: date) -> tuple[datetime | None, datetime | None]:
+    """Returns the first moments of a day and of the next one, in the current time zone."""
+    begin, end = (_TimeField().to_python(day + timedelta(days=days)) for days in (0, 1))
+    return begin, end
 
 
 def _made_by(actors: Collection[str], name: str) -> Q:
@@ -275,8 +308,8 @@ class RecentChanges(Page):
             "back": request.get_full_path(),
             "quick": [
                 *(
-                    (text, filters.query(**{"from": f"{now - time:%Y-%m-%dT%H:%M}", "to": ""}))
-                    for text, time in _TIMES
+                    (text, filters.query(**{"from": f"{now - ago:%Y-%m-%dT%H:%M}", "to": ""}))
+                    for text, ago in _TIMES
                 ),
                 (say("Mine").local, filters.query(actor=username)),
             ],

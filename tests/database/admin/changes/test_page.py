@@ -127,7 +127,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
     change = changes.flags.set_rollout(KEY, 50).version
     with acting_as("ana"):
         back = changes.flags.undo(KEY, change).version
-    for address in (RECENT, url_of(kind="flag", action="change")):
+    for address in (RECENT, url_of(kind="flag")):
         html = page(operator, address)
         newest, undone, *_others = events_of(html)
         assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
@@ -201,6 +201,8 @@ def test_from_and_to_select_changes_in_the_time_zone_of_the_project(operator: Cl
     days = {"from": f"{noon:%Y-%m-%d}", "to": f"{noon + timedelta(days=1):%Y-%m-%d}"}
     assert keys(operator, **days) == ["gateway value"]
     assert keys(operator, to=f"{noon - minute:{local}}") == []
+    assert keys(operator, on=f"{noon:%Y-%m-%d}") == ["gateway value"]
+    assert keys(operator, on=f"{noon + timedelta(days=1):%Y-%m-%d}") == []
     # PostgreSQL does not know this offset.
     offset = get_fixed_timezone(timedelta(hours=23, minutes=59))
     for day, count in ((-1, 2), (1, 0)):
@@ -213,6 +215,8 @@ def test_filter_that_is_not_valid_is_named_kept_and_selects_nothing(operator: Cl
         ("from", "yesterday", "Enter a valid date/time."),
         ("to", "9999-12-31T23:59:59-12:00", "Enter a valid date/time."),
         ("from", "0001-01-01T00:00:00+23:59", "Enter a valid date/time."),
+        ("on", "Tuesday", "Enter a valid date."),
+        ("on", "9999-12-31", "Ensure this value is less than or equal to"),
         ("kind", "nothing", "Select a valid choice."),
         ("transaction", "x", "Enter a whole number."),
         ("transaction", "9" * 30, "Ensure this value is less than or equal to"),
@@ -222,6 +226,12 @@ def test_filter_that_is_not_valid_is_named_kept_and_selects_nothing(operator: Cl
         assert event_keys(html) == []
         assert f'value="{text}"' in html or name == "kind"
         assert page(operator, url_of(format="csv", **{name: text})).count("\n") == 1
+
+
+def test_parameter_that_is_no_filter_is_an_error_and_selects_nothing(operator: Client) -> None:
+    html = page(operator, url_of(actr="ana"))
+    assert "There is no filter “actr”." in content_of(html)
+    assert event_keys(html) == []
 
 
 def test_search_finds_usernames_and_no_other_names() -> None:
