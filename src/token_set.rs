@@ -48,6 +48,7 @@ pub struct TokenSet {
     sums: BTreeMap<Relation, Box<str>>,
     newest: i64,
     newest_barrier: i64,
+    newest_asking: i64,
     nonce: i64,
     tables: Box<[u32]>,
     missing: MissingEntries,
@@ -80,6 +81,11 @@ impl TokenSet {
             self.newest_barrier = newest;
         }
         self.newest = self.newest.max(newest);
+    }
+
+    /// Sets the newest barrier that asks workers behind replication.
+    pub fn set_newest_asking(&mut self, barrier: i64) {
+        self.newest_asking = barrier;
     }
 
     /// Adds the tokens of one relation whose changes have no entry in the history.
@@ -124,6 +130,12 @@ impl TokenSet {
     #[must_use]
     pub fn newest_barrier(&self) -> i64 {
         self.newest_barrier
+    }
+
+    /// The id of the newest barrier that asks workers behind replication, 0 if there is none.
+    #[must_use]
+    pub fn newest_asking(&self) -> i64 {
+        self.newest_asking
     }
 
     /// The id of the newest token, 0 if there is none.

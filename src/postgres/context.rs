@@ -12,6 +12,13 @@ use crate::postgres::status::SharedStatus;
 use crate::usage::CounterRegistry;
 use crate::watch_registry::WatchRegistry;
 
+/// The time between two reports from behind replication, of usage and of the row in the register. With
+/// [`jittered`](crate::postgres::random::jittered) it stays within what `worker_function_v1.sql` expects.
+pub(crate) const REGION_GAP: Duration = Duration::from_secs(122);
+/// How long a connection to the primary is kept behind replication, so that the counts of plans and of
+/// experiments share one, and so do usage and the row in the register.
+const REGION_IDLE: Duration = Duration::from_secs(15);
+
 /// What the threads of one engine share.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -23,6 +30,8 @@ pub(crate) struct Context {
     /// The primary, if the project has another alias for it.
     pub(crate) primary: Option<CurrentTarget>,
     pub(crate) pool: Pool,
+    /// How long its connections are kept at least.
+    pub(crate) pool_idle: Duration,
     pub(crate) queries: Queries,
     pub(crate) status: SharedStatus,
     pub(crate) signals: Signals,
@@ -53,12 +62,20 @@ impl Context {
         self.primary.is_some()
     }
 
+    /// Whether reports go to the primary, from behind replication: each may be a log-in there.
+    pub(crate) fn reports_from_region(&self) -> bool {
+        let target = self.report_target.load();
+        self.primary.as_ref().is_some_and(|primary| Arc::ptr_eq(&target, &primary.load()))
+    }
+
     /// Lets reports go to the primary, behind replication, or to the server of the engine.
     pub(crate) fn set_report_target(&self, is_behind_replication: bool) {
         let primary = self.primary.as_ref().filter(|_| is_behind_replication);
         let target = primary.unwrap_or(&self.target).load_full();
         if !Arc::ptr_eq(&target, &self.report_target.load()) {
             self.report_target.store(target);
+            let least = if self.reports_from_region() { REGION_IDLE } else { Duration::ZERO };
+            self.pool.keep_for(self.pool_idle.max(least));
         }
     }
 

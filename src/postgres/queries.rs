@@ -106,7 +106,8 @@ impl Queries {
             new_tokens: fill(sql!("new_tokens_v1"), names)?,
             register: fill("SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9)", names)?,
             register_in_region: fill(
-                "SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                "SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+                 $12, $13)",
                 names,
             )?,
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,

@@ -89,6 +89,11 @@ def subscribe(
     """Replicates tables from the publisher to the subscriber. Waits until the rows are copied."""
     name = name or f"link_{next(_numbers)}"
     execute(publisher, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(tables)}")
+    begin_copy(publisher, subscriber, name)
+
+
+def begin_copy(publisher: str, subscriber: str, name: str) -> None:
+    """Subscribes to the publication with this name. Waits until the rows are copied."""
     # Within one server CREATE SUBSCRIPTION cannot create its own slot.
     execute(publisher, f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
     execute(

@@ -22,7 +22,7 @@ _SESSIONS = """
     SELECT 1 FROM pg_stat_activity
     WHERE datname = current_database() AND application_name LIKE 'flagstaff%'
 """
-_REPORT = "SELECT flagstaff_worker_v1(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_REPORT = "SELECT flagstaff_worker_v1(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 @final
@@ -47,6 +47,8 @@ class FakeWorker:
         self.rule_format, self.is_pooled = rule_format, is_pooled
         #: That of a worker behind replication; None for others.
         self.region: str | None = None
+        #: The system identifier and the timeline of the server that it reads.
+        self.server = ("", 0)
         self.secret = uuid.uuid4().hex
 
     @property
@@ -57,7 +59,7 @@ class FakeWorker:
         """Writes its row, with a token or the mode "ended"."""
         shown = (self.secret, self.host, self.pid, self.rule_format, mode or self.mode)
         place = (self.region or "", self.region is not None)
-        self.query(_REPORT, *shown, token, nonce, self.is_pooled, interval, *place)
+        self.query(_REPORT, *shown, token, nonce, self.is_pooled, interval, *place, *self.server)
 
     def load(self) -> None:
         """Reports the newest token in the table."""

@@ -9,10 +9,11 @@ known what they have applied.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from flagstaff._connection import savepoint
 from flagstaff._core import RULE_FORMAT
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
@@ -57,6 +58,14 @@ class Worker:
     #: Whether it reads a standby or a subscriber, and reports every two minutes. It is expected for
     #: five minutes after a report, and listed for a day.
     is_replicated: bool = False
+    #: The system identifier and the timeline of the standby that it reads; "" and 0 if they are not
+    #: known.
+    system: str = ""
+    timeline: int = 0
+    #: Whether its token is one of this server's.
+    has_token: bool = True
+    #: Whether it reads another server than a copy of this one, such as an old primary.
+    is_elsewhere: bool = False
 
     def __str__(self) -> str:
         place = f"{self.region}, " if self.region else ""
@@ -64,8 +73,11 @@ class Worker:
 
     @property
     def is_behind(self) -> bool | None:
-        """Whether a change is missing; None if it is not known: it is lost, or has no tokens."""
-        is_known = self.is_expected and self.mode != "reload"
+        """Whether a change is missing.
+
+        None if it is not known: it is lost, has no tokens, or reads another server.
+        """
+        is_known = self.is_expected and self.mode != "reload" and not self.is_elsewhere
         return self.behind_seconds is not None if is_known else None
 
     @property
@@ -75,7 +87,8 @@ class Worker:
 
     def as_dict(self) -> dict[str, object]:
         """Returns the worker as a dict. `started_at` is a datetime."""
-        return {name: value for name, value in asdict(self).items() if name != "has_applied"}
+        hidden = ("has_applied", "has_token")
+        return {name: value for name, value in asdict(self).items() if name not in hidden}
 
 
 @dataclass(frozen=True)
@@ -101,14 +114,24 @@ class Workers:
         return tuple(worker for worker in self.registered if not worker.is_expected)
 
     @property
+    def elsewhere(self) -> tuple[Worker, ...]:
+        """The workers that read another server than a copy of this one, such as an old primary."""
+        return tuple(worker for worker in self.expected if worker.is_elsewhere)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions in which a worker has reported within a day, and those of REGIONS."""
+        reported = {worker.region for worker in self.registered if worker.is_replicated}
+        return tuple(sorted({*conf.regions} | reported))
+
+    @property
     def silent_regions(self) -> tuple[str, ...]:
         """The regions in which no worker reports: a worker has within a day, or REGIONS names them.
 
         Workers behind replication without the setting REGION are of the region "".
         """
-        regions = {worker.region for worker in self.registered if worker.is_replicated}
         reporting = {worker.region for worker in self.expected if worker.is_replicated}
-        return tuple(sorted(({*conf.regions} | regions) - reporting))
+        return tuple(region for region in self.regions if region not in reporting)
 
     @property
     def unknown_receivers(self) -> int:
@@ -133,7 +156,8 @@ class Workers:
 def read_workers(barrier: tuple[int, int | None] | None = None) -> Workers:
     """Returns the workers in the register, and whether they have applied a barrier.
 
-    Makes one query. Needs PostgreSQL. The database raises an error before the migration, and
+    Makes one query, and without a barrier a second one if a worker says which standby it reads.
+    Needs PostgreSQL. The database raises an error before the migration, and
     without the right to read the register and the tokens.
     """
     id_, nonce = barrier or (None, None)
@@ -141,7 +165,27 @@ def read_workers(barrier: tuple[int, int | None] | None = None) -> Workers:
     rows = db.query("workers_v1", values)
     unreported, has_barrier, receivers = rows[0][:3]
     workers = tuple(Worker(*row[3:]) for row in rows if row[3] is not None)
+    if barrier is None and any(worker.system for worker in workers):
+        here = _this_server()
+        workers = tuple(_compared(worker, here) for worker in workers)
     return Workers(workers, unreported, has_barrier, receivers)
+
+
+def _this_server() -> tuple[str, int] | None:
+    """The system identifier and the timeline of the server; None if it does not say them."""
+    with savepoint(db.connection) as errors:
+        rows = db.query("server_v1")
+    return None if errors else rows[0]
+
+
+def _compared(worker: Worker, here: tuple[str, int] | None) -> Worker:
+    """The worker with whether it reads another server.
+
+    A standby learns late of a promotion, but its workers have the newest tokens.
+    """
+    is_same = here in (None, (worker.system, worker.timeline)) or not worker.system
+    has_all = worker.has_token and worker.behind_seconds is None
+    return replace(worker, is_elsewhere=not (is_same or has_all))
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class Propagation:
     #: The regions behind replication in which no worker reports; "" is that of workers without the
     #: setting REGION.
     silent_regions: tuple[str, ...] = ()
+    #: The regions that the wait has not asked, because it was told so.
+    unasked_regions: tuple[str, ...] = ()
     #: The number of standbys, subscribers and backups of the server, if no worker behind
     #: replication has reported within a day.
     unknown_receivers: int = 0
@@ -79,12 +81,15 @@ class Propagation:
         }
 
 
-def wait_for_workers(timeout: float | None = None, *, expect: int | None = None) -> Propagation:
+def wait_for_workers(
+    timeout: float | None = None, *, expect: int | None = None, regions: bool = True
+) -> Propagation:
     """Waits until all workers have applied what was committed before the call.
 
     Call it after the commit: outside of transactions, or from `transaction.on_commit`. With
-    `expect` it also waits until that many workers are registered. Without `timeout` it waits for 5
-    seconds, or for POLL_INTERVAL and a second more, if that is longer.
+    `expect` it also waits until that many workers are registered. Without `regions`, it does not
+    ask the workers behind replication, each of which logs in at the primary to reply. Without
+    `timeout` it waits for 5 seconds, or for POLL_INTERVAL and a second more, if that is longer.
 
     Blocks for at most `timeout` seconds, or longer if the database does not respond. Raises
     PropagationError in a transaction, without the right to wait, and if the database fails.
@@ -95,7 +100,9 @@ def wait_for_workers(timeout: float | None = None, *, expect: int | None = None)
         raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
     try:
         forbid_transaction()
-        return Propagation(complete=True, direct=True) if _is_direct() else _wait(timeout, expect)
+        if _is_direct():
+            return Propagation(complete=True, direct=True)
+        return _wait(timeout, expect, asks_regions=regions)
     except Error as error:
         raise PropagationError(
             'the workers cannot be listed: {why}; run "manage.py check --database {database}"',
@@ -121,10 +128,10 @@ def forbid_transaction() -> None:
         )
 
 
-def _wait(timeout: float, expect: int | None) -> Propagation:
+def _wait(timeout: float, expect: int | None, *, asks_regions: bool) -> Propagation:
     started, sleep, most, applied_after = monotonic(), _FIRST_SLEEP, 0, None
     _require_token_triggers()
-    barrier = _create_barrier()
+    barrier = _create_barrier(asks_regions=asks_regions)
     while True:
         register = read_workers(barrier)
         seconds = monotonic() - started
@@ -134,14 +141,17 @@ def _wait(timeout: float, expect: int | None) -> Propagation:
                 "restored or replaced, or more than a thousand changes were committed; check that "
                 "the change still exists, and wait again"
             )
-        pending = tuple(worker for worker in register.expected if not worker.has_applied)
-        applied = len(register.expected) - len(pending)
+        asked = register.expected
+        if not asks_regions:
+            asked = tuple(worker for worker in asked if not worker.is_replicated)
+        pending = tuple(worker for worker in asked if not worker.has_applied)
+        applied = len(asked) - len(pending)
         if applied > most:
             most, applied_after = applied, seconds
-        missing = max(0, (expect or 0) - len(register.expected))
+        missing = max(0, (expect or 0) - len(asked))
         is_over = not (pending or register.unreported or missing)
         if is_over or seconds >= timeout:
-            silent_regions = register.silent_regions
+            silent_regions = register.silent_regions if asks_regions else ()
             is_confirmed = applied > 0 or expect == 0
             return Propagation(
                 complete=is_over and is_confirmed and not silent_regions,
@@ -151,6 +161,7 @@ def _wait(timeout: float, expect: int | None) -> Propagation:
                 unreported=register.unreported,
                 missing=missing,
                 silent_regions=silent_regions,
+                unasked_regions=() if asks_regions else register.regions,
                 unknown_receivers=register.unknown_receivers,
                 seconds=seconds,
                 applied_after=applied_after if applied else None,
@@ -160,12 +171,12 @@ def _wait(timeout: float, expect: int | None) -> Propagation:
         sleep = min(sleep * 1.5, _MAX_SLEEP)
 
 
-def _create_barrier() -> tuple[int, int | None]:
+def _create_barrier(*, asks_regions: bool) -> tuple[int, int | None]:
     """Creates a token, which is committed at once, and returns its id and its random number.
 
     A worker that has one has loaded what was committed before.
     """
-    [(newest, created)] = db.query("barrier_v1")
+    [(newest, _, created)] = db.query("barrier_v1", ["true" if asks_regions else ""])
     if newest is not None and created <= newest:
         raise PropagationError(
             "the sequence of flagstaff_token is lower than the highest id in the table, for "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from flagstaff._core import RULE_FORMAT
 from flagstaff._text import Sentence, say, some
@@ -38,6 +38,8 @@ def worker_label(worker: Worker) -> Sentence:
     """Returns the state of a worker: also "lost", or for how long it is behind."""
     if not worker.is_expected:
         return say("lost")
+    if worker.is_elsewhere:
+        return say("reads another server, timeline {timeline}", timeline=str(worker.timeline))
     if not worker.is_behind:
         return state_label(worker.is_behind)
     return say("behind for {time}", time=_time(worker))
@@ -71,6 +73,12 @@ def summary(register: Workers) -> Sentence:
 def notes(register: Workers) -> Iterator[Sentence]:
     """Yields sentences about workers that do not report, are lost, or run an older version."""
     yield from _absent(register)
+    if register.elsewhere:
+        yield say(
+            "These read another server than this one, such as an old primary or a copy of it: "
+            "{workers}. Let them read a copy of this one.",
+            workers=some(register.elsewhere, _MAX_NAMED),
+        )
     if older := [worker for worker in register.expected if worker.is_older]:
         yield say(
             "An older version, which cannot read format {format} of rules: {workers}. Deploy this "
@@ -89,6 +97,11 @@ def propagation_messages(propagation: Propagation) -> Iterator[Sentence]:
     if propagation.pending:
         yield say("Not applied yet: {workers}.", workers=some(propagation.pending, _MAX_NAMED))
     yield from _absent(propagation)
+    if propagation.unasked_regions:
+        yield say(
+            "Regions that were not asked: {regions}.",
+            regions=_region_names(propagation.unasked_regions),
+        )
     if propagation.missing:
         yield say("Expected, but not registered: {count}.", count=propagation.missing)
 
@@ -124,7 +137,7 @@ def _absent(counts: Workers | Propagation) -> Iterator[Sentence]:
     if counts.silent_regions:
         yield say(
             "Regions in which no worker reports: {regions}.",
-            regions=some([region or _NAMELESS for region in counts.silent_regions], _MAX_NAMED),
+            regions=_region_names(counts.silent_regions),
         )
     if counts.unknown_receivers:
         yield say(
@@ -137,6 +150,10 @@ def _absent(counts: Workers | Propagation) -> Iterator[Sentence]:
             "Lost (killed, or without a connection): {workers}.",
             workers=some(counts.lost, _MAX_NAMED),
         )
+
+
+def _region_names(regions: Sequence[str]) -> Sentence:
+    return some([region or _NAMELESS for region in regions], _MAX_NAMED)
 
 
 def _time(worker: Worker) -> Sentence:

@@ -24,7 +24,7 @@ from flagstaff.actions.commit import commit
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ArgumentForm, is_answered
-from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin, posted_reason
+from flagstaff.admin.base_admin import BaseAdmin, posted_reason
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.later import Later, colleagues_text
 from flagstaff.admin.receipt import Receipt
@@ -44,8 +44,6 @@ from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed
 
-#: Seconds for which an action that nothing may delay waits for the workers.
-LONG_TIMEOUT = 5.0
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
 _CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
@@ -305,10 +303,13 @@ class ActionPage:
         if receipt.unchanged:
             admin.message_user(request, receipt.unchanged, messages.INFO)
         if receipt.text:
-            timeout = LONG_TIMEOUT if self.subject.waits_for_workers else SAVE_TIMEOUT
             undo = receipt.undo_url, receipt.undo_label or say("Undo").local
             admin.report_applied(
-                request, receipt.text, timeout=timeout, undo=undo, links=receipt.links
+                request,
+                receipt.text,
+                asks_all=self.subject.waits_for_workers,
+                undo=undo,
+                links=receipt.links,
             )
         for note in notes:
             admin.message_user(request, note, messages.WARNING)

@@ -40,8 +40,9 @@ else:
 
 _Context = dict[str, Any]
 
-#: Seconds for which a save waits for the workers. Most need a few milliseconds.
-SAVE_TIMEOUT = 1.0
+# Seconds for which a save, and an action that nothing may delay, waits for the workers. Most need a
+# few milliseconds.
+_SAVE_TIMEOUT, _LONG_TIMEOUT = 1.0, 5.0
 #: The name of the form field with the reason. A model may have a column "reason".
 REASON = "_reason"
 _MAX_REASON_LENGTH = 500
@@ -261,16 +262,18 @@ class BaseAdmin(_ModelAdmin):
         request: HttpRequest,
         text: str,
         *,
-        timeout: float,
+        asks_all: bool,
         undo: tuple[str, str] = ("", ""),
         links: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Shows a message about what is committed, and which workers have applied it. Waits.
 
+        With `asks_all`, as after a kill, also for the workers behind replication, and longer.
         `undo` are the URL and the text of a link, which is left out without a URL. `links` are
         those of what a person may do next.
         """
-        applied = applied_by_workers(timeout)
+        timeout = _LONG_TIMEOUT if asks_all else _SAVE_TIMEOUT
+        applied = applied_by_workers(timeout, asks_regions=asks_all)
         level = messages.SUCCESS if applied.complete else messages.WARNING
         message = format_html("{}", " ".join(filter(None, (text, applied.text))))
         if links:
@@ -321,7 +324,7 @@ class Applied(NamedTuple):
     complete: bool
 
 
-def applied_by_workers(timeout: float) -> Applied:
+def applied_by_workers(timeout: float, *, asks_regions: bool) -> Applied:
     """Waits until the workers have applied what is committed. Blocks for at most `timeout` seconds.
 
     Inside a transaction, as with ATOMIC_REQUESTS, workers cannot see the change yet: the text is
@@ -330,7 +333,7 @@ def applied_by_workers(timeout: float) -> Applied:
     if db.connection.in_atomic_block:
         return Applied("", complete=True)
     try:
-        propagation = wait_for_workers(timeout)
+        propagation = wait_for_workers(timeout, regions=asks_regions)
     except PropagationError as error:
         return Applied(
             say(

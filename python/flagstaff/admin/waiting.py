@@ -221,9 +221,7 @@ class WaitingActionAdmin(AppRowAdmin):
         """The states; an approval also compares the versions of the rows."""
         return " ".join(part.state for part in asked_together(row))
 
-    def report_applied(
-        self, request: HttpRequest, text: str, *, timeout: float, **_others: Any
-    ) -> None:
+    def report_applied(self, request: HttpRequest, text: str, **_others: Any) -> None:
         """Says what was decided. No flag has changed yet, so no worker has to apply anything."""
         self.message_user(request, text, messages.SUCCESS)
 

@@ -11,7 +11,8 @@ DROP FUNCTION IF EXISTS {schema}.flagstaff_arrived_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char", text[]) CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_worker_v1(
-    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision, text, boolean
+    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision, text, boolean, text,
+    bigint
 );
 DROP TABLE IF EXISTS {report_table};
 DROP TABLE IF EXISTS {echo_table};

@@ -8,7 +8,8 @@
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_worker_v1(
     secret text, of_host text, of_pid bigint, of_rule_format bigint, of_mode text,
     of_token bigint, of_nonce bigint, is_pooled boolean, seconds double precision,
-    of_region text DEFAULT '', is_copy boolean DEFAULT false
+    of_region text DEFAULT '', is_copy boolean DEFAULT false,
+    of_system text DEFAULT '', of_timeline bigint DEFAULT 0
 ) RETURNS void
 LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
@@ -63,12 +64,13 @@ BEGIN
         INSERT INTO {worker_table} AS w VALUES (
             own, left(of_host, 255), of_pid, of_rule_format, of_mode, of_token, of_nonce,
             quote_ident(session_user)::regrole::oid, backend, moment, moment, until,
-            left(of_region, 255), is_copy
+            left(of_region, 255), is_copy, left(of_system, 255), of_timeline
         )
         ON CONFLICT (worker) DO UPDATE SET
             mode = excluded.mode, token = excluded.token, nonce = excluded.nonce, role = excluded.role,
             session = excluded.session, seen_at = excluded.seen_at, expected_by = excluded.expected_by,
-            region = excluded.region, is_replicated = excluded.is_replicated;
+            region = excluded.region, is_replicated = excluded.is_replicated,
+            system = excluded.system, timeline = excluded.timeline;
     END IF;
     IF EXISTS (
         SELECT FROM pg_subscription_rel WHERE srrelid = $name${echo_table}$name$::regclass
@@ -90,5 +92,6 @@ BEGIN
 END
 $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_worker_v1(
-    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision, text, boolean
+    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision, text, boolean, text,
+    bigint
 ) FROM PUBLIC;

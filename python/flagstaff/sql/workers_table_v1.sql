@@ -1,6 +1,6 @@
 -- The register of workers: a row for each process that evaluates from memory, which only
 -- flagstaff_worker_v1 writes. A worker reports after each load, and about every 20 s; behind replication
--- after each barrier, and about every two minutes.
+-- after each barrier that asks it, and about every two minutes.
 CREATE TABLE IF NOT EXISTS {worker_table} (
     -- The SHA-256 of a random text that only the worker knows.
     worker text PRIMARY KEY,
@@ -24,5 +24,8 @@ CREATE TABLE IF NOT EXISTS {worker_table} (
     -- The setting REGION of the worker.
     region text NOT NULL DEFAULT '',
     -- Whether it reads a standby or a subscriber. Its row stays for a day, so that its region is missed.
-    is_replicated boolean NOT NULL DEFAULT false
+    is_replicated boolean NOT NULL DEFAULT false,
+    -- The system identifier and the timeline of the standby that it reads; '' and 0 if they are unknown.
+    system text NOT NULL DEFAULT '',
+    timeline bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);

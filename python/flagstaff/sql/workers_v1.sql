@@ -29,6 +29,14 @@ WITH sessions AS MATERIALIZED (
             (pg_catalog.to_jsonb(w) OPERATOR(pg_catalog.->>) 'is_replicated')::boolean, false
         ) AS from_region,
         coalesce(pg_catalog.to_jsonb(w) OPERATOR(pg_catalog.->>) 'region', '') AS of_region,
+        coalesce(pg_catalog.to_jsonb(w) OPERATOR(pg_catalog.->>) 'system', '') AS of_system,
+        coalesce(
+            (pg_catalog.to_jsonb(w) OPERATOR(pg_catalog.->>) 'timeline')::bigint, 0
+        ) AS of_timeline,
+        EXISTS (
+            SELECT FROM {token_table} AS t
+            WHERE t.id OPERATOR(pg_catalog.=) w.token AND t.nonce OPERATOR(pg_catalog.=) w.nonce
+        ) AS has_token,
         expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp()
             OR coalesce(
                 session OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pid FROM sessions)), false
@@ -62,10 +70,7 @@ SELECT
     )::double precision AS seen,
     w.is_expected,
     w.mode OPERATOR(pg_catalog.<>) 'reload'
-        AND w.token OPERATOR(pg_catalog.>=) %(barrier)s::bigint AND EXISTS (
-        SELECT FROM {token_table} AS t
-        WHERE t.id OPERATOR(pg_catalog.=) w.token AND t.nonce OPERATOR(pg_catalog.=) w.nonce
-    ) AS has_applied,
+        AND w.token OPERATOR(pg_catalog.>=) %(barrier)s::bigint AND w.has_token AS has_applied,
     extract(EPOCH FROM pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) (
         SELECT t.at FROM {token_table} AS t
         WHERE t.id OPERATOR(pg_catalog.>) w.token
@@ -76,6 +81,6 @@ SELECT
             )
         ORDER BY t.id LIMIT 1
     ))::double precision AS behind,
-    w.of_region, w.from_region
+    w.of_region, w.from_region, w.of_system, w.of_timeline, w.has_token
 FROM totals LEFT JOIN workers AS w ON true
 ORDER BY behind DESC NULLS LAST, w.host, w.pid, w.worker

@@ -42,16 +42,16 @@ pub struct Task {
 pub struct Pool {
     target: Arc<CurrentTarget>,
     size: u32,
-    /// How long a connection is kept that nothing uses; zero if it is closed at once.
-    idle: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     connections: Option<Arc<Connections>>,
-    /// Whether connections are kept that nothing uses.
-    keeps: bool,
+    /// How long a connection is kept that nothing uses; zero if it is closed at once.
+    idle: Duration,
+    /// Whether none is kept any more, because the engine ends.
+    is_ending: bool,
 }
 
 /// The connections to one target, until they are replaced.
@@ -68,8 +68,8 @@ impl Pool {
     /// connect yet.
     #[must_use]
     pub fn new(target: Arc<CurrentTarget>, size: u32, idle: Duration) -> Self {
-        let state = State { connections: None, keeps: !idle.is_zero() };
-        Self { target, size, idle, state: Mutex::new(state) }
+        let state = State { connections: None, idle, is_ending: false };
+        Self { target, size, state: Mutex::new(state) }
     }
 
     /// Returns the result of `work` over a connection. Blocks, until `task.until` or until
@@ -99,7 +99,7 @@ impl Pool {
     ) -> Result<T, Error> {
         let (sender, result) = channel();
         let connections = self.connections();
-        let (used, size, idle) = (connections.clone(), self.size, self.idle);
+        let (used, size, idle) = (connections.clone(), self.size, self.lock().idle);
         threads::spawn(task.thread, task.doing, move || {
             let outcome = used.run(size, idle, task, work);
             drop(used);
@@ -113,9 +113,21 @@ impl Pool {
         outcome
     }
 
+    /// Sets how long the connections to the next target are kept.
+    pub fn keep_for(&self, idle: Duration) {
+        self.lock().idle = idle;
+    }
+
+    /// Whether there is a connection that nothing uses.
+    pub fn has_idle(&self) -> bool {
+        let connections = self.lock().connections.clone();
+        let pool = connections.as_ref().and_then(|connections| connections.pool.get());
+        pool.is_some_and(|pool| pool.state().idle_connections > 0)
+    }
+
     /// Keeps no unused connection from now on.
     pub fn keep_no_more(&self) {
-        self.lock().keeps = false;
+        self.lock().is_ending = true;
     }
 
     /// Closes the unused connections, and keeps none from now on. Does not wait.
@@ -137,7 +149,10 @@ impl Pool {
     fn release(&self, connections: Arc<Connections>, is_ok: bool) {
         let released = Arc::as_ptr(&connections);
         drop(connections);
-        let keeps = self.lock().keeps;
+        let keeps = {
+            let state = self.lock();
+            !state.is_ending && !state.idle.is_zero()
+        };
         drop(self.take_if(|connections| {
             (!is_ok && Arc::as_ptr(connections) == released)
                 || (!keeps && Arc::strong_count(connections) == 1)

@@ -13,14 +13,18 @@ use tokio::time::Instant;
 use super::register_row::{RegisterRow, Shown};
 use crate::boot_time::since_boot;
 use crate::postgres::connect::pool::Task;
-use crate::postgres::context::Context;
+use crate::postgres::context::{Context, REGION_GAP};
 use crate::postgres::error::Error;
 use crate::postgres::queries::Queries;
 use crate::postgres::random::jittered;
 use crate::postgres::threads;
 
-/// The time between two reports: each is a log-in at the primary.
-const GAP: Duration = Duration::from_secs(120);
+/// The time after which a report uses a connection that is open for another report. Usage is written
+/// at least as often as this report, so both share their log-ins.
+const SHARED_AFTER: Duration = Duration::from_secs(100);
+/// The time after which it no longer waits for such a connection. It is kept for a while, so that
+/// the other report, if it is late, shares that of this one.
+const MAX_GAP: Duration = Duration::from_secs(130);
 /// For how long a worker is expected after a report.
 const EXPECTED: f64 = 300.0;
 /// The time for a report.
@@ -43,23 +47,29 @@ pub(super) struct RegionReport {
     /// What the last report has shown, and when.
     written: Option<(Shown, Instant)>,
     in_flight: Option<(Shown, Duration, Receiver<Outcome>)>,
+    /// Whether the last report has used a connection that was open.
+    is_shared: bool,
     paused_until: Option<Instant>,
-    gap: Option<Duration>,
+    gap: Duration,
     may_have_row: bool,
 }
 
 impl RegionReport {
     /// Whether a report is due that shows this.
-    pub(super) fn is_due(&self, shown: Shown) -> bool {
+    ///
+    /// `has_connection` is whether it needs no log-in.
+    pub(super) fn is_due(&self, shown: Shown, has_connection: bool) -> bool {
         let now = Instant::now();
         let due = self.written.map_or(now, |(before, at)| {
-            if shown.is_awaited_after(before) { now } else { at + self.gap.unwrap_or(GAP) }
+            let may_share = has_connection && now >= at + SHARED_AFTER;
+            if may_share || shown.is_awaited_after(before) { now } else { at + self.gap }
         });
         self.in_flight.is_none() && self.paused_until.map_or(due, |until| due.max(until)) <= now
     }
 
     /// Begins a report. Does not block; the engine's thread is woken at its end.
     pub(super) fn send(&mut self, row: RegisterRow, shown: Shown, context: &Arc<Context>) {
+        self.is_shared = context.pool.has_idle();
         let (row, used) = (row.of_region(EXPECTED), context.clone());
         let work = move |client: &mut Client| {
             write(client, &row, &used.queries)?;
@@ -86,7 +96,7 @@ impl RegionReport {
         match &outcome {
             Ok(_) => {
                 (self.written, self.paused_until) = (Some((shown, Instant::now())), None);
-                self.gap = Some(jittered(GAP));
+                self.gap = if self.is_shared { MAX_GAP } else { jittered(REGION_GAP) };
             }
             Err(_) => self.paused_until = Some(Instant::now() + jittered(AFTER_FAILURE)),
         }
@@ -145,15 +155,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn report_is_due_for_a_barrier_at_once_and_for_another_token_after_the_gap() {
-        let mut report = RegionReport::default();
-        assert!(report.is_due(SHOWN));
+        let mut report = RegionReport { gap: REGION_GAP, ..RegionReport::default() };
+        assert!(report.is_due(SHOWN, false));
         report.written = Some((SHOWN, Instant::now()));
-        assert!(!report.is_due(Shown { token: 8, ..SHOWN }));
-        assert!(report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }));
+        assert!(!report.is_due(Shown { token: 8, ..SHOWN }, false));
+        assert!(report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }, false));
         report.paused_until = Some(Instant::now() + AFTER_FAILURE);
-        assert!(!report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }));
-        advance(GAP).await;
-        assert!(report.is_due(SHOWN));
+        assert!(!report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }, false));
+        advance(REGION_GAP).await;
+        assert!(report.is_due(SHOWN, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_shares_the_connection_of_another_one_a_little_earlier() {
+        let written = Some((SHOWN, Instant::now()));
+        let report = RegionReport { gap: REGION_GAP, written, ..RegionReport::default() };
+        assert!(!report.is_due(SHOWN, true));
+        advance(SHARED_AFTER).await;
+        assert_eq!([true, false].map(|open| report.is_due(SHOWN, open)), [true, false]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -161,8 +180,8 @@ mod tests {
         let (_sender, receiver) = channel();
         let in_flight = Some((SHOWN, Duration::ZERO, receiver));
         let mut report = RegionReport { in_flight, ..RegionReport::default() };
-        assert!(!report.is_due(SHOWN));
+        assert!(!report.is_due(SHOWN, false));
         assert!(report.ended().is_none());
-        assert!(!report.is_due(SHOWN));
+        assert!(!report.is_due(SHOWN, false));
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::connection::RefreshConnection;
+use super::lost_changes::ServerId;
 use super::region_report::{RegionReport, Sent};
 use super::register_row::{OWN_PARAMETERS, RegisterRow, Shown};
 use super::server_info::ServerInfo;
@@ -51,6 +52,8 @@ pub(super) struct Register {
     /// The reports from behind replication.
     region: RegionReport,
     sent: Option<Sent>,
+    /// The server that the worker reads, if it says which one it is.
+    pub(super) server_id: Option<ServerId>,
     /// Why the worker does not report.
     pub(super) problem: Option<Message>,
 }
@@ -66,6 +69,7 @@ impl Register {
             may_have_row: false,
             region: RegionReport::default(),
             sent: None,
+            server_id: None,
             problem: None,
         }
     }
@@ -85,8 +89,9 @@ impl Register {
         mode: RefreshMode,
         gap: Duration,
     ) -> Option<Instant> {
-        let shown = shown(context, mode);
-        if server.is_behind_replication() && context.reports_elsewhere() {
+        let in_region = server.is_behind_replication() && context.reports_elsewhere();
+        let shown = shown(context, mode, in_region);
+        if in_region {
             self.report_from_region(context, shown);
             return None;
         }
@@ -147,9 +152,9 @@ impl Register {
                 self.problem = Some(problem(refusal(&error).unwrap_or_else(|| error.message())));
             }
         }
-        if self.region.is_due(shown) {
+        if self.region.is_due(shown, context.pool.has_idle()) {
             let row = RegisterRow::new(&self.secret, context, shown, shown.mode.as_str());
-            self.region.send(row, shown, context);
+            self.region.send(row.read_from(self.server_id.clone()), shown, context);
         }
     }
 
@@ -176,12 +181,14 @@ impl Register {
     }
 }
 
-/// What a worker shows of its snapshot.
-fn shown(context: &Context, mode: RefreshMode) -> Shown {
+/// What a worker shows of its snapshot. Not every barrier asks a worker behind replication.
+fn shown(context: &Context, mode: RefreshMode, in_region: bool) -> Shown {
     let snapshot = context.live.snapshot();
     let tokens = snapshot.as_deref().and_then(|snapshot| snapshot.token_set());
-    let [barrier, token, nonce] =
-        tokens.map_or([0; 3], |it| [it.newest_barrier(), it.newest(), it.nonce()]);
+    let [barrier, token, nonce] = tokens.map_or([0; 3], |it| {
+        let barrier = if in_region { it.newest_asking() } else { it.newest_barrier() };
+        [barrier, it.newest(), it.nonce()]
+    });
     Shown { mode, barrier, token, nonce }
 }
 

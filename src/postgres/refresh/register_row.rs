@@ -2,6 +2,7 @@
 
 use tokio_postgres::types::{ToSql, Type};
 
+use super::lost_changes::ServerId;
 use crate::postgres::context::Context;
 use crate::postgres::status::RefreshMode;
 use crate::rules::RULE_FORMAT;
@@ -47,6 +48,9 @@ pub(super) struct RegisterRow {
     region: String,
     /// Whether the worker reads a copy of the primary.
     replicated: bool,
+    /// The standby that it reads; empty and 0 if it is unknown.
+    system: String,
+    timeline: i64,
 }
 
 impl RegisterRow {
@@ -64,6 +68,8 @@ impl RegisterRow {
             seconds: 0.0,
             region: context.region.clone(),
             replicated: false,
+            system: String::new(),
+            timeline: 0,
         }
     }
 
@@ -77,7 +83,15 @@ impl RegisterRow {
         Self { pooled: true, seconds, replicated: true, ..self }
     }
 
-    pub(super) fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 11] {
+    /// The same with the server that it reads, if that is known.
+    pub(super) fn read_from(self, server: Option<ServerId>) -> Self {
+        match server {
+            Some(ServerId { system, timeline }) => Self { system: system.into(), timeline, ..self },
+            None => self,
+        }
+    }
+
+    pub(super) fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 13] {
         [
             (&self.secret, Type::TEXT),
             (&self.host, Type::TEXT),
@@ -90,6 +104,8 @@ impl RegisterRow {
             (&self.seconds, Type::FLOAT8),
             (&self.region, Type::TEXT),
             (&self.replicated, Type::BOOL),
+            (&self.system, Type::TEXT),
+            (&self.timeline, Type::INT8),
         ]
     }
 }

@@ -168,6 +168,7 @@ impl<'a> Session<'a> {
         let Self { context, connection, server, kept, .. } = self;
         context.set_report_target(server.is_behind_replication());
         let (mode, _) = server.mode(context.listen, self.listening);
+        kept.register.server_id.clone_from(&kept.lost_changes.server);
         let later = kept.register.report(context, connection, server, mode, gap).await;
         self.clock.poll = later.map_or(self.clock.poll, |due| due.min(self.clock.poll));
     }

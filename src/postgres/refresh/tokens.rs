@@ -18,6 +18,9 @@ pub(super) fn from_rows(rows: &[Row]) -> Result<Tokens, Error> {
     for row in rows {
         let token_set = &mut tokens.token_set;
         token_set.add(row.try_get("relation")?, row.try_get("newest")?, row.try_get("sums")?);
+        if let Some(barrier) = row.try_get("newest_asking")? {
+            token_set.set_newest_asking(barrier);
+        }
         let missing_at: Option<&str> = row.try_get("missing_at")?;
         token_set.add_missing(row.try_get("missing")?, missing_at.unwrap_or_default());
         token_set.set_nonce(row.try_get("nonce")?);

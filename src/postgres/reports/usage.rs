@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use super::counts::{Columns, Counts, left_of_hour};
 use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn, unix_seconds};
 use crate::message::Template;
-use crate::postgres::context::Context;
+use crate::postgres::context::{Context, REGION_GAP};
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
 use crate::postgres::status::StatusReport;
@@ -25,7 +25,8 @@ impl Report for Counts {
     const REPEATED_FOR: Duration = Duration::from_secs(12 * 3600);
 
     fn interval(context: &Context) -> Duration {
-        context.usage_interval
+        let least = if context.reports_from_region() { REGION_GAP } else { Duration::ZERO };
+        context.usage_interval.max(least)
     }
 
     fn statement(context: &Context) -> &str {

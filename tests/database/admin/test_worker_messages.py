@@ -35,12 +35,14 @@ pytestmark = COMMITTED
 ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034)
 
 
-def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Exception) -> list[float]:
-    """Replaces `wait_for_workers`, and returns the timeouts of its calls."""
-    calls: list[float] = []
+def replace_wait(
+    monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Exception
+) -> list[tuple[float, bool]]:
+    """Replaces `wait_for_workers`: the timeout of each call, and whether it asks regions."""
+    calls: list[tuple[float, bool]] = []
 
-    def wait_for_workers(timeout: float) -> Propagation:
-        calls.append(timeout)
+    def wait_for_workers(timeout: float, *, regions: bool) -> Propagation:
+        calls.append((timeout, regions))
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -52,7 +54,7 @@ def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Excepti
 def test_flag_deleted_while_the_page_waits_was_killed_before(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wait_for_workers(_timeout: float) -> Propagation:
+    def wait_for_workers(_timeout: float, **_: bool) -> Propagation:
         FeatureFlag.objects.all().delete()
         return ALL
 
@@ -62,7 +64,7 @@ def test_flag_deleted_while_the_page_waits_was_killed_before(
     assert "exist. Perhaps it was deleted?" in gone
 
 
-def test_message_counts_the_workers_after_five_seconds_for_a_kill_and_one_for_others(
+def test_message_counts_workers_after_five_seconds_and_asks_regions_only_for_a_kill(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = replace_wait(monkeypatch, ALL)
@@ -78,7 +80,8 @@ def test_message_counts_the_workers_after_five_seconds_for_a_kill_and_one_for_ot
     assert message == f"“new_checkout” was changed: turned off. Off for all users. {counted}"
     assert [one.level_tag for one in response.context["messages"]] == ["success"]
     turn_on(operator, flag)
-    assert calls == [1.0, 1.0, 1.0, 5.0, 1.0]
+    save = (1.0, False)
+    assert calls == [save, save, save, (5.0, True), save]
 
 
 LATE = Propagation(
@@ -126,6 +129,10 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
         ({"unreported": 2}, ["Connected workers that do not report: 2."]),
         ({"missing": 3}, ["Expected, but not registered: 3."]),
         (
+            {"unasked_regions": ("", "eu")},
+            ["Regions that were not asked: behind replication, without REGION, eu."],
+        ),
+        (
             {"lost": (worker("web-4", 3),)},
             ["Lost (killed, or without a connection): web-4 (pid 3)."],
         ),
@@ -139,7 +146,7 @@ def test_sentence_says_what_is_known(
     found: dict[str, Any], texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace_wait(monkeypatch, Propagation(**{"complete": False, **found}))
-    applied = applied_by_workers(1.0)
+    applied = applied_by_workers(1.0, asks_regions=False)
     assert all(text in applied.text for text in texts)
     assert "web-20" not in applied.text
     assert applied.complete is found.get("complete", False)
@@ -156,7 +163,7 @@ def test_nothing_is_said_if_evaluations_query_the_database_or_the_request_is_ato
     assert len(calls) == (0 if is_atomic else 1)
     replace_wait(monkeypatch, ALL)
     with transaction.atomic():
-        assert applied_by_workers(1.0) == ("", True)
+        assert applied_by_workers(1.0, asks_regions=False) == ("", True)
 
 
 @pytest.fixture

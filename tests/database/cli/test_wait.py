@@ -38,7 +38,8 @@ def replace_wait(monkeypatch: pytest.MonkeyPatch) -> ReplaceWait:
     def replace(outcome: Propagation | Exception) -> list[Any]:
         calls: list[Any] = []
 
-        def waited(timeout: float, expect: int | None) -> Propagation:
+        def waited(timeout: float, expect: int | None, *, asks_regions: bool) -> Propagation:
+            assert asks_regions
             calls.append((timeout, expect))
             if isinstance(outcome, Exception):
                 raise outcome

@@ -85,10 +85,10 @@ def test_status_in_direct_mode_counts_the_rows_and_names_forced_off_flags() -> N
     assert (found["flags"], found["values"]) == (5, 3)
     shown = typed("flags status")
     assert "direct (evaluations query the database)" in shown
-    assert "forced_off     none\n" in shown
+    assert "forced_off         none\n" in shown
     with forced_off(["search_v2", "new_checkout"]):
         assert document("status")["forced_off"] == ["new_checkout", "search_v2"]
-        assert "forced_off     new_checkout, search_v2\n" in typed("flags status")
+        assert "forced_off         new_checkout, search_v2\n" in typed("flags status")
 
 
 class Old(Migration):

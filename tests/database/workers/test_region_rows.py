@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from flagstaff import wait_for_workers
+from flagstaff._tables.database import db
 from flagstaff._workers.register import read_workers
-from flagstaff._workers.words import propagation_messages
+from flagstaff._workers.words import notes, propagation_messages, worker_label
 from tests.database.workers.conftest import SetSteps
 from tests.support.fake_workers import NEWEST, FakeWorker, Join, join, let_pass
 from tests.support.sql import rows
@@ -101,3 +102,63 @@ def test_wait_counts_a_worker_of_a_region(in_region: InRegion, set_steps: SetSte
     worker = in_region("web-1")
     set_steps(lambda: worker.report(*rows(NEWEST)[0]))
     assert wait_for_workers().complete
+
+
+def test_wait_that_does_not_ask_regions_is_complete_without_them_and_names_them(
+    join: Join, in_region: InRegion, set_steps: SetSteps
+) -> None:
+    local = join("web-1")
+    in_region("web-2")
+    set_steps(local.load)
+    found = wait_for_workers(regions=False)
+    assert (found.complete, found.applied, found.unasked_regions) == (True, 1, ("eu",))
+    assert "Regions that were not asked: eu." in [*propagation_messages(found)]
+
+
+def test_only_a_wait_that_asks_regions_leaves_a_token_that_says_so() -> None:
+    rows("DELETE FROM flagstaff_token")
+    for regions in (False, True, False):
+        wait_for_workers(0, regions=regions)
+    asking = rows("SELECT pks FROM flagstaff_token WHERE relation = 'b' ORDER BY id")
+    assert asking == [([],), (["regions"],), ([],)]
+    [(newest,)] = rows("SELECT id FROM flagstaff_token WHERE pks <> '{}'")
+    [summary] = db.query("poll_tokens_v1")
+    assert summary[2] == newest
+
+
+@pytest.mark.parametrize(
+    ("timeline", "has_newest", "is_elsewhere"),
+    [("same", False, False), ("other", False, True), ("other", True, False)],
+)
+def test_worker_reads_another_server_if_its_timeline_differs_and_it_lacks_the_newest_token(
+    timeline: str, has_newest: bool, is_elsewhere: bool, in_region: InRegion
+) -> None:
+    [(system, number)] = db.query("server_v1")
+    worker = in_region("web-1")
+    worker.server = (system, number + (timeline == "other"))
+    [(token, nonce)] = rows(NEWEST) or [(7, 0)]
+    worker.report(token, nonce if has_newest else nonce ^ 1)
+    register = read_workers()
+    assert [shown.host for shown in register.elsewhere] == ["web-1"] * is_elsewhere
+    said = [note for note in notes(register) if "another server than this one" in str(note)]
+    assert len(said) == is_elsewhere
+    if is_elsewhere:
+        [shown] = register.elsewhere
+        assert shown.is_behind is None
+        assert str(worker_label(shown)) == f"reads another server, timeline {number + 1}"
+
+
+def test_server_that_does_not_say_which_one_it_is_leaves_workers_as_they_are(
+    in_region: InRegion,
+) -> None:
+    worker = in_region("web-1")
+    worker.server = ("7", 1)
+    worker.report()
+    rows("REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")
+    rows("CREATE ROLE stranger; GRANT pg_read_all_data TO stranger; SET ROLE stranger")
+    try:
+        [found] = read_workers().registered
+    finally:
+        rows("RESET ROLE; DROP ROLE stranger")
+        rows("GRANT EXECUTE ON FUNCTION pg_control_system TO PUBLIC")
+    assert (found.timeline, found.is_elsewhere) == (1, False)

@@ -371,6 +371,7 @@ def test_propagation_is_json_serializable(join: Join) -> None:
             "unreported",
             "missing",
             "silent_regions",
+            "unasked_regions",
             "unknown_receivers",
         ),
         *("seconds", "applied_after", "direct"),

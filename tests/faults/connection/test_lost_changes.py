@@ -9,7 +9,10 @@ import pytest
 
 from tests.support.clusters import POLL, REST, SEEN, at, ready
 from tests.support.fixtures import OpenToAll, execute
+from tests.support.python_processes import STRICT, run_python
+from tests.support.sessions import within
 from tests.support.workers import NEW_CHECKOUT, Worker
+from tools.limits import SERVER
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 from tools.postgres_binaries import programs
@@ -18,6 +21,7 @@ from tools.replica import Replica
 # Seconds from a promotion until the workers follow.
 MAX_FAILOVER = 15.0
 KILL = "UPDATE flagstaff_featureflag SET enabled = false"
+REGISTERED = "SELECT count(*) FROM flagstaff_worker WHERE is_replicated"
 END_WORKERS = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     "WHERE application_name LIKE 'flagstaff%%'"
@@ -118,3 +122,22 @@ def test_server_that_is_restarted_or_has_crashed_has_lost_nothing(
             execute(database, "UPDATE flagstaff_featureflag SET rollout_percent = %s", percent)
             worker.sees(NEW_CHECKOUT, False, within=REST + SEEN)
         assert worker.ask("field", "lost_changes") == 0
+
+
+def test_worker_at_a_standby_of_another_primary_is_listed_as_such(
+    server: Postgres, database: str, standby: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIMARY_URL", database)
+    project = "tests.support.settings_region"
+    # Both servers are primaries now. The worker reads a copy of the new one, and reports to the
+    # old one.
+    standby.promote()
+    execute(at(database, standby.port), KILL)
+    with Replica(standby.server) as copy:
+        region = at(database, copy.port)
+        with ready(region, project=project, DATABASE="copy", REGION="eu") as worker:
+            assert within(SERVER, lambda: execute(database, REGISTERED) == (1,))
+            ran = run_python(database, *STRICT, "-m", "django", "flags", "workers")
+            assert worker.ask("field", "problems") == []
+    assert "These read another server than this one" in ran.stderr
+    assert "reads another server, timeline 2" in ran.stdout

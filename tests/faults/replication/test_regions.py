@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +18,13 @@ from tests.support.python_processes import STRICT, run_python
 from tests.support.sessions import within
 from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.limits import SERVER, seconds
+from tools.postgres import Postgres
+from tools.postgres_binaries import programs
 
 KILL = ["flags", "kill", "new_checkout", "--wait", "5"]
 ROWS = "SELECT count(*) FROM flagstaff_worker WHERE is_replicated AND region = %s"
+RECEIVERS = "SELECT count(*) FROM pg_stat_replication"
+ACTIVE = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
 USAGE = "SELECT sum(count)::int FROM flagstaff_usage WHERE key = 'new_checkout'"
 
 
@@ -89,12 +95,34 @@ def test_region_that_the_settings_name_must_report(regions: Regions) -> None:
     assert (found["complete"], found["silent_regions"]) == (False, ["asia"])
 
 
-def test_receivers_without_workers_are_noted_and_do_not_fail_a_wait(regions: Regions) -> None:
-    with ready(regions.primary), Worker(regions.primary) as caller:
-        found = waited(caller, 5, 1)
-    assert found["complete"] is True
-    # The standby, and the subscriber.
-    assert found["unknown_receivers"] == 2
+def test_receivers_without_workers_are_one_note_and_a_kill_beside_them_succeeds(
+    regions: Regions, module_postgres_server: Postgres, tmp_path: Path
+) -> None:
+    execute(regions.primary, "SELECT pg_create_logical_replication_slot('capture', 'pgoutput')")
+    execute(regions.primary, "CREATE PUBLICATION capture FOR TABLE flagstaff_keyvaluestore")
+    programs_of = programs(module_postgres_server.version)
+    receivers = [
+        ["pg_receivewal", "--directory", tmp_path, "--dbname", regions.primary],
+        [
+            *("pg_recvlogical", "--slot", "capture", "--start", "--file", "-"),
+            *("--option", "proto_version=1", "--option", "publication_names=capture"),
+            *("--dbname", regions.primary),
+        ],
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(ready(regions.primary))
+        for program, *arguments in receivers:
+            command: list[Any] = [programs_of / program, *arguments]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+            stack.callback(process.terminate)
+        # The standby, which has another one behind it, the subscriber, the backup and the capture.
+        assert within(SERVER, lambda: execute(regions.primary, RECEIVERS) == (4,))
+        ran = run_python(regions.primary, *STRICT, "-m", "django", *KILL)
+    assert ran.stderr.count("No worker there has reported") == 1
+    assert "Standbys, subscribers or backups of this server: 4." in ran.stderr
+    execute(regions.primary, "DROP PUBLICATION capture")
+    assert within(SERVER, lambda: execute(regions.primary, ACTIVE, "capture") == (False,))
+    execute(regions.primary, "SELECT pg_drop_replication_slot('capture')")
 
 
 def test_usage_of_a_region_is_written_at_the_primary(regions: Regions) -> None:

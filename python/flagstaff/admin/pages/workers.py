@@ -58,7 +58,7 @@ class WorkersPage(Page):
                 *(f"{mode}: {MODE_TEXTS[mode]}" for mode in modes),
                 say(
                     "A worker registers after its first evaluation. Behind replication, it reports "
-                    "to the primary after each wait, and about every two minutes."
+                    "to the primary about every two minutes, and after a kill or “--wait”."
                 ).local,
             ],
         )
