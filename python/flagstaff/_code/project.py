@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ _PROCESSOR = "flagstaff.context_processors.flags"
 # What Django and Jinja2 call folders of templates.
 _TEMPLATE_FOLDERS = (f"{os.sep}templates{os.sep}", f"{os.sep}jinja2{os.sep}")
 _FOREIGN = ("site-packages", "dist-packages")
+_STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 
 
 # What has a key.
@@ -150,7 +152,9 @@ def _base_dir() -> list[Path]:
 
 
 def _is_own(folder: Path) -> bool:
-    return folder.is_dir() and not {*_FOREIGN} & {*folder.resolve().parts}
+    resolved = folder.resolve()
+    is_foreign = not {*_FOREIGN}.isdisjoint(resolved.parts) or resolved.is_relative_to(_STDLIB)
+    return folder.is_dir() and not is_foreign
 
 
 def _served_folders() -> list[Path]:

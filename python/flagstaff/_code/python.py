@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import gc
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from flagstaff._code.files import text_or_nothing
 from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
@@ -148,12 +149,34 @@ class _Scope:
 
 @dataclass(frozen=True, eq=False)
 class _Module:
-    """A file with its syntax tree."""
+    """A file with its syntax tree, which lacks the bodies of most functions."""
 
     path: Path
     lines: Sequence[str]
     tree: ast.Module
     scope: _Scope
+    #: The last line of a body that the tree lacks, by its first one.
+    cut: Mapping[int, int]
+
+    def first_line(self, node: ast.stmt) -> int:
+        """Returns the first line of a statement, with its decorators."""
+        return min([node.lineno, *(part.lineno for part in getattr(node, "decorator_list", ()))])
+
+    def text(self, node: ast.stmt) -> str:
+        """Returns the lines of a statement."""
+        end = node.end_lineno or node.lineno
+        return "\n".join(self.lines[self.first_line(node) - 1 : self.cut.get(end, end)])
+
+    def whole(self, node: ast.stmt) -> ast.stmt:
+        """Returns a statement with all bodies."""
+        first = self.first_line(node)
+        if self.cut.keys().isdisjoint(range(first, (node.end_lineno or first) + 1)):
+            return node
+        # With the same lines and columns as in the file.
+        above = "\n" * (first - 2) + "if 1:\n" if node.col_offset else "\n" * (first - 1)
+        tree = _tree(above + self.text(node))
+        statement = tree.body[0] if tree else node
+        return statement.body[0] if node.col_offset and isinstance(statement, ast.If) else statement
 
 
 _Scopes: TypeAlias = tuple[_Scope, ...]
@@ -186,7 +209,7 @@ class PythonReader:
         return self._modules[path]
 
     def concerns(self, binding: _Binding, module: _Module, known: Collection[str]) -> bool:
-        """Whether what a name is bound to can evaluate a key, or be declared, without a parse.
+        """Whether what a name is bound to can evaluate a key, or is declared.
 
         `known` are the names of the module of which that is known.
         """
@@ -198,7 +221,17 @@ class PythonReader:
         if package is None:
             return binding.module.partition(".")[0] == "flagstaff"
         inner = _Package(package.base / binding.name) if binding.name else package
-        return any(self._has_names(part) for part in (package, inner))
+        has_names = self._has_names(package) or self._has_names(inner)
+        return has_names and (binding.name == "*" or self._is_concern(binding, module))
+
+    def _is_concern(self, binding: _Import, module: _Module) -> bool:
+        """Whether an imported name is about keys: most names of a module that uses them are not."""
+        meaning = self.bound_to(binding, module, (module.scope,), 0)
+        if isinstance(meaning, _Named):
+            return meaning.path.partition(".")[0] == "flagstaff"
+        if isinstance(meaning, _Class):
+            return self._declares(meaning.module, _Scope(meaning.node))
+        return isinstance(meaning, _Package | _Missing | _Text)
 
     def _has_names(self, package: _Package) -> bool:
         path = package.file
@@ -276,10 +309,11 @@ class PythonReader:
             return None
         if module.scope.star_imports or "__getattr__" in module.scope.names:
             return self._of_name(name, module, (module.scope,), depth + 1)
-        return _Missing(name, module) if self._declares(module) else None
+        return _Missing(name, module) if self._declares(module, module.scope) else None
 
-    def _declares(self, module: _Module) -> bool:
-        values = (value for value in module.scope.names.values() if isinstance(value, ast.Call))
+    def _declares(self, module: _Module, scope: _Scope) -> bool:
+        """Whether a module, or a class in it, has a declaration."""
+        values = (value for value in scope.names.values() if isinstance(value, ast.Call))
         scopes = (module.scope,)
         meanings = (self.meaning(value, module, scopes) for value in values)
         return any(isinstance(meaning, _Text) and meaning.kind for meaning in meanings)
@@ -350,11 +384,7 @@ class _Reading:
     ) -> Iterator[Use]:
         """Looks only at the statements of a module or a class whose text has one of the names."""
         for node in statements:
-            first = min(
-                [node.lineno, *(part.lineno for part in getattr(node, "decorator_list", ()))]
-            )
-            text = "\n".join(self.module.lines[first - 1 : node.end_lineno])
-            if not _has_one(names, text):
+            if not _has_one(names, self.module.text(node)):
                 continue
             if isinstance(node, ast.ClassDef):
                 yield from self.of_class(node, scopes)
@@ -362,7 +392,7 @@ class _Reading:
                     yield from self._visit(decorator, scopes)
                 yield from self._of_statements(node.body, (*scopes, _Scope(node)), names)
             else:
-                yield from self._visit(node, scopes)
+                yield from self._visit(self.module.whole(node), scopes)
 
     def of_import(self, node: ast.ImportFrom, scopes: _Scopes) -> Iterator[Use]:
         for _name, binding in _imported(node):
@@ -450,6 +480,49 @@ def _has_one(names: Iterable[str], text: str) -> bool:
 
 
 def _parse(path: Path, text: str) -> _Module | None:
+    short, cut = _without_bodies(f"{text}\n")
+    tree = _tree(short)
+    if tree is None:
+        tree, cut = _tree(text), {}
+    return tree and _Module(path, text.split("\n"), tree, _Scope(tree), cut)
+
+
+# The first lines of a function, and what follows it: a line that is not deeper.
+_FUNCTION = re.compile(
+    r"^([ \t]*)(?:async[ \t]+)?def[ \t]+\w+(?:\([ \t]*\n(?:\1[ \t][^\n]*\n)+\1\))?[^\n]*:[ \t]*"
+    r"(?:#[^\n]*)?\n",
+    re.MULTILINE,
+)
+
+
+@cache
+def _end(indent: str) -> re.Pattern[str]:
+    return re.compile(rf"^(?!{indent}[ \t])[ \t]*[^\s#]|\Z", re.MULTILINE)
+
+
+def _without_bodies(text: str) -> tuple[str, dict[int, int]]:
+    """Returns Python with `pass` for the bodies of functions, and their last lines by their first.
+
+    To parse them takes most of the time, and names are bound outside. The lines stay where they
+    are. A body with a part of a string stays; what else this pattern takes for one does not parse.
+    """
+    parts, cut, kept, position, line = list[str](), dict[int, int](), 0, 0, 1
+    while function := _FUNCTION.search(text, position):
+        position = start = function.end()
+        end = cast("re.Match[str]", _end(function[1]).search(text, start)).start()
+        body = text[start:end]
+        if not body or body.count('"""') % 2 or body.count("'''") % 2:
+            continue
+        parts += [text[kept:start], function[1], " pass", "\n" * body.count("\n")]
+        first = line + text.count("\n", kept, start)
+        line = first + body.count("\n")
+        cut[first] = line - 1
+        kept = position = end
+    return "".join([*parts, text[kept:]]), cut
+
+
+def _tree(text: str) -> ast.Module | None:
+    """Returns the syntax tree; None if it is no Python."""
     # It would look at the new objects for a third of the time.
     is_collected = gc.isenabled()
     gc.disable()
@@ -457,13 +530,12 @@ def _parse(path: Path, text: str) -> _Module | None:
         with warnings.catch_warnings():
             # Of invalid escapes in the project's strings.
             warnings.simplefilter("ignore")
-            tree = ast.parse(text)
+            return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     finally:
         if is_collected:
             gc.enable()
-    return _Module(path, text.split("\n"), tree, _Scope(tree))
 
 
 def _argument(node: ast.Call, name: str) -> ast.expr | None:

@@ -162,3 +162,22 @@ def test_use_has_its_line(folder: Path) -> None:
     code = 'from flagstaff import flag_enabled\n\nif flag_enabled(\n    "new", user\n):\n    pass\n'
     [use] = uses(folder, code)
     assert (use.line, use.code) == (4, '"new", user')
+
+
+# The use is the line with the arrow.
+BODIES = [
+    "class View:\n    def a(self): ...\n\n    @cached\n    def b(self):\n        {}  # <-\n",
+    "if DEBUG:\n    def a():\n        return 1\n    def b():\n        {}  # <-\n",
+    "def a(\n    b,\n    c=1,\n) -> None:  # text:\n    {}  # <-",
+    'def a():\n    b = """\ndef c():\n  flag_enabled("text")\n"""\n    return b\n{}  # <-\n',
+    "def a():\n    # text\n# text\n    b = 1\n\n    def c():\n        {}  # <-\n",
+    "def a(): return 1\nb = [\n    {},  # <-\n]\n",
+    "try:\n    import b\nexcept ImportError:\n    def b():\n        pass\nelse:\n    {}  # <-\n",
+]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_use_between_functions_is_found_with_its_line(body: str, folder: Path) -> None:
+    code = "from flagstaff import flag_enabled\n" + body.format('flag_enabled("new")')
+    [use] = uses(folder, code)
+    assert (use.key, use.line) == ("new", code[: code.index("# <-")].count("\n") + 1)
