@@ -36,13 +36,15 @@ impl Tally {
     }
 }
 
-/// A response with the results of many flags. Its caller may use some of them, or none.
+/// How a flag was used without an evaluation of its own that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bulk {
-    /// All flags.
+    /// In a response with the results of all flags. Its caller may use some of them, or none.
     All,
-    /// The flags that browsers may read, for a browser.
+    /// In one with those that browsers may read, for a browser.
     ForBrowsers,
+    /// By a condition of another row.
+    Needed,
 }
 
 /// How often a flag returned false and true, and whether it was served in bulk. Outlives the
@@ -51,7 +53,7 @@ pub enum Bulk {
 pub struct Counters {
     results: [Tally; 2],
     /// Whether each kind of `Bulk` had the flag since it was collected.
-    served: [AtomicBool; 2],
+    served: [AtomicBool; 3],
     /// Whether a registry collects them.
     pub(crate) registered: AtomicBool,
 }
@@ -71,7 +73,7 @@ impl Counters {
 
     /// Which kinds of `Bulk` had the flag since the last call.
     pub(crate) fn take_served(&self) -> impl Iterator<Item = Bulk> {
-        let each = [Bulk::All, Bulk::ForBrowsers].into_iter();
+        let each = [Bulk::All, Bulk::ForBrowsers, Bulk::Needed].into_iter();
         each.filter(|bulk| self.served[*bulk as usize].swap(false, Ordering::Relaxed))
     }
 

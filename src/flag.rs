@@ -6,7 +6,7 @@ use crate::bucketing_unit::VISITOR;
 use crate::counters::{Bulk, Counters};
 use crate::primary_key::PrimaryKey;
 use crate::row_rules::RowRules;
-use crate::rules::Rules;
+use crate::rules::{Needs, Rules};
 use crate::targeting::{Dependent, Targeting, attributes};
 use crate::user_set::UserSet;
 use crate::watch::Watch;
@@ -84,6 +84,13 @@ impl Flag {
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
         self.bucket_by().filter(|_| self.splits())
+    }
+
+    /// Whether conditions can read its result: an evaluation follows the flags that it needs.
+    #[must_use]
+    pub fn can_be_needed(&self) -> bool {
+        let rules = self.rules().and_then(|rules| rules.rules());
+        rules.is_none_or(|rules| rules.needs().depth < Needs::MAX_DEPTH)
     }
 
     /// Whether it has a row: one that code declares need not.

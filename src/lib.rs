@@ -19,6 +19,7 @@
 //!   pure, and the only implementation of the semantics.
 //! - [`assign`](mod@assign) computes the variant of an [`experiment`] for a subject, with its reason,
 //!   by the buckets of its [`allocation`]. It is pure, too. [`exposures`] records what it has given.
+//! - [`prerequisites`] are the flags that conditions need, with their results.
 //! - [`bucketing_unit`] is what is hashed in place of the user: a visitor, or an attribute.
 //! - [`bucket`](mod@bucket) is the position of a subject in a rollout, 0 to 99.
 //!
@@ -50,6 +51,7 @@ pub mod live;
 pub mod message;
 pub mod observation;
 pub mod overrides;
+pub mod prerequisites;
 pub mod primary_key;
 pub mod row;
 pub mod row_rules;

@@ -381,6 +381,16 @@ impl Problem {
         Self(texts::MISSING_SEGMENT.with(values))
     }
 
+    /// The rules of these rows name a flag that does not exist.
+    pub(crate) fn of_missing_flag(rows: &RowsNaming<'_>, flag: &str) -> Self {
+        Self(texts::MISSING_FLAG.with([("row", rows.message().into()), ("flag", quoted(flag))]))
+    }
+
+    /// The rules of these rows name a flag whose own conditions an evaluation does not follow.
+    pub(crate) fn of_endless_flag(rows: &RowsNaming<'_>, flag: &str) -> Self {
+        Self(texts::ENDLESS_FLAG.with([("row", rows.message().into()), ("flag", quoted(flag))]))
+    }
+
     /// The latency limits of a rollout plan cannot be read.
     pub(crate) fn of_latency_limits(flag: &str) -> Self {
         Self(texts::LATENCY_LIMITS.with([("key", quoted(flag))]))

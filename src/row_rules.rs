@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::last_good::LastGood;
 use crate::row::{Fault, Unreadable};
-use crate::rules::{ParsedRules, RuleKind, Rules, SegmentConditions};
+use crate::rules::{Needs, ParsedRules, RuleKind, Rules, SegmentConditions};
 
 /// The rules of one row: those that it has, or the last good ones.
 #[derive(Debug, PartialEq)]
@@ -59,6 +59,13 @@ impl RowRules {
             return self.clone();
         }
         Arc::new(Self::new(self.source.clone(), segment))
+    }
+
+    /// The same rules, which depend on this by the flags that they need.
+    #[must_use]
+    pub fn with_needs(&self, needs: &Needs) -> Arc<Self> {
+        let rules = self.rules.as_ref().map(|rules| rules.with_needs(needs.clone()));
+        Arc::new(Self { source: self.source.clone(), rules })
     }
 
     /// Whether the rules have exactly the segments that `segment` returns.

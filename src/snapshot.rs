@@ -12,6 +12,7 @@ mod flags;
 mod groups;
 mod key_table;
 mod missing_names;
+mod needed_flags;
 mod next;
 mod next_groups;
 mod pattern_limit;
@@ -62,7 +63,8 @@ pub struct Snapshot {
     experiments: TableSlot<Experiments>,
     values: TableSlot<Values>,
     declared: Arc<Declared>,
-    missing_segments: Problems,
+    /// Names in rules that stand for nothing.
+    missing_names: Problems,
 }
 
 /// The rows of one load, all at the same point in time. A table that was not read is `None`.
@@ -232,6 +234,6 @@ impl Snapshot {
             self.plans.problems(),
             self.experiments.problems(),
         ];
-        tables.into_iter().flatten().chain([&self.missing_segments])
+        tables.into_iter().flatten().chain([&self.missing_names])
     }
 }

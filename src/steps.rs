@@ -7,10 +7,12 @@ use serde_json::value::RawValue;
 
 use crate::assign::Assignment;
 use crate::bucketing_unit::{OfRow, USER, VISITOR};
-use crate::evaluate::{Evaluation, Reason};
+use crate::evaluate::{Evaluation, Reason, evaluate};
 use crate::experiment::{Experiment, ExperimentState};
 use crate::flag::Flag;
 use crate::message::{Message, Template, templates};
+use crate::overrides::FlagOverride;
+use crate::prerequisites::{Prerequisite, Prerequisites};
 use crate::row_rules::RowRules;
 use crate::rules::{About, Attributes, ExplainedCondition, Outcome, Rules, SegmentConditions};
 use crate::subject::Subject;
@@ -57,6 +59,8 @@ templates! {
     NEEDS_USER, "needs the user object";
     TYPE_MISMATCH, "cannot be compared with the values";
     NO_SEGMENT, "there is no such segment";
+    NO_SUCH_FLAG, "there is no such flag";
+    ENDLESS_FLAG, "its own conditions form a circle, or go more than four flags deep";
     // Values.
     NO_VALUE, "there is no value with this key, or its row is invalid";
     VALUE, "the value exists";
@@ -95,6 +99,9 @@ pub struct Step {
     pub missing: Option<Box<str>>,
     /// 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0.
     pub level: u8,
+    /// The flag whose evaluation it belongs to, if a condition needs it: the level is then higher by
+    /// the level of this condition, and one.
+    pub flag: Option<Box<str>>,
 }
 
 /// What a step is about.
@@ -156,6 +163,7 @@ pub fn of_flag(
     bucket: Option<u8>,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
+    flags: Prerequisites<'_>,
 ) -> Vec<Step> {
     let Evaluation { value, reason, rule, .. } = evaluation;
     let unit = Unit { name: flag.bucket_by().unwrap_or(USER), bucket: bucket.map(Into::into) };
@@ -177,7 +185,8 @@ pub fn of_flag(
     }
     let matching = |percent| unit.matching(percent, &FLAG_OFF, &FLAG_OFF_WITHOUT);
     let of_row = OfRow { subject, bucket_by: flag.bucket_by(), attributes };
-    steps.add_rules(row_rules, rule, &unit, &of_row, |_| true, matching);
+    let scene = Scene { unit: &unit, of_row, flags };
+    steps.add_rules(row_rules, rule, &scene, |_| true, matching);
     let percent = flag.rollout_percent;
     steps.add("100 %", for_all, for_all, ROLLOUT.with([("percent", percent.to_string().into())]));
     steps.add_unit(&unit, user, unit.bucket.is_none(), decides(Reason::Default));
@@ -188,18 +197,28 @@ pub fn of_flag(
 /// The name of the last step of a value.
 const OWN: &str = "the value itself";
 
-/// The steps of the evaluation of a value. `bucket` is that of its unit.
+/// The steps of the evaluation of a value without rules.
+#[must_use]
+pub fn of_value_without_rules() -> Vec<Step> {
+    let mut steps = Steps::default();
+    steps.add("exists", true, false, &VALUE);
+    steps.add(OWN, true, true, &WITHOUT_RULES);
+    steps.steps
+}
+
+/// The steps of the evaluation of a value with rules. `bucket` is that of its unit.
 #[must_use]
 pub fn of_value(
-    targeting: Option<&Targeting>,
+    targeting: &Targeting,
     rule: Option<u8>,
     bucket: Option<u8>,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
+    flags: Prerequisites<'_>,
 ) -> Vec<Step> {
-    let bucket_by = targeting.and_then(|targeting| targeting.bucket_by.as_deref());
+    let bucket_by = targeting.bucket_by.as_deref();
     let unit = Unit { name: bucket_by.unwrap_or(USER), bucket: bucket.map(Into::into) };
-    let row_rules = targeting.and_then(|targeting| targeting.rules.as_deref());
+    let row_rules = targeting.rules.as_deref();
     let mut steps = Steps::default();
     steps.add("exists", true, false, &VALUE);
     let are_unreadable = row_rules.is_some_and(|rules| rules.rules().is_none());
@@ -207,10 +226,9 @@ pub fn of_value(
         steps.add("rules", false, false, unreadable(&VALUE_RULES, row_rules));
     }
     let matching = |percent| unit.matching(percent, &OWN_VALUE, &OWN_VALUE_WITHOUT);
-    let of_row = OfRow { subject, bucket_by, attributes };
-    steps.add_rules(row_rules, rule, &unit, &of_row, |_| true, matching);
-    let has_rules = targeting.is_some_and(Targeting::has_rules);
-    let no_rule = choose(has_rules, &NO_RULE_MATCHES, &WITHOUT_RULES);
+    let scene = Scene { unit: &unit, of_row: OfRow { subject, bucket_by, attributes }, flags };
+    steps.add_rules(row_rules, rule, &scene, |_| true, matching);
+    let no_rule = choose(targeting.has_rules(), &NO_RULE_MATCHES, &WITHOUT_RULES);
     steps.add(OWN, true, true, choose(are_unreadable, &NO_RULE_DECIDES, no_rule));
     steps.steps
 }
@@ -224,6 +242,7 @@ pub fn of_variant(
     exclusion: Option<&'static Template>,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
+    flags: Prerequisites<'_>,
 ) -> Vec<Step> {
     let Assignment { variant, reason, position, rule, .. } = assignment;
     let bucket = position.map(|position| position.bucket);
@@ -245,7 +264,8 @@ pub fn of_variant(
     }
     let matching = |percent| choose(percent == 0, &NO_VARIANT, &MATCH).into();
     let of_row = OfRow { subject, bucket_by: experiment.bucket_by.as_deref(), attributes };
-    steps.add_rules(row_rules, rule, &unit, &of_row, |percent| percent == 0, matching);
+    let scene = Scene { unit: &unit, of_row, flags };
+    steps.add_rules(row_rules, rule, &scene, |percent| percent == 0, matching);
     if by_rules {
         steps.add("rules", false, true, &NO_RULE_MATCHES);
     }
@@ -313,6 +333,13 @@ impl Unit<'_> {
     }
 }
 
+/// What conditions are explained with.
+struct Scene<'a, A> {
+    unit: &'a Unit<'a>,
+    of_row: OfRow<'a, A>,
+    flags: Prerequisites<'a>,
+}
+
 /// Steps that are added in the order of the evaluation. Those after the one that decides are not
 /// reached.
 #[derive(Default)]
@@ -339,6 +366,7 @@ impl Steps {
             topic: Topic::General,
             missing: None,
             level: 0,
+            flag: None,
         });
         let last = self.steps.len() - 1;
         &mut self.steps[last]
@@ -363,14 +391,13 @@ impl Steps {
         &mut self,
         row_rules: Option<&RowRules>,
         matched: Option<u8>,
-        unit: &Unit<'_>,
-        attributes: &impl Attributes,
+        scene: &Scene<'_, impl Attributes>,
         decides: impl Fn(u8) -> bool,
         text: impl Fn(u8) -> Message,
     ) {
         let Some(rules) = row_rules.and_then(RowRules::rules) else { return };
         let mut is_decided = self.is_over;
-        for (rule, texts) in rules.explain(attributes).iter().zip(condition_texts(rules)) {
+        for (rule, texts) in rules.explain(&scene.of_row).iter().zip(condition_texts(rules)) {
             let percent = rule.rollout_percent;
             let is_match = matched == Some(rule.number);
             let decides = is_match && decides(percent);
@@ -379,9 +406,9 @@ impl Steps {
             let step = self.add(format!("rule {}", rule.number), is_match, decides, text);
             step.topic = Topic::Rule { name: rule.name.clone(), rollout_percent: percent };
             let splits = step.decides && (1..100).contains(&percent);
-            step.missing = unit.missing_name().filter(|_| splits);
+            step.missing = scene.unit.missing_name().filter(|_| splits);
             if is_checked {
-                self.add_conditions(rules, &rule.conditions, &texts.conditions, unit, 1);
+                self.add_conditions(rules, &rule.conditions, &texts.conditions, scene, 1);
             }
             is_decided |= decides;
             // The rules after it are not checked.
@@ -395,15 +422,20 @@ impl Steps {
         rules: &Rules,
         conditions: &[ExplainedCondition],
         texts: &[&RawValue],
-        unit: &Unit<'_>,
+        scene: &Scene<'_, impl Attributes>,
         level: u8,
     ) {
         for ((condition, json), number) in conditions.iter().zip(texts).zip(1..) {
-            let outcome = condition.outcome;
+            let (outcome, unit) = (condition.outcome, scene.unit);
+            let needed = match &condition.about {
+                About::Flag(key) => Some((key, scene.flags.find(key, scene.of_row.subject))),
+                _ => None,
+            };
             let text = match condition.about {
                 About::Segment { conditions: None, .. } => Some((&NO_SEGMENT).into()),
                 About::Bucket(Some(bucket)) => Some(known_unit(unit.name, percent_text(bucket))),
                 About::Bucket(None) => Some(unit.missing()),
+                About::Flag(_) => needed.and_then(|(_, needed)| needed_text(needed)),
                 _ => outcome_text(outcome).map(Message::from),
             };
             let is_of_unit = condition.about == About::Bucket(None);
@@ -415,13 +447,32 @@ impl Steps {
                 topic: Topic::Condition { json: json.get().into(), outcome },
                 missing: unit.missing_name().filter(|_| is_of_unit),
                 level,
+                flag: None,
             });
+            if let Some((key, Prerequisite::Flag(flag))) = needed {
+                self.add_flag(key, flag, scene, level + 1);
+            }
             if let About::Segment { key, conditions: Some(conditions) } = &condition.about {
                 let text = rules.segment(key).map(SegmentConditions::text).unwrap_or_default();
                 let texts: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-                self.add_conditions(rules, conditions, &texts, unit, level + 1);
+                self.add_conditions(rules, conditions, &texts, scene, level + 1);
             }
         }
+    }
+
+    /// Adds the steps that the evaluation of a flag reaches that a condition needs.
+    fn add_flag(&mut self, key: &str, flag: &Flag, scene: &Scene<'_, impl Attributes>, level: u8) {
+        let OfRow { subject, attributes, .. } = scene.of_row;
+        let evaluation = evaluate(key, flag, subject, attributes);
+        let steps = of_flag(flag, evaluation, evaluation.bucket, subject, attributes, scene.flags);
+        // The first one says that it exists.
+        let reached = steps.into_iter().skip(1).filter(|step| step.met.is_some());
+        self.steps.extend(reached.map(|step| Step {
+            decides: false,
+            level: step.level + level,
+            flag: step.flag.or_else(|| Some(key.into())),
+            ..step
+        }));
     }
 }
 
@@ -434,6 +485,19 @@ struct ConditionTexts<'a> {
 
 fn condition_texts(rules: &Rules) -> Vec<ConditionTexts<'_>> {
     serde_json::from_str(rules.text()).unwrap_or_default()
+}
+
+/// Why a condition on a flag is false whose evaluation has no steps, and what is set over the others.
+fn needed_text(needed: Prerequisite<'_>) -> Option<Message> {
+    match needed {
+        Prerequisite::Flag(_) => None,
+        Prerequisite::Set(FlagOverride::Test(_)) => Some((&OVERRIDDEN).into()),
+        Prerequisite::Set(found @ FlagOverride::ForcedOff) => {
+            Some(FORCED_OFF.with([("variable", found.name().into())]))
+        }
+        Prerequisite::Endless => Some((&ENDLESS_FLAG).into()),
+        Prerequisite::Missing => Some((&NO_SUCH_FLAG).into()),
+    }
 }
 
 fn known_unit(unit: &str, bucket: String) -> Message {

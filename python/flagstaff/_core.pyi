@@ -149,7 +149,10 @@ def served_values(
     """
 
 def client_side_units(snapshot: Snapshot) -> set[str]:
-    """Returns the attributes that flags which browsers may evaluate are bucketed by."""
+    """Returns the attributes that flags which browsers may evaluate are bucketed by.
+
+    Also those of flags that these need.
+    """
 
 @overload
 def get_variant(
@@ -494,12 +497,13 @@ class Comparison:
     ) -> Comparison:
         """Takes rows as `direct.read_all` returns them, and "flag", "value" or "experiment".
 
-        Reads the groups that rules name; raises `NotReadyError` if that fails. Rules that cannot be
-        read after the change stay those of before, as in a worker.
+        The flags that rules need must be among the rows: others are unknown, and conditions on them
+        false. Reads the groups that rules name; raises `NotReadyError` if that fails. Rules that
+        cannot be read after the change stay those of before, as in a worker.
         """
 
     def attributes(self) -> list[set[str] | None]:
-        """Returns what the results of each key depend on, bucketing units included.
+        """Returns what the results of each key depend on, with bucketing units and needed flags.
 
         None stands for rules that could never be read.
         """

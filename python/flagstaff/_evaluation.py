@@ -69,9 +69,11 @@ class Step:
     #: Of a rule its `name` and `percent`; of a condition the `condition` as it is stored and its
     #: `outcome`: "passed", "failed", "missing", "needs_user" if the attribute is one of the user
     #: object and the caller has passed a primary key, "type_mismatch" if no value can match an
-    #: attribute of this type. `missing` is the unit that the context lacks.
+    #: attribute of this type. `missing` is the unit that the context lacks. `flag` is the key of
+    #: the flag whose evaluation it belongs to, if a condition needs it.
     values: Mapping[str, Any]
-    #: 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0.
+    #: 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0. The
+    #: steps of a flag that a condition needs follow it, deeper by its level and one.
     level: int
 
 

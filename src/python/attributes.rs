@@ -19,8 +19,8 @@ use super::resolution::ErrorCode;
 use super::subject::UserArgument;
 use crate::bucketing_unit::VISITOR;
 use crate::groups::GroupsOf;
+use crate::prerequisites::Prerequisites;
 use crate::rules::{Attribute, Attributes, GROUPS, Value, is_no_unit};
-use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
 /// The number of callables that are running. Evaluations check it, because a callable must not
@@ -34,7 +34,7 @@ pub(super) struct UserAttributes<'a, 'py> {
     /// The user object; `None` for an anonymous user and for a bare primary key.
     object: Option<&'a Bound<'py, PyAny>>,
     subject: Subject<'a>,
-    snapshot: &'a Snapshot,
+    flags: Prerequisites<'a>,
     context: Context<'a, 'py>,
     /// What the first attribute needs that is not built in.
     sources: OnceCell<Sources<'py>>,
@@ -73,7 +73,7 @@ enum Found<'py> {
 }
 
 /// Calls `with` with the subject of `user`, and the attributes that rules read. The groups are those
-/// of the snapshot.
+/// of the snapshot of `flags`.
 ///
 /// Raises what reading the user raises, an error of the database also for an attribute, and
 /// `ConfigurationError` if a rule reads an attribute and the settings are not valid. An attribute
@@ -82,7 +82,7 @@ pub(super) fn with_attributes<'py, T>(
     py: Python<'py>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &Snapshot,
+    flags: Prerequisites<'_>,
     visitor_id: VisitorId,
     with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
 ) -> PyResult<T> {
@@ -91,7 +91,7 @@ pub(super) fn with_attributes<'py, T>(
             py,
             object: object.filter(|_| subject != Subject::Anonymous),
             subject,
-            snapshot,
+            flags,
             context,
             sources: OnceCell::new(),
             computed: OnceCell::new(),
@@ -159,7 +159,7 @@ impl Attributes for UserAttributes<'_, '_> {
     #[inline]
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
         if name == GROUPS
-            && let Some(groups) = self.snapshot.groups()
+            && let Some(groups) = self.flags.snapshot.groups()
         {
             self.refuse_in_context(name);
             return with(Attribute::Value(Value::Groups(GroupsOf::new(groups, self.subject))));
@@ -178,6 +178,10 @@ impl Attributes for UserAttributes<'_, '_> {
             VISITOR => self.visitor(self.visitor_id),
             _ => self.find(name),
         })
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        self.flags.result(key, &self.subject, self)
     }
 
     fn utc(&self, wall: i64) -> i64 {

@@ -65,6 +65,10 @@ pub(super) fn snapshot(
         Some(key) => Arc::new(LIVE.declared().only(key)),
     };
     let rows = Snapshot::declaring(declared).next(loaded(rows.extract()?));
+    if key.is_some() && rows.needs_flags() {
+        // These may need others in turn.
+        return snapshot(py, None);
+    }
     let grouped =
         with_groups(rows, |names| Ok(read(py, |py| Hooks::read_groups(py, names))?.flatten()));
     let read = Arc::new(grouped?);

@@ -26,6 +26,7 @@ use crate::evaluate::{Evaluation, Reason, evaluate, evaluate_value};
 use crate::flag::Flag;
 use crate::live::{EvaluationMode, State};
 use crate::overrides::{FlagOverride, Overrides};
+use crate::prerequisites::Prerequisites;
 use crate::rules::{Attributes, NoAttributes};
 use crate::snapshot::{Snapshot, Stored};
 use crate::steps;
@@ -56,6 +57,17 @@ impl<'a> Evaluator<'a> {
             mode: Some(state.mode),
             context: None,
         }
+    }
+
+    /// Where conditions of an evaluation find the flags that they need.
+    #[inline]
+    pub(super) fn flags(&self, snapshot: &'a Snapshot) -> Prerequisites<'a> {
+        Prerequisites { snapshot, overrides: self.overrides, is_use: true }
+    }
+
+    /// The same for an explanation.
+    pub(super) fn explained_flags(&self, snapshot: &'a Snapshot) -> Prerequisites<'a> {
+        Prerequisites { is_use: false, ..self.flags(snapshot) }
     }
 
     /// What decides a flag in place of its row.
@@ -140,7 +152,8 @@ impl<'a> Evaluator<'a> {
         match snapshot.flag(text) {
             Some(flag) => {
                 let context = context.with_snapshot(self.context);
-                let result: T = result(key.py(), text, flag, user, context, snapshot, default)?;
+                let flags = self.flags(snapshot);
+                let result: T = result(key.py(), text, flag, user, context, flags, default)?;
                 flag.count(result.value());
                 Ok(result)
             }
@@ -250,7 +263,7 @@ impl<'a> Evaluator<'a> {
             return Ok(Ok(FoundValue::of_everyone(stored)));
         };
         let context = context.with_snapshot(self.context);
-        Ok(value_by_rules(key, rules, user, context, snapshot)?.map(|decided| {
+        Ok(value_by_rules(key, rules, user, context, self.flags(snapshot))?.map(|decided| {
             count(rules, decided);
             FoundValue::decided(stored, rules, decided)
         }))
@@ -324,7 +337,7 @@ impl<'a> Evaluator<'a> {
             return Ok(Explained::error(Kind::Value, ErrorCode::NotFound));
         };
         let context = context.with_snapshot(self.context);
-        explain_value(key, stored, user, context, snapshot)
+        explain_value(key, stored, user, context, self.explained_flags(snapshot))
     }
 
     pub(super) fn explain<'py>(
@@ -344,7 +357,9 @@ impl<'a> Evaluator<'a> {
         let explained = match (self.snapshot, self.snapshot.and_then(flag)) {
             (None, _) => Err(ErrorCode::NotReady),
             (_, None) => Err(ErrorCode::NotFound),
-            (Some(snapshot), Some(flag)) => explain_flag(key, flag, user, context, snapshot)?,
+            (Some(snapshot), Some(flag)) => {
+                explain_flag(key, flag, user, context, self.explained_flags(snapshot))?
+            }
         };
         Ok(explained.unwrap_or_else(|code| Explained {
             value: Some(of_bool(py, false)),
@@ -367,8 +382,13 @@ impl<'a> Evaluator<'a> {
     pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
         let context = Context::default().with_snapshot(self.context);
         let (py, (flag, rules)) = (key.py(), self.dependents(key));
-        let is_set_for_users =
-            |overrides: &Overrides| key.to_str().is_ok_and(|key| overrides.has_users(key));
+        let of_flag = flag.and_then(Flag::rules).and_then(|rules| rules.rules());
+        let of_both = of_flag.into_iter().chain(rules.and_then(ValueRules::rules));
+        let mut needed = of_both.flat_map(|rules| &rules.needs().flags);
+        let is_set_for_users = |overrides: &Overrides| {
+            key.to_str().is_ok_and(|key| overrides.has_users(key))
+                || needed.any(|key| overrides.has_users(key))
+        };
         Ok(self.overrides.is_some_and(is_set_for_users)
             || flag.map_or(Ok(false), |flag| needs_user(py, flag, context))?
             || rules.map_or(Ok(false), |rules| needs_user(py, rules, context))?)
@@ -408,7 +428,9 @@ impl<'a> Evaluator<'a> {
         note_evaluation(py)?;
         let context = context.with_snapshot(self.context);
         let mut results = match self.snapshot {
-            Some(snapshot) => all_of_snapshot(py, user, context, snapshot, client_side)?,
+            Some(snapshot) => {
+                all_of_snapshot(py, user, context, self.flags(snapshot), client_side)?
+            }
             None => BTreeMap::new(),
         };
         for (key, found) in self.overrides.into_iter().flat_map(Overrides::flags) {
@@ -436,18 +458,19 @@ fn all_of_snapshot<'a, 'py>(
     py: Python<'py>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &'a Snapshot,
+    prerequisites: Prerequisites<'a>,
     client_side: bool,
 ) -> PyResult<BTreeMap<&'a str, Resolved>> {
-    let flags: Vec<_> =
-        snapshot.flags().filter(|(_, flag)| flag.client_side || !client_side).collect();
-    let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
+    let all = prerequisites.snapshot.flags();
+    let flags: Vec<_> = all.filter(|(_, flag)| flag.client_side || !client_side).collect();
+    let is_set = prerequisites.are_set_for_users();
+    let user = user.filter(|_| is_set || flags.iter().any(|(_, flag)| flag.depends_on_subject()));
     let bulk = if client_side { Bulk::ForBrowsers } else { Bulk::All };
     for (_, flag) in &flags {
         flag.serve(bulk);
     }
     let id = VisitorId::Drawn;
-    let evaluated = with_attributes(py, user, context, snapshot, id, |subject, attributes| {
+    let evaluated = with_attributes(py, user, context, prerequisites, id, |subject, attributes| {
         let result = |&(key, flag): &(&'a str, &Flag)| {
             // The reason is that of a single evaluation.
             let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
@@ -466,7 +489,7 @@ fn all_of_snapshot<'a, 'py>(
             if is_unreadable && needs_user(py, flag, context)? {
                 return Ok((key, Resolved::error(code, false)));
             }
-            Ok((key, result(py, key, flag, readable, context, snapshot, false)?))
+            Ok((key, result(py, key, flag, readable, context, prerequisites, false)?))
         };
         flags.into_iter().map(again).collect()
     })
@@ -482,11 +505,11 @@ fn result<'py, T: FlagResult>(
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &Snapshot,
+    flags: Prerequisites<'_>,
     default: bool,
 ) -> PyResult<T> {
     if flag.targeting.is_some() {
-        return result_by_attributes(py, key, flag, user, context, snapshot, default);
+        return result_by_attributes(py, key, flag, user, context, flags, default);
     }
     let of = |evaluation| T::of(evaluation, default);
     match user {
@@ -521,7 +544,7 @@ fn result_by_attributes<'py, T: FlagResult>(
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &Snapshot,
+    flags: Prerequisites<'_>,
     default: bool,
 ) -> PyResult<T> {
     if !flag.enabled {
@@ -530,9 +553,9 @@ fn result_by_attributes<'py, T: FlagResult>(
     let user = match user {
         // A plan measures at 0 %, too, before its start.
         Some(user) if flag.watch().is_some() && user.is_there() => Some(user),
-        user => needed_user(py, flag, user, context)?,
+        user => needed_user(py, flag, user, context, flags)?,
     };
-    with_attributes(py, user, context, snapshot, VisitorId::Drawn, |subject, attributes| {
+    with_attributes(py, user, context, flags, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
         if let Some(watch) = flag.watch() {
             note_watched(py, flag, watch, evaluation, subject, attributes);
@@ -551,7 +574,7 @@ fn value_by_rules<'py>(
     rules: &ValueRules,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &Snapshot,
+    flags: Prerequisites<'_>,
 ) -> PyResult<Result<Evaluation, ErrorCode>> {
     let py = key.py();
     note_evaluation(py)?;
@@ -559,8 +582,8 @@ fn value_by_rules<'py>(
     // Once: the check costs more than the evaluation.
     let may_lack_user =
         user.is_none() && !rules.counters.has_reported() && needs_user(py, rules, context)?;
-    let user = needed_user(py, rules, user, context)?;
-    with_attributes(py, user, context, snapshot, VisitorId::Drawn, |subject, attributes| {
+    let user = needed_user(py, rules, user, context, flags)?;
+    with_attributes(py, user, context, flags, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
         attributes.report_needed_user(text);
         // The callable may know an attribute without a user.
@@ -581,7 +604,7 @@ fn explain_value<'py>(
     stored: &Stored,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &Snapshot,
+    flags: Prerequisites<'_>,
 ) -> PyResult<Explained> {
     let (py, text) = (key.py(), key.to_str()?);
     // As JSON has it: an explanation is for people.
@@ -591,7 +614,7 @@ fn explain_value<'py>(
     };
     let id = VisitorId::OfCookie;
     let explain = |user| {
-        with_attributes(py, user, context, snapshot, id, |subject, attributes| {
+        with_attributes(py, user, context, flags, id, |subject, attributes| {
             let Targeting { rules: row_rules, bucket_by, .. } = &rules.targeting;
             let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
             let bucket = evaluation.bucket.or_else(|| match bucket_by.as_deref() {
@@ -599,7 +622,8 @@ fn explain_value<'py>(
                 Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(text, unit)),
             });
             let Evaluation { reason, rule, .. } = evaluation;
-            let steps = steps::of_value(Some(&rules.targeting), rule, bucket, subject, attributes);
+            let targeting = &rules.targeting;
+            let steps = steps::of_value(targeting, rule, bucket, subject, attributes, flags);
             let (row_rules, unit) = (row_rules.as_deref(), bucket_by.as_deref());
             let how = Explained::of_row(row_rules, unit, reason, rule, steps);
             (Explained { bucket: bucket.map(Into::into), ..how }, evaluation)
@@ -626,8 +650,10 @@ fn needed_user<'u, 'py>(
     row: &impl Dependent,
     user: Option<UserArgument<'u, 'py>>,
     context: Context<'_, 'py>,
+    flags: Prerequisites<'_>,
 ) -> PyResult<Option<UserArgument<'u, 'py>>> {
     match user {
+        user if flags.are_set_for_users() => Ok(user),
         Some(user) if user.is_lazy() && !needs_user(py, row, context)? => Ok(None),
         user => Ok(user.filter(|_| row.depends_on_subject())),
     }
@@ -654,18 +680,18 @@ fn explain_flag<'py>(
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &Snapshot,
+    flags: Prerequisites<'_>,
 ) -> PyResult<Result<Explained, ErrorCode>> {
     let (py, key, id) = (key.py(), key.to_str()?, VisitorId::OfCookie);
     let explain = |user| {
-        with_attributes(py, user, context, snapshot, id, |subject, attributes| {
+        with_attributes(py, user, context, flags, id, |subject, attributes| {
             let evaluation = evaluate(key, flag, subject, attributes);
             let bucket = evaluation.bucket.or_else(|| match flag.bucket_by() {
                 None => subject.text(|text| bucket(key, text)),
                 Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(key, unit)),
             });
             let Evaluation { value, reason, rule, .. } = evaluation;
-            let steps = steps::of_flag(flag, evaluation, bucket, subject, attributes);
+            let steps = steps::of_flag(flag, evaluation, bucket, subject, attributes, flags);
             let rules = flag.rules().map(Arc::as_ref);
             Explained {
                 value: Some(of_bool(py, value)),

@@ -9,9 +9,8 @@ use crate::evaluate::Reason;
 use crate::message::Message;
 use crate::overrides::FlagOverride;
 use crate::row_rules::RowRules;
-use crate::rules::{NoAttributes, Outcome};
+use crate::rules::Outcome;
 use crate::steps::{self, Step, Topic};
-use crate::subject::Subject;
 
 /// A result, and how it came about: a dict in Python.
 #[derive(Default, IntoPyObject)]
@@ -101,7 +100,7 @@ impl Explained {
             value: Some(value.unbind()),
             has_own: true,
             reason: Reason::Static.as_str(),
-            steps: steps::of_value(None, None, None, &Subject::Anonymous, &NoAttributes),
+            steps: steps::of_value_without_rules(),
             ..Self::default()
         }
     }
@@ -125,6 +124,9 @@ impl<'py> IntoPyObject<'py> for Step {
                 values.set_item("condition", &*json)?;
                 values.set_item("outcome", word(outcome))?;
             }
+        }
+        if let Some(flag) = self.flag {
+            values.set_item("flag", &*flag)?;
         }
         if let Some(missing) = self.missing {
             values.set_item("missing", &*missing)?;

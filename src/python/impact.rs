@@ -16,6 +16,7 @@ use crate::evaluate::{evaluate, evaluate_value};
 use crate::experiment::ExperimentState;
 use crate::flag::Flag;
 use crate::groups::GroupsOf;
+use crate::prerequisites::Prerequisites;
 use crate::row_rules::RowRules;
 use crate::rules::{Attribute, Attributes, GROUPS, Value};
 use crate::snapshot::{Snapshot, Stored};
@@ -46,8 +47,9 @@ enum Outcome<'a> {
 impl Comparison {
     /// Takes rows as `direct.read_all` returns them, and "flag", "value" or "experiment".
     ///
-    /// Reads the groups that rules name; raises `NotReadyError` if that fails. Rules that cannot be
-    /// read after the change stay those of before, as in a worker.
+    /// The flags that rules need must be among the rows: others are unknown, and conditions on them
+    /// false. Reads the groups that rules name; raises `NotReadyError` if that fails. Rules that
+    /// cannot be read after the change stay those of before, as in a worker.
     #[new]
     fn new(
         py: Python<'_>,
@@ -65,7 +67,7 @@ impl Comparison {
         Ok(Self { snapshots: [before, after], keys })
     }
 
-    /// Returns what the results of each key depend on, bucketing units included.
+    /// Returns what the results of each key depend on, with bucketing units and needed flags.
     ///
     /// None stands for rules that could never be read.
     fn attributes(&self) -> Vec<Option<BTreeSet<&str>>> {
@@ -200,6 +202,11 @@ impl Attributes for Columns<'_, '_> {
             Some(value) => value.with(|value| with(Attribute::Value(value))),
             None => with(Attribute::Missing),
         }
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        let flags = Prerequisites { snapshot: self.snapshot, overrides: None, is_use: false };
+        flags.result(key, &self.subject, self)
     }
 
     fn utc(&self, wall: i64) -> i64 {

@@ -11,6 +11,7 @@ use super::resolution::{FoundValue, Kind, PyResolution};
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
 use super::value::to_python;
+use crate::rules::Rules;
 use crate::snapshot::Stored;
 
 /// Returns what a key stands for, for a client outside of the process. Counts nothing.
@@ -74,6 +75,8 @@ pub(super) fn served_values<'py>(
 }
 
 /// Returns the attributes that flags which browsers may evaluate are bucketed by.
+///
+/// Also those of flags that these need.
 #[pyfunction]
 pub(super) fn client_side_units<'s>(
     snapshot: &'s Bound<'_, PySnapshot>,
@@ -84,6 +87,15 @@ pub(super) fn client_side_units<'s>(
     let flags = snapshot.flags().map(|(_, flag)| flag).filter(|flag| flag.client_side);
     let values = snapshot.readable_values().map(|(_, stored)| stored);
     let rules = values.filter(|stored| stored.is_client_side()).filter_map(Stored::rules);
-    let of_values = rules.filter_map(|rules| rules.targeting.bucket_by.as_deref());
-    Ok(flags.filter_map(|flag| flag.bucket_by()).chain(of_values).collect())
+    let of_values =
+        rules.flat_map(|rules| units(rules.targeting.bucket_by.as_deref(), rules.rules()));
+    let of_flags = flags
+        .flat_map(|flag| units(flag.bucket_by(), flag.rules().and_then(|rules| rules.rules())));
+    Ok(of_flags.chain(of_values).collect())
+}
+
+/// The unit of a row, and those of the flags that its rules need.
+fn units<'a>(own: Option<&'a str>, rules: Option<&'a Rules>) -> impl Iterator<Item = &'a str> {
+    let needed = rules.into_iter().flat_map(|rules| &rules.needs().units);
+    own.into_iter().chain(needed.map(|unit| &**unit))
 }

@@ -22,8 +22,8 @@ use crate::bucketing_unit::VISITOR;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
 use crate::overrides::VariantOverride;
+use crate::prerequisites::Prerequisites;
 use crate::rules::{Attributes, NoAttributes};
-use crate::snapshot::Snapshot;
 use crate::steps;
 use crate::subject::Subject;
 
@@ -146,7 +146,7 @@ impl<'a> Evaluator<'a> {
         let found = if experiment.rules.is_none() && experiment.bucket_by.is_none() {
             by_user(py, experiment, user, context, is_recorded)
         } else {
-            by_attributes(py, experiment, user, context, snapshot, is_recorded)
+            by_attributes(py, experiment, user, context, self.flags(snapshot), is_recorded)
         };
         found.or_else(|error| Ok(ResolvedVariant::error(without_database(py, error)?)))
     }
@@ -170,12 +170,12 @@ impl Evaluator<'_> {
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
         let Some(experiment) = found else { return Ok(unknown(ErrorCode::NotFound)) };
         let context = context.with_snapshot(self.context);
-        let (py, id) = (key.py(), VisitorId::OfCookie);
+        let (py, id, flags) = (key.py(), VisitorId::OfCookie, self.explained_flags(snapshot));
         let explain = |user| {
-            with_attributes(py, user, context, snapshot, id, |subject, attributes| {
+            with_attributes(py, user, context, flags, id, |subject, attributes| {
                 let assignment = assign(experiment, subject, attributes);
                 let exclusion = exclusion(py, experiment, assignment, context)?;
-                Ok(explained(py, experiment, assignment, exclusion, subject, attributes))
+                Ok(explained(py, experiment, assignment, exclusion, subject, attributes, flags))
             })?
         };
         let needs_user = || needs_user(py, experiment, context);
@@ -190,12 +190,13 @@ fn explained(
     exclusion: Option<&'static str>,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
+    flags: Prerequisites<'_>,
 ) -> Explained {
     let variant = assignment.variant.filter(|_| exclusion.is_none());
     let Assignment { reason, rule, .. } = assignment;
     let (rules, unit) = (experiment.rules.as_deref(), experiment.bucket_by.as_deref());
     let why = exclusion.map(|reason| if reason == LIMIT { &steps::LIMIT } else { &steps::CRAWLER });
-    let steps = steps::of_variant(experiment, assignment, why, subject, attributes);
+    let steps = steps::of_variant(experiment, assignment, why, subject, attributes, flags);
     let how = Explained::of_row(rules, unit, reason, rule, steps);
     Explained {
         value: variant.map(|variant| of_text(py, experiment.allocation.key(variant))),
@@ -241,7 +242,7 @@ fn by_attributes<'py>(
     experiment: &Experiment,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    snapshot: &Snapshot,
+    flags: Prerequisites<'_>,
     is_recorded: bool,
 ) -> PyResult<ResolvedVariant<'py>> {
     if experiment.state != ExperimentState::Running {
@@ -255,7 +256,7 @@ fn by_attributes<'py>(
         user => user,
     };
     let visitor_id = if is_recorded { VisitorId::Drawn } else { VisitorId::OfCookie };
-    with_attributes(py, user, context, snapshot, visitor_id, |subject, attributes| {
+    with_attributes(py, user, context, flags, visitor_id, |subject, attributes| {
         let assignment = assign(experiment, subject, attributes);
         attributes.report_needed_user(&experiment.identity.key);
         let exclusion = exclusion(py, experiment, assignment, context)?;

@@ -24,6 +24,10 @@ templates! {
         "the latency limits of the rollout plan for flag {key} cannot be read, so its latency \
          guards measure nothing: delete the plan and create it again";
     MISSING_SEGMENT, "the rules of {row} name a segment that does not exist: {segment}";
+    MISSING_FLAG, "the rules of {row} need a flag that does not exist: {flag}";
+    ENDLESS_FLAG,
+        "the rules of {row} need a flag whose own conditions form a circle, or go more than four \
+         flags deep, so that theirs are false: {flag}";
     MISSING_GROUP, "the rules of {row} name a group that does not exist: {group}";
     // Parts of these sentences. The first is also a text of Python.
     MORE, "{items} and {others} more";

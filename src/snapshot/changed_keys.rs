@@ -8,6 +8,7 @@ use super::key_table::{KeyTable, Keyed};
 use super::ruled::Ruled;
 use crate::flag::Flag;
 use crate::groups::{GroupReferences, Groups};
+use crate::rules::Rules;
 
 impl Snapshot {
     /// The keys of the flags, values and experiments whose result can differ from the one in
@@ -33,7 +34,18 @@ impl Snapshot {
                 now.is_same(before) && !(groups_differ && groups.matter_to(now))
             });
         }
+        self.add_dependants(&mut keys);
         keys
+    }
+
+    /// Adds the keys of the rows whose rules need one of these flags. Rules that need other flags than
+    /// before are changed themselves.
+    fn add_dependants<'a>(&'a self, keys: &mut BTreeSet<&'a str>) {
+        let is_changed =
+            |rules: &Rules| rules.needs().flags.iter().any(|key| keys.contains(&**key));
+        let dependants = self.rules().filter(|(_, rules)| is_changed(rules));
+        let dependants: Vec<_> = dependants.map(|((_, key), _)| key).collect();
+        keys.extend(dependants);
     }
 }
 

@@ -22,6 +22,7 @@ impl Snapshot {
         }
         let flags = self.flags.replaced(with_declared(&self.flags, declared));
         let values = self.values.replaced(self.values.with_declared(declared));
-        Self { flags, values, declared: declared.clone(), ..self }
+        let next = Self { flags, values, declared: declared.clone(), ..self };
+        next.with_needs().with_missing_names()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::key_table::{KeyTable, Keyed};
-use super::ruled::with_rows;
+use super::ruled::{Ruled as _, with_rows};
 use super::segments::{NextRules, unreadable_rules};
 use super::slot::LoadedTable;
 use super::unique::Unique;
@@ -92,7 +92,7 @@ impl LoadedTable for Experiments {
 
 /// The experiment with the current segments in its rules.
 fn current(experiment: &Experiment, rules: &NextRules<'_, Experiment>) -> Experiment {
-    Experiment { rules: rules.current(experiment), ..experiment.clone() }
+    experiment.with_rules(rules.current(experiment))
 }
 
 fn next(

@@ -1,17 +1,42 @@
-//! The segments and groups that rules name and that do not exist: one problem for each name.
+//! The segments, groups and flags that rules name and that cannot be used: one problem for each name.
 
 use std::collections::BTreeMap;
 
 use super::Snapshot;
 use super::key_table::KeyTable;
 use super::ruled::Ruled;
+use crate::flag::Flag;
 use crate::groups::{GroupReferences, Groups};
 use crate::row::{Problem, RowKind, RowsNaming};
 use crate::rules::Rules;
 
 impl Snapshot {
+    /// The same snapshot with the segments and flags that rules name and that cannot be used as
+    /// problems.
+    pub(super) fn with_missing_names(self) -> Self {
+        let mut problems = self.missing_segments();
+        problems.extend(self.missing_flags());
+        Self { missing_names: self.missing_names.next(problems), ..self }
+    }
+
+    /// The flags that rules name and that do not exist, and those whose own conditions are not
+    /// followed.
+    fn missing_flags(&self) -> impl Iterator<Item = Problem> {
+        let named = |rules: &Rules, is_missing: fn(Option<&Flag>) -> bool| {
+            let keys = rules.flags().iter().filter(|key| is_missing(self.flags.get(key)));
+            keys.cloned().collect::<Vec<_>>()
+        };
+        let missing = self
+            .missing_names(|rules| named(rules, |flag| flag.is_none()), Problem::of_missing_flag);
+        let endless = self.missing_names(
+            |rules| named(rules, |flag| flag.is_some_and(|flag| !flag.can_be_needed())),
+            Problem::of_endless_flag,
+        );
+        missing.into_iter().chain(endless)
+    }
+
     /// The segments that rules name and that do not exist.
-    pub(super) fn missing_segments(&self) -> Vec<Problem> {
+    fn missing_segments(&self) -> Vec<Problem> {
         // Unreadable segments are problems of their own.
         let is_missing = |key: &&str| self.segments.get(key).is_none();
         let names = |rules: &Rules| {

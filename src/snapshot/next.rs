@@ -70,13 +70,12 @@ impl Snapshot {
             experiments,
             values,
             declared: self.declared.clone(),
-            missing_segments: self.missing_segments.clone(),
+            missing_names: self.missing_names.clone(),
         };
         Some(if next.has_rules_of(self) {
             next
         } else {
-            let missing_segments = self.missing_segments.next(next.missing_segments());
-            Self { missing_segments, ..next }.without_unnamed_groups().with_missing_groups()
+            next.with_needs().with_missing_names().without_unnamed_groups().with_missing_groups()
         })
     }
 

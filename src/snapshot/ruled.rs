@@ -9,6 +9,7 @@ use crate::primary_key::PrimaryKey;
 use crate::row::RowKind;
 use crate::row_rules::RowRules;
 use crate::rules::RuleKind;
+use crate::targeting::Targeting;
 
 /// A row that may have rules.
 pub(super) trait Ruled: Keyed {
@@ -27,6 +28,9 @@ pub(super) trait Ruled: Keyed {
 
     /// Its rules, `None` if it has none.
     fn rules(&self) -> Option<&Arc<RowRules>>;
+
+    /// The same row with other rules.
+    fn with_rules(&self, rules: Option<Arc<RowRules>>) -> Self;
 }
 
 impl Ruled for Flag {
@@ -39,6 +43,12 @@ impl Ruled for Flag {
     fn rules(&self) -> Option<&Arc<RowRules>> {
         self.rules()
     }
+
+    fn with_rules(&self, rules: Option<Arc<RowRules>>) -> Self {
+        let (unit, watch) = (self.bucket_by().map(Into::into), self.watch().cloned());
+        let targeting = Targeting::next(self.targeting.as_ref(), rules, unit, watch);
+        Self { targeting, ..self.clone() }
+    }
 }
 
 impl Ruled for Experiment {
@@ -50,6 +60,10 @@ impl Ruled for Experiment {
 
     fn rules(&self) -> Option<&Arc<RowRules>> {
         self.rules.as_ref()
+    }
+
+    fn with_rules(&self, rules: Option<Arc<RowRules>>) -> Self {
+        Self { rules, ..self.clone() }
     }
 }
 

@@ -70,6 +70,13 @@ impl Ruled for Stored {
     fn rules(&self) -> Option<&Arc<RowRules>> {
         self.rules.as_ref()?.targeting.rules.as_ref()
     }
+
+    fn with_rules(&self, rules: Option<Arc<RowRules>>) -> Self {
+        let before = self.rules.as_ref();
+        let unit = before.and_then(|before| before.targeting.bucket_by.clone());
+        let rules = ValueRules::next(&self.key, before, rules, unit, self.declared.as_ref());
+        Self { rules, ..self.clone() }
+    }
 }
 
 impl Stored {
@@ -212,12 +219,7 @@ impl ValueSources<'_> {
 
     /// The value with the current segments in its rules.
     fn current(&self, stored: &Stored) -> Stored {
-        let before = stored.rules.as_ref();
-        let bucket_by = before.and_then(|before| before.targeting.bucket_by.clone());
-        let rules = self.rules.current(stored);
-        let declared = stored.declared.as_ref();
-        let rules = ValueRules::next(&stored.key, before, rules, bucket_by, declared);
-        Stored { rules, ..stored.clone() }
+        stored.with_rules(self.rules.current(stored))
     }
 }
 
@@ -241,6 +243,11 @@ impl Values {
     /// Whether it is sure that none was set aside because of the size of all.
     pub(super) fn leave_room(&self) -> bool {
         self.by_key.iter().map(|stored| stored.size).sum::<usize>() <= SAFE_SIZE
+    }
+
+    /// The same values with other rules. The version stays: only values without rules are kept by it.
+    pub(super) fn with_rules(&self, by_key: KeyTable<Stored>) -> Self {
+        Self { by_key, version: self.version }
     }
 
     /// The same rows with what code declares now.
@@ -328,12 +335,10 @@ impl LoadedTable for Values {
         sources.rules.segments.differ()
     }
 
-    /// The version stays: only values without rules are kept by it.
     fn with_others(&self, sources: &ValueSources<'_>) -> Option<Self> {
         let is_current = sources.rules.are_current(&self.by_key);
         (!is_current).then(|| {
-            let by_key = self.by_key.iter().map(|stored| sources.current(stored)).collect();
-            Self { by_key, version: self.version }
+            self.with_rules(self.by_key.iter().map(|stored| sources.current(stored)).collect())
         })
     }
 

@@ -94,7 +94,7 @@ _TYPES = {
     "version": _Type(
         ("1", "1.2", "1.2.0", "2.0.0-beta", "2.0.0-beta.2", "2.0.0+build", "v1.2", "01.2", 1.2, 2),
         ('"1"', '"1.2"', '"1.2.1"', '"2.0.0-beta"', '"2.0.0"', '"2.0.0-beta.11"'),
-        ("version_lt", "version_gte"),
+        ("version_eq", "version_lt", "version_lte", "version_gt", "version_gte"),
     ),
     "bool": _Type((True, False), ("true", "false", "1", '"True"'), ("in",)),
     "other": _Type(
@@ -123,6 +123,10 @@ _ATTRIBUTES = {
     "visitor": "text",
 }
 _UNITS = ("visitor", *_ATTRIBUTES, "gone")
+_BUCKETS = ("holdout", "flag_1", "value_1")
+_BOUNDS = ("0", "0.5", "12.34", "50", "75.0", "99.99", "100")
+#: The flags that conditions name: some need others, in circles too. The last one does not exist.
+_NEEDED = tuple(f"needed_{i}" for i in range(40))
 #: The members of the groups. Rules also name groups that do not exist.
 GROUPS = {
     "DE": range(1, 11),
@@ -164,18 +168,35 @@ def computed(user: Any, request: object) -> dict[str, object]:
 
 
 def random_flags(random: Random, count: int) -> list[Flag]:
-    """Flags with rules, which share segments."""
-    segments = {f"segment_{i}": _conditions(random, ()) for i in range(12)}
+    """Flags with rules, which share segments, and the flags that they need."""
+    segments, needed = _shared(random)
     names = [*segments, "gone"]
-    return [_flag(random, f"flag_{i}", segments, names) for i in range(count)]
+    flags = [_flag(random, f"flag_{i}", segments, names, needed) for i in range(count)]
+    return [*needed.values(), *flags]
 
 
-def _flag(random: Random, key: str, segments: dict[str, Any], names: list[str]) -> Flag:
+def _shared(random: Random) -> tuple[dict[str, Any], dict[str, Flag]]:
+    """The segments of all rows, and the flags that they need."""
+    segments = {f"segment_{i}": _conditions(random, ()) for i in range(12)}
+    needed: dict[str, Flag] = {}
+    for key in _NEEDED[:-1]:
+        needed[key] = _flag(random, key, segments, [*segments, "gone"], needed)
+    return segments, needed
+
+
+def _flag(
+    random: Random,
+    key: str,
+    segments: dict[str, Any],
+    names: list[str],
+    needed: Mapping[str, Flag],
+) -> Flag:
     rules = [_rule(random, names) for _ in range(random.choice((1, 1, 2, 3, 5)))]
     allowed = frozenset(str(random.randint(1, _USERS)) for _ in range(random.choice((0, 0, 3))))
     percent = random.choice((0, 0, 30, 50, 100))
     bucket_by = "user" if random.random() < 0.6 else random.choice(_UNITS)
-    return Flag(key, random.random() < 0.95, percent, allowed, rules, segments, bucket_by)
+    enabled = random.random() < 0.95
+    return Flag(key, enabled, percent, allowed, rules, segments, bucket_by, needed)
 
 
 #: What a value or a rule of one may give. jsonb keeps them as they are.
@@ -198,19 +219,25 @@ _RESULTS: tuple[Any, ...] = (
 
 
 def random_values(random: Random, count: int) -> list[Value]:
-    """Values with rules, which share segments."""
-    segments = {f"segment_{i}": _conditions(random, ()) for i in range(12)}
+    """Values with rules, which share segments and need flags."""
+    segments, needed = _shared(random)
     names = [*segments, "gone"]
-    return [_value_of_rules(random, f"value_{i}", segments, names) for i in range(count)]
+    return [_value_of_rules(random, f"value_{i}", segments, names, needed) for i in range(count)]
 
 
-def _value_of_rules(random: Random, key: str, segments: dict[str, Any], names: list[str]) -> Value:
+def _value_of_rules(
+    random: Random,
+    key: str,
+    segments: dict[str, Any],
+    names: list[str],
+    needed: Mapping[str, Flag],
+) -> Value:
     count = random.choice((0, 1, 1, 2, 3, 5))
     rules = [_rule(random, names) | {"value": random.choice(_RESULTS)} for _ in range(count)]
     if rules and random.random() < 0.3:
         rules[-1] |= {"conditions": [], "rollout_percent": random.choice((1, 25, 50, 99))}
     bucket_by = "user" if random.random() < 0.6 else random.choice(_UNITS)
-    return Value(key, random.choice(_RESULTS), rules, segments, bucket_by)
+    return Value(key, random.choice(_RESULTS), rules, segments, bucket_by, needed)
 
 
 def _rule(random: Random, segments: list[str]) -> dict[str, Any]:
@@ -228,7 +255,13 @@ def _conditions(random: Random, segments: Any) -> list[dict[str, Any]]:
 
 def _condition(random: Random, segments: Any) -> dict[str, Any]:
     condition: dict[str, Any] = {}
-    if segments and random.random() < 0.25:
+    if random.random() < 0.12:
+        return {"flag": random.choice(_NEEDED), "is": random.random() < 0.5}
+    if random.random() < 0.1:
+        bounds = loads(f"[{random.choice(_BOUNDS)}]")
+        operator = random.choice(("lt", "gte"))
+        condition |= {"bucket": random.choice(_BUCKETS), "operator": operator, "values": bounds}
+    elif segments and random.random() < 0.25:
         condition["segment"] = random.choice(segments)
     else:
         condition["attribute"] = attribute = random.choice(list(_ATTRIBUTES))

@@ -21,11 +21,13 @@ _SEGMENT = "INSERT INTO flagstaff_segment (key, conditions) VALUES"
 
 
 def store(flags: Iterable[Flag]) -> None:
-    """Writes the flags, their segments and allowed users, without the models' validation.
+    """Writes the flags, those that they need, their segments and allowed users.
 
-    The models would write numbers as Python formats them.
+    Without the models' validation, which would write numbers as Python formats them.
     """
-    flags = list(flags)
+    given = list(flags)
+    needed = [flag for one in given for flag in one.flags.values()]
+    flags = {flag.key: flag for flag in [*needed, *given]}.values()
     stored = [
         (flag.key, flag.enabled, flag.rollout_percent, exact_json(flag.rules), flag.bucket_by)
         for flag in flags
@@ -36,8 +38,9 @@ def store(flags: Iterable[Flag]) -> None:
 
 
 def store_values(values: Iterable[Value]) -> None:
-    """Writes the values and their segments, as `store` does flags."""
+    """Writes the values, their segments and the flags that they need, as `store` does flags."""
     values = list(values)
+    store({flag.key: flag for value in values for flag in value.flags.values()}.values())
     stored = [
         (value.key, exact_json(value.value), exact_json(value.rules), value.bucket_by)
         for value in values
@@ -52,7 +55,9 @@ def _store_segments(rows_with_rules: Iterable[Flag | Value]) -> None:
         for key, conditions in row.segments.items():
             text = exact_json(conditions)
             assert segments.setdefault(key, text) == text, "one segment has several conditions"
-    _insert(_SEGMENT, "(%s, %s::jsonb)", list(segments.items()))
+    stored = {*Segment.objects.values_list("key", flat=True)}
+    missing = [(key, text) for key, text in segments.items() if key not in stored]
+    _insert(_SEGMENT, "(%s, %s::jsonb)", missing)
 
 
 def store_groups(members: Mapping[str, Iterable[int]]) -> None:

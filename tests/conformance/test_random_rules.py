@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -24,7 +25,7 @@ from tests.conformance.random_rules import (
     random_triple,
     random_values,
 )
-from tests.conformance.rules_oracle import bucket_of, evaluate, evaluate_value
+from tests.conformance.rules_oracle import bucket_of, depth_of, evaluate, evaluate_value
 from tests.conformance.stored_rules import store, store_groups, store_values
 from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
@@ -105,6 +106,14 @@ def test_random_rules_return_the_results_of_the_reference(kind: str, mode: str) 
     else:
         assert_no_differences(triples, of(flagstaff), reference)
         assert_no_differences(triples, of_context_of_snapshot, reference)
+
+
+def test_random_flags_need_others_to_every_depth_and_in_circles() -> None:
+    depths = Counter(
+        depth_of(flag)
+        for flag in {triple.flag.key: triple.flag for triple in triples_of("flags")}.values()
+    )
+    assert depths.keys() == {0, 1, 2, 3, 4, math.inf}
 
 
 @KINDS

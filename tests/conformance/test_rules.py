@@ -50,9 +50,15 @@ BUILT_IN = {"is_authenticated", "is_staff", "is_superuser"}
 
 def flag_of(case: Case, key: str = "new_checkout") -> Flag:
     """The flag of a case. Without columns it is on at 0 %."""
-    columns = {"enabled": True, "rollout_percent": 0, "allowed": (), **case.get("flag", {})}
-    columns["allowed"] = frozenset(columns["allowed"])
-    return Flag(key, rules=case["rules"], segments=case.get("segments", {}), **columns)
+    flags: dict[str, Flag] = {}
+    needed = case.get("flags", {})
+    for name, columns in (
+        {**needed, key: {**case.get("flag", {}), "rules": case["rules"]}}
+    ).items():
+        given = {"enabled": True, "rollout_percent": 0, "rules": [], **columns}
+        given["allowed"] = frozenset(columns.get("allowed", ()))
+        flags[name] = Flag(name, segments=case.get("segments", {}), flags=flags, **given)
+    return flags[key]
 
 
 def test_reference_returns_the_expected_results(subtests: pytest.Subtests) -> None:
@@ -112,11 +118,12 @@ def cases(*, of_user_objects: bool) -> list[Case]:
 
 
 def groups(cases: list[Case]) -> Iterator[Group]:
-    """The cases without a bucket in groups, and each of the others alone."""
-    together = [(f"case_{i}", case) for i, case in enumerate(cases) if case["bucket"] is None]
+    """The cases without a bucket and other flags in groups, and each of the others alone."""
+    alone = [case for case in cases if case["bucket"] is not None or "flags" in case]
+    together = [(f"case_{i}", case) for i, case in enumerate(cases) if case not in alone]
     # `all_flags` evaluates all flags of a group for each of its cases.
     yield from (together[start : start + GROUPED] for start in range(0, len(together), GROUPED))
-    yield from ([("new_checkout", case)] for case in cases if case["bucket"] is not None)
+    yield from ([("new_checkout", case)] for case in alone)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ mod freshness;
 mod groups;
 mod last_good;
 mod live;
+mod needed_flags;
 mod overrides;
 mod plans;
 mod problems;

@@ -13,7 +13,9 @@ from tests.support.sql import rows
 _INSERT = """
     INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
     SELECT
-        date_trunc(CASE WHEN result IN ('bulk', 'browsers') THEN 'day' ELSE 'hour' END, at, 'UTC'),
+        date_trunc(
+            CASE WHEN result IN ('bulk', 'browsers', 'needed') THEN 'day' ELSE 'hour' END, at, 'UTC'
+        ),
         key, result, count, at
     FROM (VALUES (%s::timestamptz, %s, %s, %s::bigint)) AS given (at, key, result, count)
     ON CONFLICT (key, result, hour) DO UPDATE SET

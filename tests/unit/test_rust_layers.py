@@ -23,7 +23,7 @@ LAYERS = (
     ("targeting",),
     ("flag", "experiment"),
     ("evaluate", "snapshot", "overrides", "value_rules"),
-    ("usage", "watch_registry", "assign", "exposures"),
+    ("usage", "watch_registry", "assign", "exposures", "prerequisites"),
     ("steps",),
     ("live",),
     ("postgres::texts",),

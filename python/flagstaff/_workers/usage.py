@@ -29,16 +29,17 @@ _DAY = timedelta(days=1)
 class HourlyUsage:
     """How often all workers returned one result of a key in one hour."""
 
-    #: The start of the hour; of the day for "bulk" and "browsers".
+    #: The start of the hour; of the day for "bulk", "browsers" and "needed".
     hour: datetime
     key: str
     #: "true" or "false" of a flag; "unknown" if there was no flag; of a value, the number that the
     #: rule had then, or "0" for the value itself. "bulk" or "browsers" if the flag was served with
     #: many others: by `all_flags()`, or by `all_flags(client_side=True)` as the view for browsers.
+    #: "needed" if a condition of another row has read the flag.
     result: str
-    #: 0 for "bulk" and "browsers", which are not counted.
+    #: 0 for "bulk", "browsers" and "needed", which are not counted.
     count: int
-    #: Of "bulk" and "browsers", it can be an hour too early.
+    #: Of "bulk", "browsers" and "needed", it can be an hour too early.
     last_at: datetime
 
 
@@ -76,6 +77,7 @@ class KeyUsage:
     false_count: int = 0
     #: All evaluations, also those without a flag.
     count: int = 0
+    #: The last evaluation, or the last time that a condition of another row has read the flag.
     last_evaluated_at: datetime | None = None
     #: By `all_flags()`: the code may have used the result, or not.
     served_in_bulk_at: datetime | None = None

@@ -84,6 +84,7 @@ fn result_of(counted: Counted) -> String {
         Counted::Value(number) => number.to_string(),
         Counted::Served(Bulk::All) => "bulk".into(),
         Counted::Served(Bulk::ForBrowsers) => "browsers".into(),
+        Counted::Served(Bulk::Needed) => "needed".into(),
     }
 }
 

@@ -63,9 +63,9 @@ def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeStri
     counted = [usage for usage in hours if usage.result in _RESULTS]
     recent = [usage for usage in counted if aware(usage.last_at) >= now - timedelta(days=1)]
     count = sum(usage.count for usage in recent)
-    last, bulk, browsers = (
+    last, bulk, browsers, needed = (
         max((usage.last_at for usage in hours if usage.result in results), default=None)
-        for results in (_RESULTS, {"bulk"}, {"browsers"})
+        for results in (_RESULTS, {"bulk"}, {"browsers"}, {"needed"})
     )
     if count:
         true = sum(usage.count for usage in recent if usage.result == "true")
@@ -78,7 +78,7 @@ def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeStri
         ).html
     elif last is not None:
         yield say("No evaluation in the last 24 hours, last {time}.", time=time_cell(last)).html
-    elif not (bulk or browsers):
+    elif not (bulk or browsers or needed):
         begin, days = usage_period().since, conf.stale_days
         is_young = begin is None or begin > now - timedelta(days=days)
         yield (
@@ -86,11 +86,13 @@ def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeStri
             if is_young
             else say("No evaluation in the last {days}.", days=local_days(days)).local
         )
+    if needed:
+        yield say("Read by a condition, last {time}.", time=time_cell(needed)).html
     if browsers:
         yield say("Served to browsers, last {time}.", time=time_cell(browsers)).html
     if bulk:
         yield say("Served in bulk, last {time}.", time=time_cell(bulk)).html
-        if not (last or browsers):
+        if not (last or browsers or needed):
             yield say(
                 "It is not known whether the code uses the flag: an evaluation of one key would be "
                 "counted."

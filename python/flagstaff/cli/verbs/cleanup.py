@@ -70,10 +70,11 @@ _USAGE = (
 def usage(options: Options, out: Output) -> None:
     """Show how often each key was evaluated, and with which result.
 
-    The result of a flag is `true` or `false`, or `bulk` or `browsers` if it was served in bulk,
-    which is not counted. That of a value with rules is the number of the rule, or 0 for the value
-    itself. `unknown` are evaluations without a flag: misspelled keys, and keys of deleted flags
-    that code still uses. The standard error says which period the counts cover.
+    The result of a flag is `true` or `false`. It is `bulk` or `browsers` if the flag was served in
+    bulk, and `needed` if a condition of another row has read it, which are not counted. That of a
+    value with rules is the number of the rule, or 0 for the value itself. `unknown` are evaluations
+    without a flag: misspelled keys, and keys of deleted flags that code still uses. The standard
+    error says which period the counts cover.
     """
     number = options["days"]
     age = None if number is None else timedelta(days=number)

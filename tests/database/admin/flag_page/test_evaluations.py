@@ -101,6 +101,7 @@ def test_bars_have_the_true_results_over_all_of_each_hour(
             ),
         ),
         (3, "browsers", "Served to browsers, last 3 days ago."),
+        (3, "needed", "Read by a condition, last 3 days ago."),
     ],
 )
 def test_flag_without_an_evaluation_in_a_day_says_what_is_known(
@@ -108,6 +109,8 @@ def test_flag_without_an_evaluation_in_a_day_says_what_is_known(
 ) -> None:
     if days is not None and kind == "evaluated":
         evaluate(KEY, days)
+    elif days is not None and kind == "needed":
+        add_usage(KEY, "needed", 0, days)
     elif days is not None:
         serve(KEY, days, to_browsers=kind == "browsers")
     assert text(section(operator, flag)) == sentence
