@@ -233,6 +233,8 @@ class WaitingAction(models.Model):
 
     #: Why it will not run, as `flagstaff.waiting.outlook.foresee` has found; empty if it will.
     obstacle: str = ""
+    #: The name of who asked, where pages show it.
+    asker: str = ""
     #: Whether it will never run, whatever happens to its rows; and the number of the one in front
     #: that runs first.
     is_over: bool = False

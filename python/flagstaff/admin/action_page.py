@@ -31,7 +31,7 @@ from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.offers import rule_notes
-from flagstaff.admin.waiting_lines import ended_lines, waiting_line
+from flagstaff.admin.waiting_lines import ended_lines, to_show, waiting_line
 from flagstaff.admin.words import joined
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
@@ -250,19 +250,9 @@ class ActionPage:
             self.problems += newer
             return self._page(run, self._look(run))
         at, until = self.later.times
-        # The page has named what would end, of the rows that the user may see.
-        done = ask(
-            run,
-            look,
-            at,
-            until=until,
-            approval=approval,
-            names_ends=False,
-            again=self.subject.again,
-        )
-        rows = asked_together(find(done.key))
-        name = done.record["asked_by_name"]
-        lines = [waiting_line(self.admin.admin_site, row, name) for row in rows]
+        done = ask(run, look, at, until=until, approval=approval, again=self.subject.again)
+        rows = to_show(asked_together(find(done.key)))
+        lines = [waiting_line(self.admin.admin_site, row) for row in rows]
         message = format_html("{} {}", say("Nothing is changed yet.").local, joined("; ", lines))
         self.admin.message_user(self.request, message, messages.WARNING)
         for note in done.notes:

@@ -29,7 +29,7 @@ from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_lin
 from flagstaff.admin.look_tables import newer_texts, tables_of
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
-from flagstaff.admin.waiting_lines import asked_before, ended_lines, later_notes
+from flagstaff.admin.waiting_lines import asked_before, ended_lines
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
 from flagstaff.waiting.actions import look_ahead
@@ -52,6 +52,8 @@ class RowSubject:
         """Takes the rows that the action changes, by key; none for one that creates a row."""
         self.admin, self.site, self.request = admin, admin.admin_site, request
         self.action, self.receipts = action, receipts
+        #: The time of the last look.
+        self.at: datetime | None = None
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
         # A secret value would be stored.
@@ -94,9 +96,7 @@ class RowSubject:
         timeout = _SHORT_COUNT if self.is_urgent else COUNT_TIMEOUT
         look = look_ahead(run, at, viewer=self.request.user, timeout=timeout)
         self._require_rights(look)
-        if at is not None:
-            ends = later_notes(self.site, self.request, look, at)
-            look = replace(look, notes=[*look.notes, *ends])
+        self.at = at
         # What an app does is seen before it is done.
         return replace(look, asks=look.asks or bool(look.lines))
 
@@ -125,11 +125,12 @@ class RowSubject:
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         notes = [*filter(None, [users, unchanged]), *look.notes]
-        # Neither an approval, whose look has no rows, nor what waits changes anything now.
-        is_now = look.rows and not wants_later(self.request)
-        lines = ended_lines(self.site, self.request, look, is_done=False) if is_now else []
-        text = say("If you change it now, this will not run:").local
-        return [*notes, *(format_html("{} {}", text, line) for line in lines)]
+        # An approval, whose look has no rows, and what waits for one change nothing now.
+        is_known = look.rows and (self.at or not wants_later(self.request))
+        lines = ended_lines(self.site, self.request, look, self.at) if is_known else []
+        now = say("If you change it now, this will not run:")
+        text = say("It is before this, which then will not run:") if self.at else now
+        return [*notes, *(format_html("{} {}", text.local, line) for line in lines)]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """The fields of a row, or a line for each row, and what uses a segment."""

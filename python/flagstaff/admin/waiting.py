@@ -33,8 +33,8 @@ from flagstaff.admin.waiting_lines import (
     USERS,
     shown_actions,
     state_badge,
+    to_show,
     viewable_models,
-    with_askers,
 )
 from flagstaff.admin.words import colour_of, facts_html, link, two_lines
 from flagstaff.conf import conf
@@ -118,10 +118,9 @@ class WaitingActionAdmin(AppRowAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The actions of a page, of which each says whether it will run, and who asked."""
         changelist: Any = super().get_changelist_instance(request)
-        rows: list[tuple[Any, str]] = [*with_askers(changelist.result_list)]
-        for row, name in rows:
-            row.asker, row.shown_users = name, users_when_asked(row, request.user)
-        changelist.result_list = [row for row, _name in rows]
+        changelist.result_list = to_show(changelist.result_list)
+        for row in changelist.result_list:
+            row.shown_users = users_when_asked(row, request.user)
         return changelist
 
     @admin.display(description=say("asked by").lazy)

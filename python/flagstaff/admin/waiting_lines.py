@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +33,6 @@ from flagstaff.waiting.stored import (
     PROBLEMS,
     State,
     action_text,
-    ends_notes,
     names_of,
     state_text,
     without_secrets,
@@ -100,25 +99,26 @@ def state_badge(waiting: WaitingAction) -> SafeString:
     return badge(*waiting.shown_state)
 
 
-def waiting_line(site: AdminSite, waiting: WaitingAction, name: str) -> SafeString:
+def waiting_line(site: AdminSite, waiting: WaitingAction) -> SafeString:
     """Returns what an action does, with a link to its page, what it waits for, and who asked."""
     action = link(_page_of(site, waiting), action_text(waiting))
-    return format_html("{}: {}", action, _sentence(waiting, name))
+    return format_html("{}: {}", action, _sentence(waiting))
 
 
-def with_askers(actions: Iterable[WaitingAction]) -> Iterator[tuple[WaitingAction, str]]:
-    """Yields actions to show, of which each says whether it will run, with the name of who asked.
+def to_show(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
+    """Returns actions of which each says whether it will run, and the name of who asked.
 
     Without what a value is that is secret now. Makes a constant number of queries.
     """
     rows = without_secrets(foresee(actions))
     names = names_of(rows) if rows else {}
     for waiting in rows:
-        yield waiting, names[waiting.asked_by]
+        waiting.asker = names[waiting.asked_by]
+    return rows
 
 
-def _sentence(waiting: WaitingAction, name: str) -> str:
-    by = say("asked by {name}", name=name).local
+def _sentence(waiting: WaitingAction) -> str:
+    by = say("asked by {name}", name=waiting.asker).local
     return f"{localized(state_text(waiting))}, {by}"
 
 
@@ -131,8 +131,8 @@ def row_notes(
         actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
         shown = shown_actions(site, request, actions.filter(state__in=states))
         return [
-            Note(waiting_line(site, waiting, name), _level(waiting))
-            for waiting, name in with_askers(shown.order_by("run_at", "id")[:_MAX_LINES])
+            Note(waiting_line(site, waiting), _level(waiting))
+            for waiting in to_show(shown.order_by("run_at", "id")[:_MAX_LINES])
         ]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
@@ -161,27 +161,23 @@ def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[Note]
 
 
 def ended_lines(
-    site: AdminSite, request: HttpRequest, look: Look, *, is_done: bool
+    site: AdminSite,
+    request: HttpRequest,
+    look: Look,
+    at: datetime | None = None,
+    *,
+    is_done: bool = False,
 ) -> list[SafeString]:
-    """Returns a line for each action that will not run because of what a look shows."""
+    """Returns a line for each action that does not run after what a look shows.
+
+    It is done now or at a time, or it has been done.
+    """
 
     def read() -> list[SafeString]:
-        ends = with_askers(shown_actions(site, request, would_end(look)))
+        ends = to_show(shown_actions(site, request, would_end(look, at)))
         return [
-            waiting_line(site, waiting, name)
-            for waiting, name in ends
-            if not is_done or waiting.will_not_run
+            waiting_line(site, waiting) for waiting in ends if not is_done or waiting.will_not_run
         ]
-
-    return value_or_default("the receipt cannot read the actions that wait", read, [])
-
-
-def later_notes(site: AdminSite, request: HttpRequest, look: Look, at: datetime) -> list[str]:
-    """Returns which actions will not run if what a look shows is done at a time."""
-
-    def read() -> list[str]:
-        ends = shown_actions(site, request, would_end(look, at))
-        return [localized(note) for note in ends_notes(ends)]
 
     return value_or_default("the page of an action cannot read what waits", read, [])
 
@@ -193,13 +189,13 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     return [
         OverviewLine(
             action_text(waiting),
-            _sentence(waiting, name),
+            _sentence(waiting),
             _level(waiting),
             _page_of(site, waiting),
             state_badge(waiting),
             str(WaitingAction._meta.verbose_name),
         )
-        for waiting, name in with_askers(shown[:_MAX_LINES])
+        for waiting in to_show(shown[:_MAX_LINES])
     ]
 
 

@@ -112,9 +112,10 @@ def _run(action: Action, options: Options, out: Output) -> Done:
 
         at, until = options["at"], options.get("until")
         look = look_ahead(run, at)
-        confirm(look, out)
-        look = look.expecting(expected)
-        return ask(run, look, at, until=until, approval=options["request"])
+        # A question has shown the notes, and so has the look at the row of an app.
+        is_told = confirm(look, out) or not look.changed
+        done = ask(run, look.expecting(expected), at, until=until, approval=options["request"])
+        return done if is_told else replace(done, notes=[*done.notes, *look.notes])
     written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
     is_counted = not has_asked and action.is_asked_about(run.arguments)
     return _report(written, out, look, is_counted=is_counted)

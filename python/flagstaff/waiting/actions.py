@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import override
@@ -18,7 +16,7 @@ from django.utils.translation import override
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import is_stored
-from flagstaff._text import is_whole_number, localized, quoted, say
+from flagstaff._text import is_whole_number, localized, quoted, say, some
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -59,7 +57,6 @@ from flagstaff.waiting.stored import (
     State,
     action_line,
     action_text,
-    ends_notes,
     names_of,
     records_of,
     state_text,
@@ -86,16 +83,14 @@ def ask(  # noqa: PLR0913 (the action, when it runs, and who asks)
     *,
     until: datetime | None = None,
     approval: bool = False,
-    names_ends: bool = True,
     again: WaitingAction | None = None,
 ) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
     `until` also stores the action that ends it then; one approval and one cancellation are for
-    both. `approval` asks for one also where the settings do not. `names_ends` is not for a user who
-    may not see all rows. An action that is asked for `again` is cancelled if it does not run.
-    Raises ConflictError if a row has changed since the look, NoHistoryError if changes leave no
-    entry, or NotAllowedError.
+    both. `approval` asks for one also where the settings do not. An action that is asked for
+    `again` is cancelled if it does not run. Raises ConflictError if a row has changed since the
+    look, NoHistoryError if changes leave no entry, or NotAllowedError.
     """
     require_history()
     _require_may_wait(run, at)
@@ -119,11 +114,10 @@ def ask(  # noqa: PLR0913 (the action, when it runs, and who asks)
             with rejections(secret=False):
                 ended = _saved([end], "asked")
             done = replace(done, messages=[*done.messages, *ended.messages])
-        ends = would_end(look, at) if names_ends and at is not None else ()
-        notes = [*ends_notes(ends)]
-    if any(time is not None and is_shown_twice(time) for time in (at, until)):
-        notes.append(say("the clock shows this time twice that day, and it runs the first time"))
-    return replace(done, undo=Undo((KIND, "cancel", begin.key)), notes=notes)
+    is_twice = any(time is not None and is_shown_twice(time) for time in (at, until))
+    text = say("the clock shows this time twice that day, and it runs the first time")
+    undo = Undo((KIND, "cancel", begin.key))
+    return replace(done, undo=undo, notes=[text] if is_twice else [])
 
 
 def _require_public(run: Run) -> None:
@@ -139,14 +133,9 @@ def _require_no_other(waiting: WaitingAction) -> None:
     """Raises InvalidChangeError if an action that does the same at the same time waits already."""
     db.lock(f"flagstaff ask {waiting.kind} {waiting.keys}")
     rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
-    same = {name: getattr(waiting, name) for name in ("kind", "action", "keys", "run_at")}
-    for other in rows.filter(**same):
-        if _stored(other.arguments) == _stored(waiting.arguments):
-            raise InvalidChangeError("{number} waits already, and does the same", number=other.key)
-
-
-def _stored(arguments: Mapping[str, Any]) -> str:
-    return json.dumps(arguments, sort_keys=True, cls=DjangoJSONEncoder)
+    names = ("kind", "action", "keys", "run_at", "arguments")
+    for other in rows.filter(**{name: getattr(waiting, name) for name in names}):
+        raise InvalidChangeError("{number} waits already, and does the same", number=other.key)
 
 
 def _end_of(run: Run) -> Run:
@@ -176,8 +165,10 @@ def look_ahead(
         with previewed(rows):
             look = replace(counted(), expected=expected)
     # Not everybody may see the rows of the others: a page asks for those of its viewer.
-    ends = would_end(look, at) if viewer is None else ()
-    return replace(look, notes=[*look.notes, *ends_notes(ends)])
+    if viewer is None and (ends := some(map(action_text, would_end(look, at)))):
+        text = say("it runs before these, which then will not run: {actions}", actions=ends)
+        look = replace(look, notes=[*look.notes, text])
+    return look
 
 
 def _row_kind(rows: Sequence[Any], run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
 
@@ -73,12 +73,6 @@ def action_text(waiting: WaitingAction) -> str:
         # A new version of the code has no such action, or other arguments.
         text = waiting.action
     return text if keys in text else f"{keys}: {text}"
-
-
-def ends_notes(ends: Iterable[WaitingAction]) -> Iterator[Sentence]:
-    """Yields which actions would not run after one that is asked for."""
-    if actions := some(map(action_text, ends)):
-        yield say("it runs before these, which then will not run: {actions}", actions=actions)
 
 
 def state_text(waiting: WaitingAction) -> Sentence:

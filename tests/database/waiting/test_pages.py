@@ -18,6 +18,7 @@ from flagstaff import changes
 from flagstaff.actions import commit
 from flagstaff.admin import FeatureFlagAdmin, action_page
 from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.impact import count_users
 from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting.actions import ask as ask_for
 from flagstaff.waiting.stored import COLUMNS, State, records_of
@@ -160,7 +161,7 @@ def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
 def test_page_with_a_time_counts_the_users_once_as_those_before_it_leave_the_row(
     ben: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = Mock(wraps=commit.count_users)
+    count = Mock(wraps=count_users)
     monkeypatch.setattr(commit, "count_users", count)
     ask(f"rollout {KEY} 25")
     count.reset_mock()
