@@ -64,11 +64,26 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class ObjectSource:
+    """The model of the objects whose primary keys an attribute holds."""
+
+    model: str
+    #: The field with the name of an object.
+    label: str = "name"
+    #: The fields from the user model to the objects, by which users are counted.
+    path: str | None = None
+
+
+@dataclass(frozen=True)
 class AttributeSources:
-    """What ATTRIBUTES names: concrete fields of the user model, and the path of a callable."""
+    """What ATTRIBUTES names: concrete fields of the user model, and the path of a callable.
+
+    Also the attributes that hold primary keys, by name.
+    """
 
     columns: tuple[str, ...]
     callable: str | None
+    objects: Mapping[str, ObjectSource]
 
 
 @dataclass(eq=False)
@@ -221,20 +236,37 @@ def _matches(pattern: str) -> Callable[[Any], bool]:
 
 
 def _are_attributes(value: Any) -> bool:
-    names = [value] if isinstance(value, str) else value
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list | tuple):
+        return False
+    objects = [entry for entry in entries if isinstance(entry, dict)]
+    names = [entry for entry in entries if not isinstance(entry, dict)]
     return (
-        isinstance(names, list | tuple)
         # With a part before it, a column has the form of a path.
-        and all(isinstance(name, str) and is_path(f"user.{name}") for name in names)
+        all(isinstance(name, str) and is_path(f"user.{name}") for name in names)
         and sum("." in name for name in names) <= 1
-        and {"visitor", *BUILT_IN}.isdisjoint(names)
+        and all(map(_is_object_source, objects))
+        and {"visitor", *BUILT_IN}.isdisjoint([*names, *(entry["name"] for entry in objects)])
     )
 
 
-def _attributes(value: str | Sequence[str]) -> AttributeSources:
-    names = (value,) if isinstance(value, str) else value
+def _is_object_source(entry: dict[Any, Any]) -> bool:
+    names = [text for member, text in entry.items() if member != "model"]
+    return (
+        {"name", "model"} <= entry.keys() <= {"name", "model", "label", "path"}
+        and is_path(entry["model"])
+        and all(isinstance(name, str) and name.isidentifier() for name in names)
+    )
+
+
+def _attributes(value: str | Sequence[str | Mapping[str, str]]) -> AttributeSources:
+    entries = (value,) if isinstance(value, str) else value
+    names = [entry for entry in entries if isinstance(entry, str)]
+    sources = [dict(entry) for entry in entries if not isinstance(entry, str)]
     path = next((name for name in names if "." in name), None)
-    return AttributeSources(tuple(name for name in names if name != path), path)
+    columns = tuple(name for name in names if name != path)
+    objects = {source.pop("name"): ObjectSource(**source) for source in sources}
+    return AttributeSources(columns, path, objects)
 
 
 def _is_release(value: object) -> bool:
@@ -364,8 +396,9 @@ class Conf:
     attributes: Setting[AttributeSources] = Setting(
         "The attributes of users that rules can read",
         (),
-        'a list of columns of the user model, such as ["country", "plan"], or the path of one '
-        'function (user, request), such as "shop.flags.attributes"; '
+        'a list of columns of the user model, such as ["country", "plan"], the path of one '
+        'function (user, request), such as "shop.flags.attributes", and dicts such as '
+        '{"name": "organizations", "model": "shop.Organization"}; '
         f"built in are {', '.join(BUILT_IN)} and visitor",
         _are_attributes,
         _attributes,

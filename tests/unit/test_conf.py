@@ -11,7 +11,14 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from flagstaff._engine import lifecycle
-from flagstaff.conf import SETTINGS, AttributeSources, Environment, all_settings, conf
+from flagstaff.conf import (
+    SETTINGS,
+    AttributeSources,
+    Environment,
+    ObjectSource,
+    all_settings,
+    conf,
+)
 from flagstaff.contrib.ofrep.settings import KEYS
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -146,8 +153,9 @@ COOKIE_NAME = "the name of a cookie: letters, digits, and signs such as - and _"
 COOKIE_DOMAIN = 'the domain of a cookie, such as ".shop.example", or None'
 LABEL = 'the label of an installed model, such as "shop.'
 ATTRIBUTES = (
-    'a list of columns of the user model, such as ["country", "plan"], or the path of one '
-    'function (user, request), such as "shop.flags.attributes"; '
+    'a list of columns of the user model, such as ["country", "plan"], the path of one '
+    'function (user, request), such as "shop.flags.attributes", and dicts such as '
+    '{"name": "organizations", "model": "shop.Organization"}; '
     "built in are is_authenticated, is_staff, is_superuser, groups and visitor"
 )
 COLORS = ("grey", "green", "blue", "purple", "orange", "red")
@@ -195,6 +203,9 @@ INVALID: list[tuple[str, list[object], str]] = [
         "ATTRIBUTES",
         [
             {"country": "DE"},
+            *([{"name": name, "model": "shop.Team"}] for name in ("groups", "two words", 1)),
+            *([{"name": "teams", **source}] for source in ({}, {"model": "Team"})),
+            [{"name": "teams", "model": "shop.Team", "field": "slug"}],
             *(["first name"], "", ["is_staff"], ["groups"], ["visitor"], ["shop.a", "shop.b"]),
         ],
         ATTRIBUTES,
@@ -240,11 +251,16 @@ def test_system_checks_report_every_problem() -> None:
     ]
 
 
-def test_attributes_are_columns_and_a_callable() -> None:
+def test_attributes_are_columns_objects_and_a_callable() -> None:
     with with_settings(ATTRIBUTES=["country", "shop.flags.attributes", "plan"]):
-        assert conf.attributes == AttributeSources(("country", "plan"), "shop.flags.attributes")
+        path = "shop.flags.attributes"
+        assert conf.attributes == AttributeSources(("country", "plan"), path, {})
     with with_settings(ATTRIBUTES="country"):
-        assert conf.attributes == AttributeSources(("country",), None)
+        assert conf.attributes == AttributeSources(("country",), None, {})
+    teams = {"model": "shop.Team", "label": "slug", "path": "memberships__team"}
+    with with_settings(ATTRIBUTES=["country", {"name": "teams", **teams}]):
+        objects = {"teams": ObjectSource(**teams)}
+        assert conf.attributes == AttributeSources(("country",), None, objects)
 
 
 @pytest.mark.parametrize(

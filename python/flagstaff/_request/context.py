@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 from django.db import DatabaseError
+from django.db.models import Model
 from django.utils.module_loading import import_string
 
 from flagstaff import _core
@@ -20,6 +21,8 @@ from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._log import log_once, place_of
 from flagstaff._request.visitor import visitor_of_request
 from flagstaff._tables.model_fields import VISITOR
+from flagstaff._tables.objects import counted_objects, keys_by_path
+from flagstaff._text import local_list, quoted, say
 from flagstaff._types import Context
 from flagstaff.conf import BUILT_IN, conf
 from flagstaff.extensions import CRAWLERS, ORIGINS
@@ -199,6 +202,24 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
         problem = f"{problem}, for None as the user"
     log_once("callable", problem, f"{path} in ATTRIBUTES {problem}; its attributes are missing")
     return None
+
+
+def with_objects(context: dict[str, Any], user: object) -> tuple[dict[str, Any], list[str]]:
+    """Returns a typed context with what the paths of ATTRIBUTES lead to, and a note of that.
+
+    For a person who looks at a stored user. The context and the function take precedence. Queries.
+    """
+    if not isinstance(user, Model) or not counted_objects():
+        return context, []
+    has_callable = conf.attributes.callable is not None
+    computed = computed_attributes(user, None, None) if has_callable else None
+    by_path = keys_by_path(user, {*context, *(computed or ())})
+    note = say(
+        "Read by the path in ATTRIBUTES, as users are counted: {names}. An evaluation needs it "
+        "from the context or the function of ATTRIBUTES.",
+        names=local_list(map(quoted, by_path)),
+    )
+    return {**by_path, **context}, [note.local] if by_path else []
 
 
 def note_evaluation() -> None:

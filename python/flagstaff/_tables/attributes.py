@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -32,6 +32,7 @@ from django.db.models import (
 from flagstaff._core import can_match
 from flagstaff._tables.model_fields import VISITOR, AnyField
 from flagstaff._tables.names import user_field
+from flagstaff._tables.objects import known_objects
 from flagstaff._text import Sentence, most_similar, say
 from flagstaff._text.rules import new_conditions, problem_at
 from flagstaff.conf import BUILT_IN, conf
@@ -92,11 +93,15 @@ def known_attributes() -> dict[str, Attribute]:
     fields = user_field(conf.flag_model).model._meta.concrete_fields
     by_name = {name: field for field in fields for name in (field.attname, field.name)}
     columns = {name: _of_column(by_name.get(name)) for name in conf.attributes.columns}
+    of_objects = {
+        name: replace(_of_column(objects.model._meta.pk), field=None)
+        for name, objects in known_objects().items()
+    }
     built_in = {
         name: Attribute(AttributeType.GROUPS if name == GROUPS else AttributeType.BOOL)
         for name in BUILT_IN
     }
-    return {**columns, **built_in, VISITOR: Attribute(AttributeType.TEXT)}
+    return {**of_objects, **columns, **built_in, VISITOR: Attribute(AttributeType.TEXT)}
 
 
 def similar_attribute(name: str) -> str | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import SequenceMatcher
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from flagstaff._text import Sentence, joined, localized, say, truncated
 
@@ -78,6 +80,29 @@ _SENTENCES = {
 _MAX_RULES = 100
 # What JSON of another form raises: SQL can write any.
 _OTHER_FORM = (AttributeError, KeyError, TypeError)
+
+#: Returns the names of the objects whose primary keys an attribute holds: one for each value.
+ObjectNames: TypeAlias = Callable[[str, Sequence[object]], Sequence[str | None]]
+
+
+def _no_names(_attribute: str, values: Sequence[object]) -> Sequence[str | None]:
+    return [None] * len(values)
+
+
+_object_names: ContextVar[ObjectNames] = ContextVar("flagstaff_names", default=_no_names)
+
+
+@contextmanager
+def naming(object_names: ObjectNames = _no_names) -> Iterator[None]:
+    """Writes the names that a reader may see into the sentences of the block, beside the keys.
+
+    What is stored or sent has none: whoever reads it may not see them.
+    """
+    token = _object_names.set(object_names)
+    try:
+        yield
+    finally:
+        _object_names.reset(token)
 
 
 def places_of(rules: object) -> Iterator[tuple[Sentence, dict[str, Any]]]:
@@ -397,7 +422,7 @@ def _condition_text(condition: Any, max_values: int | None) -> str:
     names = {
         "attribute": str(condition.get("attribute")),
         "operator": str(operator),
-        "values": _values_text(values, max_values, negated=negated),
+        "values": _values_text(_named_values(condition), max_values, negated=negated),
     }
     if operator == "isnull":
         return say(_SENTENCES["not isnull" if values[0] is negated else "isnull"], **names).local
@@ -409,8 +434,19 @@ def _condition_text(condition: Any, max_values: int | None) -> str:
     return say("not ({condition})", condition=text).local if negated else text
 
 
-def _values_text(values: list[object], max_values: int | None, *, negated: bool) -> str:
-    texts = [*map(_quoted, values)]
+def _named_values(condition: Any) -> list[str]:
+    """Returns the values of a condition; those that are keys of objects as `"acme" (7)`."""
+    values = _items(condition["values"])
+    if condition["operator"] != "in":
+        return [*map(_quoted, values)]
+    names = _object_names.get()(str(condition.get("attribute")), values)
+    return [
+        _quoted(value) if name is None else f"{_quoted(name)} ({value})"
+        for value, name in zip(values, names, strict=True)
+    ]
+
+
+def _values_text(texts: list[str], max_values: int | None, *, negated: bool) -> str:
     limit = max_values or len(texts)
     shown, count = texts[:limit], len(texts) - limit
     if negated:

@@ -32,6 +32,7 @@ from flagstaff._tables.model_fields import (
     is_auto_now_add,
     stored_fields,
 )
+from flagstaff._tables.objects import ObjectReader, with_keys
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import is_whole_number, local_list, local_number, quoted, say
 from flagstaff._text.json_text import DuplicateNameError, parse_json
@@ -321,6 +322,14 @@ class JsonFile(Json):
 
 
 @dataclass(frozen=True)
+class RulesFile(JsonFile):
+    """Rules or conditions in a file, in which objects may have their names."""
+
+    def value(self, typed: Any) -> Any:
+        return with_keys(super().value(typed), ObjectReader())
+
+
+@dataclass(frozen=True)
 class Users(Argument):
     """Users, by primary key or username, as words or in a file."""
 
@@ -463,7 +472,7 @@ Percent: TypeAlias = Annotated[
 ]
 #: The rules of a flag or of a value.
 Rules: TypeAlias = Annotated[
-    Any, JsonFile('a file with the rules as a JSON list; "-" is the standard input')
+    Any, RulesFile('a file with the rules as a JSON list; "-" is the standard input')
 ]
 #: A bucketing unit.
 Unit: TypeAlias = Annotated[
@@ -517,7 +526,7 @@ def _argument_of(field: AnyField, *, is_own: bool) -> Argument:
         return Tags(f'{text}; replaces all, "" for none')
     if field.name == RULES:
         # They are long, so a file may have them.
-        return JsonFile(f"{text}; JSON, or a file with it")
+        return RulesFile(f"{text}; JSON, or a file with it")
     if isinstance(field, JSONField):
         return Json(text, is_own=is_own)
     words = "/".join(str(value) for value, _label in field.flatchoices if value)

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from flagstaff import changes
 from flagstaff._text import say
-from flagstaff.actions.arguments import Argument, JsonFile
+from flagstaff.actions.arguments import Argument, RulesFile
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 
 _Conditions = Annotated[
-    Any, JsonFile('a file with the conditions as a JSON list; "-" is the standard input')
+    Any, RulesFile('a file with the conditions as a JSON list; "-" is the standard input')
 ]
 _Description = Annotated[str, Argument("which users the segment has")]
 

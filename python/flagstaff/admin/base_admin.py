@@ -23,12 +23,19 @@ from flagstaff._attribution import actor_of, attributed, attribution
 from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, sqlstate
 from flagstaff._tables.rows import all_rows, hiding, uncached
 from flagstaff._text import localized, say
+from flagstaff._text.rules import naming
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.links import menu_links, with_pages
-from flagstaff.admin.rights import keys_not_shown, may, refused_rows, visible_refusal
+from flagstaff.admin.rights import (
+    keys_not_shown,
+    may,
+    object_reader,
+    refused_rows,
+    visible_refusal,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.history.kinds import Kind
@@ -200,7 +207,8 @@ class BaseAdmin(_ModelAdmin):
         _remove_nul(request)
         made_by = attribution(actor_of(request), source="admin", reason=posted_reason(request))
         hidden = partial(keys_not_shown, self.admin_site, request)
-        with attributed(lambda: made_by), hiding(hidden):
+        names = object_reader(self.admin_site, request).names
+        with attributed(lambda: made_by), hiding(hidden), naming(names):
             try:
                 return view()
             except FlagstaffError as error:

@@ -10,6 +10,7 @@ from django import forms
 
 from flagstaff._evaluation import Explained, Step, parse_text, step_text
 from flagstaff._tables.model_fields import USER
+from flagstaff._tables.objects import ObjectReader, keyed_context
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text import localized, say
 from flagstaff._workers.status import status
@@ -101,8 +102,9 @@ class EvaluationForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 1, "placeholder": "country=DE"}),
     )
 
-    def __init__(self, parameters: Any) -> None:
+    def __init__(self, parameters: Any, reader: ObjectReader) -> None:
         """Takes the parameters of a URL. The form is bound if they have one of its fields."""
+        self._reader = reader
         is_typed = not self.base_fields.keys().isdisjoint(parameters)
         super().__init__(parameters if is_typed else None)
         self.fields["user"].label = name_of_users()
@@ -121,7 +123,7 @@ class EvaluationForm(forms.Form):
         typed = parse_text(self.cleaned_data["context"])
         if typed.problems:
             raise forms.ValidationError([*map(localized, typed.problems)])
-        return typed.attributes
+        return keyed_context(typed.attributes, self._reader)
 
 
 # The steps in words.

@@ -13,6 +13,7 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Row
 from flagstaff._text import is_whole_number, local_list, local_number, say
+from flagstaff._text.rules import naming
 from flagstaff.actions.look import Line, Look
 from flagstaff.admin.flag.state import lines_of_flags
 from flagstaff.admin.rights import may_see
@@ -156,7 +157,8 @@ def describe_changed(request: HttpRequest, changed: Changed, limit: int = MAX_SH
 def text_for_log(request: HttpRequest, changed: Changed) -> str:
     """Describes a change for Django's log, where a value that becomes secret would stay."""
     if changed.kind is not Kind.VALUE:
-        return describe_changed(request, changed)
+        with naming():
+            return describe_changed(request, changed)
     fields = [field_label(difference.field) for difference in changed.differences]
     return say("set: {fields}", fields=local_list(fields)).local
 

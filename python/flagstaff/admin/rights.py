@@ -12,10 +12,11 @@ from typing import Any
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from flagstaff._tables.model_fields import stored_fields
+from flagstaff._tables.objects import ObjectReader
 from flagstaff._tables.rows import all_rows
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import rights
@@ -70,6 +71,21 @@ def may_see(site: AdminSite, request: HttpRequest, model: type[Model], pk: objec
     """Returns whether the pages may name a row, which may be a deleted one."""
     shows = may(site, request, "view", model)
     return shows and str(pk) not in hidden_rows(site, request, model)
+
+
+def object_reader(site: AdminSite, request: HttpRequest) -> ObjectReader:
+    """Returns the names of objects that the user of the request may see, as Django's autocomplete.
+
+    The ModelAdmin of the project decides: its right to view, and its rows.
+    """
+
+    def visible(model: type[Model]) -> QuerySet[Any] | None:
+        model_admin = admin_of(site, model)
+        if model_admin is None or not model_admin.has_view_permission(request):
+            return None
+        return model_admin.get_queryset(request)
+
+    return ObjectReader(visible)
 
 
 def _has_permission(

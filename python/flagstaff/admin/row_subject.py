@@ -17,6 +17,7 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.rows import all_rows, find_row, is_stored, unknown_row
 from flagstaff._text import local_number, say
+from flagstaff._text.rules import naming
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action
 from flagstaff.actions.commit import COUNT_TIMEOUT
@@ -195,8 +196,9 @@ class RowSubject:
             admin.log_deletions(request, cast("Any", [row for row, _change in done]))
             return
         log = admin.log_addition if self.action.creates else admin.log_change
-        for row, change in done:
-            log(request, row, self.receipts.text_of(change))
+        with naming():
+            for row, change in done:
+                log(request, row, self.receipts.text_of(change))
 
     def receipt(self, written: Written, look: Look | None) -> Receipt:
         """What was written, and how to undo it."""

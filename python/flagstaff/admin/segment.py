@@ -40,7 +40,7 @@ class SegmentAdmin(RowPageAdmin):
     """Segments: key, conditions, description, and the flags and experiments that use them."""
 
     row_kind = Kind.SEGMENT
-    docs_page = "how-to/targeting/"
+    docs_page = "how-to/units-and-segments/"
 
     list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")
     list_display_links = ("segment",)

@@ -12,10 +12,10 @@ from copy import copy
 from dataclasses import replace
 from itertools import chain, islice
 from random import Random
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from django.db import DatabaseError, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, Subquery
 
 from flagstaff import _core
 from flagstaff._core import monotonic
@@ -27,6 +27,7 @@ from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.database import db, error_text
 from flagstaff._tables.model_fields import VISITOR, find_field
 from flagstaff._tables.names import names, user_field
+from flagstaff._tables.objects import counted_objects
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import say
@@ -41,6 +42,9 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions, may_see_users
+
+# The name of a column of users, or a query of each user.
+_Column: TypeAlias = "str | Subquery"
 
 #: The users were not read in time.
 COUNT_TIMEOUT = say("the time limit was reached")
@@ -131,7 +135,6 @@ def count_users(
     problem: Any = None
     try:
         with limited(timeout) as deadline:
-            _require_all_rows()
             _count(effects, keys, named, deadline)
     except FlagstaffError as error:
         problem = error.message
@@ -305,7 +308,7 @@ def _count(
     `named` are the segments and flags that are needed, and do not change.
     """
     sides = [{**named, **side} for side in effects.sides]
-    allowed, columns, read = _allowed_users(sides), _user_columns(), dict[str, str]()
+    allowed, columns, read = _allowed_users(sides), _user_columns(), dict[str, _Column]()
     # A property of the user model is code, and not counted; without one, it is missing.
     model = user_field(conf.flag_model).model
     known_names = {
@@ -325,6 +328,8 @@ def _count(
             problem=problem,
         )
         read |= {name: columns[name] for name in attributes or () if name in columns}
+    queries = (column.query for column in read.values() if isinstance(column, Subquery))
+    _require_all_rows(*(table for query in queries for table in _tables_of(query)))
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
     for key, (_gain, _lose, had, has, changed) in zip(keys, counts, strict=True):
         sides = had > 0, has > 0
@@ -388,7 +393,7 @@ def _rows(
 
 def _read(
     comparison: _core.Comparison,
-    columns: Mapping[str, str],
+    columns: Mapping[str, _Column],
     listed: Collection[str],
     deadline: float,
 ) -> tuple[list[int], bool]:
@@ -484,24 +489,33 @@ def limited(seconds: float) -> Iterator[float]:
         raise FlagstaffError(error_text(error)) from error
 
 
-def _require_all_rows() -> None:
+def _tables_of(query: Any) -> set[str]:
+    """Returns the quoted names of the tables that a query joins."""
+    tables = (alias.table_name for alias in query.alias_map.values())
+    return {*map(db.connection.ops.quote_name, tables)}
+
+
+def _require_all_rows(*tables: str) -> None:
     """Raises FlagstaffError if row level security can hide rows: the numbers would be wrong."""
     if not db.is_postgresql:
         return
     user_model = user_field(conf.flag_model).model
     places = {**names(db.connection), "user_table": db.table(user_model)}
     wanted = [places[table] for table in _TABLES if table in places]
-    for table in find_tables(db.connection, *wanted).values():
+    for table in find_tables(db.connection, *wanted, *tables).values():
         if table.hides_rows:
             raise FlagstaffError(why_hidden(table))
 
 
-def _user_columns() -> dict[str, str]:
-    """Returns the columns of users that rules and units can read, by their names there."""
+def _user_columns() -> dict[str, _Column]:
+    """Returns the columns of users that rules and units can read, by their names there.
+
+    For an attribute that holds keys of objects, those to which its path leads.
+    """
     model = user_field(conf.flag_model).model
     fields = {name: find_field(model, name) for name in _PERMISSIONS}
     permissions = {
         name: field.attname for name, field in fields.items() if field and field.concrete
     }
-    columns = {**permissions, **column_attributes()}
+    columns: dict[str, _Column] = {**counted_objects(), **permissions, **column_attributes()}
     return {name: column for name, column in columns.items() if name != VISITOR}

@@ -21,6 +21,7 @@ from flagstaff._core import check_parameters
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
+from flagstaff._tables.objects import object_problem
 from flagstaff._text import joined, some
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
 from flagstaff.conf import all_settings, conf
@@ -109,9 +110,17 @@ def models_written_elsewhere() -> Iterator[CheckMessage]:
 
 def _attribute_problems() -> Iterator[tuple[str, str]]:
     """Yields what ATTRIBUTES names wrongly, with a hint."""
-    if unusable := _unusable_columns():
+    try:
+        unusable = unusable_columns()
+        objects = {name: object_problem(of) for name, of in conf.attributes.objects.items()}
+    except ConfigurationError:  # E005: the flag model has no users
+        unusable, objects = [], {}
+    if unusable:
         names = some(map(repr, unusable))
         yield f"{names}, not a column of the user model", "name concrete fields of the user model"
+    for name, problem in objects.items():
+        if problem:
+            yield f"for {name!r} {problem}", "correct it, or install the app of the model"
     path = conf.attributes.callable
     if path is not None:
         hint = "write a function (user, request) that returns a mapping of names to values"
@@ -134,13 +143,6 @@ def _function_problems(path: str, hint: str) -> Iterator[tuple[str, str]]:
         return
     if not callable(function) or iscoroutinefunction(function):
         yield f"{path!r}, which is not a synchronous function", hint
-
-
-def _unusable_columns() -> list[str]:
-    try:
-        return unusable_columns()
-    except ConfigurationError:  # E005: the flag model has no users
-        return []
 
 
 def _computes_parameters(connection: BaseDatabaseWrapper) -> bool:

@@ -17,7 +17,9 @@ from django.utils.module_loading import import_string
 
 from flagstaff._attribution import attributed, attribution
 from flagstaff._tables.database import db
+from flagstaff._tables.objects import ObjectReader
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff._text.rules import naming
 from flagstaff._workers.wait import forbid_transaction, wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Done, all_actions
@@ -91,7 +93,7 @@ class Verbs(Mapping[str, Verb]):
 
 def run(options: Options, out: Output) -> None:
     """Runs the verb. Raises CommandError with the exit status of the error."""
-    with exit_statuses(), _attributed(options, out):
+    with exit_statuses(), _attributed(options, out), naming(ObjectReader().names):
         # Before the change: inside a transaction, a wait is an error.
         waits = _waits(options, out)
         with _dry_run(out):

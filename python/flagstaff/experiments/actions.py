@@ -10,7 +10,7 @@ from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.database import db
 from flagstaff._text import say
 from flagstaff.actions import Action, Argument, Done, Percent, action
-from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
+from flagstaff.actions.arguments import Parsed, RulesFile, Several, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.exceptions import ConflictError
@@ -40,7 +40,7 @@ _VARIANTS: dict[str, Argument] = {
 _SETTINGS: dict[str, Argument] = {
     **_VARIANTS,
     "bucket_by": Argument(say("what gets a variant: user, visitor or an attribute"), "UNIT"),
-    "rules": JsonFile('a file with the rules as a JSON list; "-" is the standard input'),
+    "rules": RulesFile('a file with the rules as a JSON list; "-" is the standard input'),
     "description": Argument(say("what the experiment is about")),
     "primary": Argument(say("the metric that decides"), "METRIC"),
     "others": Several(say("another metric. Each widens all intervals"), "METRIC"),

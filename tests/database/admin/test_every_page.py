@@ -55,7 +55,7 @@ HEADINGS = {
 DOCUMENTED = {
     "/admin/": "admin",
     VALUES: "values",
-    SEGMENTS: "targeting",
+    SEGMENTS: "units-and-segments",
     PLANS: "rollout-plans",
     EXPERIMENTS: "experiments",
     RECENT: "history",

@@ -1,4 +1,4 @@
-"""What the page about targeting says is so."""
+"""What the pages about rules, units and segments say is so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser, Group, User
 from django.template import Context
 
 from flagstaff import explain, flag_enabled
@@ -15,16 +15,18 @@ from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import validate_conditions, validate_rules
 from tests.support.conditions import condition
 from tests.support.pages import code_of, names_of, template_of
+from tests.support.shop import Shop
+from tests.support.terminals import ok
 from tests.support.views import request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 
-PAGE = "how-to/targeting.md"
+PAGE, UNITS = "how-to/targeting.md", "how-to/units-and-segments.md"
 
 
-def json_of(text: str) -> Any:
-    """The document of the page that contains a text."""
-    [block] = code_of(PAGE, "json", text)
+def json_of(page: str, text: str) -> Any:
+    """The document of a page that contains a text."""
+    [block] = code_of(page, "json", text)
     return json.loads(block)
 
 
@@ -41,7 +43,7 @@ def user(pk: int, **fields: Any) -> User:
 
 
 def test_first_rules_select_staff_and_a_share_of_customers() -> None:
-    store("new_checkout", json_of("paying customers in DACH"))
+    store("new_checkout", json_of(PAGE, "paying customers in DACH"))
     assert flag_enabled("new_checkout", user(2, is_staff=True))
     # Another country, bucket 51 and 25 %, anonymous.
     for of_user, country in ((user(2), "FR"), (user(2), "DE"), (None, "DE")):
@@ -50,10 +52,10 @@ def test_first_rules_select_staff_and_a_share_of_customers() -> None:
 
 
 def test_segment_of_the_page_is_used_by_its_rules() -> None:
-    conditions = json_of('"seats"')
+    conditions = json_of(UNITS, '"seats"')
     validate_conditions(conditions)
     Segment.objects.create(key="enterprise", conditions=conditions)
-    store("new_checkout", json_of("known not to be big"))
+    store("new_checkout", json_of(UNITS, "known not to be big"))
     big, small = {"plan": "enterprise", "seats": 100}, {"plan": "enterprise", "seats": 99}
     assert flag_enabled("new_checkout", 2, context=big)
     assert not flag_enabled("new_checkout", 2, context=small)
@@ -99,7 +101,7 @@ def search(settings: Any) -> dict[str, Any]:
     """The functions of the page, after the rollout has begun."""
     settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.organization_of"}
     FeatureFlag.objects.create(key="new_search", enabled=True)
-    names = {**names_of(PAGE, "begin_rollout"), **names_of(PAGE, "index_all")}
+    names = {**names_of(UNITS, "begin_rollout"), **names_of(UNITS, "index_all")}
     names["begin_rollout"]()
     return names
 
@@ -122,3 +124,20 @@ def test_missing_unit_is_no_user_and_a_number_is_its_text() -> None:
     # A number and its text are the same unit.
     buckets = {explain("new_search", context={"organization": one}).bucket for one in (7, "7")}
     assert len(buckets - {None}) == 1
+
+
+# Objects by name.
+
+
+def test_rule_for_two_organizations_has_their_names(shop: Shop, settings: Any) -> None:
+    [entry, _function] = names_of(PAGE, '"path"')["FLAGSTAFF"]["ATTRIBUTES"]
+    # The groups of a user are those organizations.
+    model, path = {"model": "auth.Group"}, {"path": "groups"}
+    settings.FLAGSTAFF = {"ATTRIBUTES": [{**entry, **model, **path}]}
+    acme, globex = (Group.objects.create(name=name) for name in ("acme", "globex"))
+    rules = json.dumps(json_of(UNITS, "first customers"))
+    shop.flag(rollout_percent=0)
+    ok(f"rules new_checkout '{rules}'")
+    for organization in (acme, globex):
+        assert flag_enabled("new_checkout", context={"organizations": [organization.pk]})
+    assert not flag_enabled("new_checkout", context={"organizations": []})

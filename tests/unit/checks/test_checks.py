@@ -93,6 +93,32 @@ def test_setting_that_names_what_cannot_be_used_is_reported(
         assert only_message() == ("flagstaff.E001", message, hint)
 
 
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ({"model": "shop.Shop"}, "the model 'shop.Shop', which is not installed"),
+        (
+            {"model": "auth.Group", "label": "title"},
+            """the "label" 'title', not a field of auth.Group""",
+        ),
+        *(
+            (
+                {"model": "auth.Group", "path": path},
+                f"""the "path" {path!r}, which does not lead from the user model to auth.Group""",
+            )
+            for path in ("username", "teams", "user_permissions", "groups__name")
+        ),
+    ],
+)
+def test_attribute_of_objects_that_cannot_be_read_is_reported(
+    source: dict[str, str], problem: str
+) -> None:
+    with override_settings(FLAGSTAFF={"ATTRIBUTES": [{"name": "organizations", **source}]}):
+        message = f"FLAGSTAFF[\"ATTRIBUTES\"] names for 'organizations' {problem}"
+        hint = "correct it, or install the app of the model"
+        assert only_message() == ("flagstaff.E001", message, hint)
+
+
 def test_function_of_an_extra_that_is_not_installed_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,6 +136,7 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
     "given",
     [
         *({"ATTRIBUTES": one} for one in (["email", "is_active"], "operator.and_", ())),
+        {"ATTRIBUTES": [{"name": "teams", "model": "auth.Group", "path": "groups"}]},
         *({"VISITOR_COOKIE": one} for one in (True, False, "operator.truth")),
         *({"CLIENT_ADDRESS": one} for one in (None, "operator.itemgetter")),
     ],

@@ -12,8 +12,10 @@ from django.utils.safestring import SafeString
 
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import Explanation, Step, explain, step_text
+from flagstaff._request.context import with_objects
 from flagstaff._request.flags import without_request
 from flagstaff._tables.model_fields import USER, short_unit
+from flagstaff._tables.objects import ObjectReader
 from flagstaff._tables.rows import hidden_keys
 from flagstaff._text import localized, say
 from flagstaff.admin.evaluation import (
@@ -27,7 +29,7 @@ from flagstaff.admin.evaluation import (
 from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.flag.users import allowed_users_link
 from flagstaff.admin.look_tables import count_of_users
-from flagstaff.admin.rights import needs_view_user_text
+from flagstaff.admin.rights import needs_view_user_text, object_reader
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.rules.sentences import rule_lines, rule_notes
 from flagstaff.changes.consequence import code_text
@@ -71,7 +73,7 @@ def targeting(admin: Any, request: HttpRequest, flag: Any) -> Section:
         *(Who(*rule) for rule in rules),
         Who(say("Everyone else").local, _unit_text(flag), f"{flag.rollout_percent} %"),
     ]
-    asked = _asked(request, flag, len(lines))
+    asked = _asked(request, flag, len(lines), object_reader(site, request))
     outcomes = asked.get("outcomes", [None] * len(lines))
     page = {
         **asked,
@@ -82,17 +84,18 @@ def targeting(admin: Any, request: HttpRequest, flag: Any) -> Section:
     return Section(say("Targeting").local, html, ("rules", "unit"))
 
 
-def _asked(request: HttpRequest, flag: Any, count: int) -> dict[str, Any]:
+def _asked(request: HttpRequest, flag: Any, count: int, reader: ObjectReader) -> dict[str, Any]:
     """Returns the form, and what the evaluation for the user in the URL came to in each line."""
     if not may_see_users(request.user):
         return {"needs_permission": needs_view_user_text()}
-    form = EvaluationForm(request.GET)
+    form = EvaluationForm(request.GET, reader)
     shown = {"form": form, "filters": request.GET.get(_FILTERS, "")}
     if not form.is_valid():
         return shown
     user, context = form.cleaned_data["user"], form.cleaned_data["context"]
     # The flag as it is stored: the snapshot of this process may be older.
     with read_own_writes(), without_request():
+        context, notes = with_objects(context, user.argument)
         explanation = explain(flag.key, user.argument, context=context)
     # Nor does the user see the steps of a flag that this one needs, unless they may see the flag.
     hidden = hidden_keys(conf.flag_model)
@@ -104,7 +107,7 @@ def _asked(request: HttpRequest, flag: Any, count: int) -> dict[str, Any]:
         "outcomes": outcomes,
         "result": _result(explanation, user),
         "why": "" if any(outcome.decides for outcome in outcomes) else why(explanation),
-        "problems": [*user.notes(), *_notes_of_code(explanation)],
+        "problems": [*user.notes(), *notes, *_notes_of_code(explanation)],
     }
 
 

@@ -10,13 +10,14 @@ from flagstaff import _core
 from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import Explanation, ValueExplanation, explanation_of
+from flagstaff._request.context import with_objects
 from flagstaff._request.flags import without_request
 from flagstaff._text import local_number, localized, say
 from flagstaff._value_schema import is_secret
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import PAGE, Content, Filter, Page, page_links, page_number, with_query
-from flagstaff.admin.rights import admin_of, may_view, needs_view_user_text
+from flagstaff.admin.rights import admin_of, may_view, needs_view_user_text, object_reader
 from flagstaff.admin.words import Column, Table, badge, key_link, short
 from flagstaff.changes.consequence import code_text
 from flagstaff.conf import conf
@@ -39,12 +40,13 @@ class UserFlags(Page):
         """The flags of the user in the URL. The number of queries does not depend on theirs."""
         if not may_see_users(self.request.user):
             return Content(notes=[needs_view_user_text()])
-        form = EvaluationForm(self.request.GET)
+        form = EvaluationForm(self.request.GET, object_reader(self.site, self.request))
         if not form.is_valid():
             return Content(form)
         user, context = form.cleaned_data["user"], form.cleaned_data["context"]
         # In a few queries: the snapshot of this process may be older. Counts no usage.
         with read_own_writes(), without_request():
+            context, notes = with_objects(context, user.argument)
             snapshot = _core.snapshot()
             if not snapshot.ready:
                 return Content(
@@ -82,7 +84,7 @@ class UserFlags(Page):
         return Content(
             form,
             sentence=_sentence(len(on), len(pks), user),
-            notes=[*user.notes()],
+            notes=[*user.notes(), *notes],
             filters=[
                 self._filter(say("All flags").local, len(pks), None, is_current=not is_only_on),
                 self._filter(say("Only on").local, len(on), "1", is_current=is_only_on),

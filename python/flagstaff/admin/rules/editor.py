@@ -14,6 +14,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
 
+from flagstaff._tables.objects import with_keys
 from flagstaff._text import say
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import in_reading_order
@@ -26,6 +27,7 @@ from flagstaff.admin.rules.forms import (
     Texts,
     ValueRuleForm,
     texts_of_rule,
+    with_object,
 )
 from flagstaff.admin.rules.offers import Offer
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
@@ -170,7 +172,8 @@ class RulesWidget(forms.Textarea):
         rules: Any = [{"conditions": stored}] if self.of_segment else stored
         if isinstance(stored, str) or self._problem_of(stored):
             return None
-        editor = Editor(self, name, [*map(texts_of_rule, rules)], is_edited=True)
+        texts = [texts_of_rule(rule, self.offer.reader.names) for rule in rules]
+        editor = Editor(self, name, texts, is_edited=True)
         is_same = is_same_json(editor.rules, [*map(_without_false, rules)])
         count = sum(1 + len(rule["conditions"]) for rule in rules)
         return editor if is_same and count <= MAX_ROWS else None
@@ -201,6 +204,10 @@ class RulesWidget(forms.Textarea):
             numbers = [int(number) for number in place.split("-") if number]
             if word in {*_STEPS, "remove"}:
                 _move(rules, word, numbers)
+            elif word == "pick":
+                rule, condition = numbers
+                row = rules[rule]["conditions"][condition]
+                row |= {"values": with_object(row["values"], beginning), "focus": "values"}
             elif word == "others":
                 rules.append({"conditions": [], "focus": "input"})
             elif word in CONDITION_FORMS:
@@ -242,7 +249,7 @@ class RulesField(forms.Field):
         """Returns the JSON. Raises ValidationError if a row or the text has a problem."""
         if not isinstance(value, Editor):
             rules = _JSON.clean(value)
-            return [] if rules is None else rules
+            return [] if rules is None else with_keys(rules, self.widget.offer.reader)
         if value.json is None:
             raise ValidationError(say("Correct what is marked below.").local, code="rows")
         return value.json

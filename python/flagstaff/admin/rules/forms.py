@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 from django import forms
 from django.core.exceptions import ValidationError
 
+from flagstaff._tables.objects import named
 from flagstaff._text import say
 from flagstaff._text.json_text import scalar_of
+from flagstaff._text.rules import ObjectNames
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.offers import Mark, Offer, mark_of
 from flagstaff.validators import MAX_PERCENT
@@ -21,7 +23,7 @@ from flagstaff.validators import MAX_PERCENT
 #: "conditions". "focus" is what gets the focus: the input that is empty, or the button named here.
 Texts: TypeAlias = dict[str, Any]
 
-_IS_NULL, _PATTERN = "isnull", "regex"
+_EQUALS, _IS_NULL, _PATTERN = "in", "isnull", "regex"
 # These operators are "isnull" with this value, and need no text.
 _NULLS = {_IS_NULL: True, "isnull:false": False}
 # In the order of the menu. A condition is true if one of its values matches.
@@ -149,7 +151,9 @@ class ConditionForm(Row):
         values = parse_values(self.cleaned_data["values"], operator)
         if not values:
             raise ValidationError(say("Write at least one value.").local)
-        return values
+        is_named = operator == _EQUALS
+        attribute = self.cleaned_data["attribute"]
+        return self._offer.reader.keys(attribute, values) if is_named else values
 
     def clean(self) -> dict[str, Any]:
         """Returns the JSON."""
@@ -167,6 +171,13 @@ class ConditionForm(Row):
     def mark(self) -> Mark | None:
         """Returns why the condition cannot match, or only if a call passes the attribute."""
         return mark_of(self.condition, self._offer.attributes)
+
+    def similar_objects(self) -> list[str]:
+        """Returns objects that the last value may mean, as they are typed."""
+        if self.texts["operator"] != _EQUALS:
+            return []
+        *_others, last = ["", *_items_of(self.texts.get("values", ""), _EQUALS)]
+        return self._offer.similar_objects(self.texts.get("attribute", ""), last)
 
     def common_values(self) -> str:
         """Returns values that users can have, as they are typed."""
@@ -271,15 +282,21 @@ CONDITION_FORMS: Mapping[str, Any] = {
 }
 
 
-def texts_of_rule(rule: Mapping[str, Any]) -> Texts:
+def with_object(text: str, picked: str) -> str:
+    """Returns typed values, of which the last one is replaced by the object that it means."""
+    return ", ".join([*_items_of(text, _EQUALS)[:-1], values_text([picked], _EQUALS)])
+
+
+def texts_of_rule(rule: Mapping[str, Any], names: ObjectNames) -> Texts:
     """Returns the texts of a readable rule, with those of its conditions."""
     texts = {name: _one_line(rule[name]) for name in ("name", "rollout_percent") if name in rule}
     if _VALUE in rule:
         texts[_VALUE] = json.dumps(rule[_VALUE], ensure_ascii=False)
-    return texts | {"conditions": [*map(_texts_of_condition, rule["conditions"])]}
+    conditions = [_texts_of_condition(condition, names) for condition in rule["conditions"]]
+    return texts | {"conditions": conditions}
 
 
-def _texts_of_condition(condition: Mapping[str, Any]) -> Texts:
+def _texts_of_condition(condition: Mapping[str, Any], names: ObjectNames) -> Texts:
     negate = {"negate": "on"} if condition.get("negate") else {}
     if "segment" in condition:
         return {**negate, "segment": condition["segment"]}
@@ -292,6 +309,9 @@ def _texts_of_condition(condition: Mapping[str, Any]) -> Texts:
     operator, values = condition["operator"], condition["values"]
     if operator == _IS_NULL:
         operator, values = next(name for name in _NULLS if _NULLS[name] is values[0]), []
+    elif operator == _EQUALS:
+        of_values = zip(values, names(condition["attribute"], values), strict=True)
+        values = [value if name is None else named(name, value) for value, name in of_values]
     return {
         **negate,
         "attribute": _one_line(condition["attribute"]),
@@ -333,8 +353,12 @@ def _value_text(value: object, operator: str) -> str:
 
 def parse_values(text: str, operator: str) -> list[object]:
     """Returns the values of a text. Raises ValidationError."""
+    return [_parsed(item, operator) for item in _items_of(text, operator)]
+
+
+def _items_of(text: str, operator: str) -> list[str]:
     items = (_LINE if operator == _PATTERN else _ITEM).findall(text)
-    return [_parsed(item, operator) for item in map(str.strip, items) if item]
+    return [item for item in map(str.strip, items) if item]
 
 
 def _parsed(item: str, operator: str) -> object:

@@ -20,9 +20,11 @@ from flagstaff._tables.attributes import (
 )
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import can_read_groups, group_names, missing_groups
+from flagstaff._tables.objects import ObjectReader, Objects, known_objects, named
 from flagstaff._tables.rows import shown_keys
-from flagstaff._text import local_list, localized, quoted, say
+from flagstaff._text import is_storable, local_list, localized, quoted, say
 from flagstaff._text.rules import groups_of, new_conditions, sentence
+from flagstaff.admin.rights import admin_of, object_reader
 from flagstaff.admin.rules.sentences import shown_segments
 from flagstaff.changes.rule_use import bucket_names
 from flagstaff.conf import conf
@@ -30,6 +32,8 @@ from flagstaff.history.user_names import may_see_users
 
 # The values that a row lists, and the groups that a message lists.
 _MAX_VALUES, _MAX_GROUPS = 20, 5
+# The objects that a row offers.
+_MAX_SIMILAR = 10
 
 
 class Offer:
@@ -42,6 +46,30 @@ class Offer:
     def attributes(self) -> Mapping[str, Attribute]:
         """The attributes that are known without a call."""
         return known_attributes()
+
+    @cached_property
+    def objects(self) -> Mapping[str, Objects]:
+        """The attributes that hold primary keys of objects."""
+        return known_objects()
+
+    @cached_property
+    def reader(self) -> ObjectReader:
+        """The names of the objects that the user may see."""
+        return object_reader(self._site, self._request)
+
+    def similar_objects(self, attribute: str, text: str) -> list[str]:
+        """Returns the first objects that Django's autocomplete finds, as they are typed."""
+        objects = self.objects.get(attribute)
+        rows = None if objects is None else self.reader.rows_of(objects.model)
+        model_admin = None if objects is None else admin_of(self._site, objects.model)
+        if objects is None or rows is None or model_admin is None or not is_storable(text):
+            return []
+        if model_admin.get_search_fields(self._request):
+            rows, _may_repeat = model_admin.get_search_results(self._request, rows, text)
+        else:
+            rows = rows.filter(**{f"{objects.label}__icontains": text})
+        pairs = rows.order_by(objects.label).values_list(objects.label, "pk").distinct()
+        return [named(name, pk) for name, pk in pairs[:_MAX_SIMILAR]]
 
     @property
     def has_groups(self) -> bool:

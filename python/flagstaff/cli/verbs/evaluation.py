@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
 from flagstaff._engine import forced_off
@@ -17,7 +18,9 @@ from flagstaff._evaluation import (
     step_text,
 )
 from flagstaff._evaluation import explain as explain_flag
+from flagstaff._request.context import with_objects
 from flagstaff._tables.model_fields import USER
+from flagstaff._tables.objects import ObjectReader, keyed_context
 from flagstaff._tables.rows import find_row, flag_row, present_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text.cells import Column, Record, as_json
@@ -120,10 +123,17 @@ def explain(options: Options, out: Output) -> None:
         )
     # Rules read the columns of the row. A primary key without a row is a user, too.
     subject: Any = user and (user.pk if user.row is None else user.row)
+    try:
+        typed = keyed_context(context.attributes, ObjectReader())
+    except ValidationError as error:
+        text = f"argument --context: {' '.join(error.messages)}"
+        raise CommandError(text, returncode=USAGE) from error
+    attributes, notes = with_objects(typed, subject)
+    out.messages(notes)
     evaluate: Any = explain_flag if value is None else explain_value
     # The snapshot of this process may be older.
     with read_own_writes():
-        explanation = evaluate(key, subject, context=context.attributes)
+        explanation = evaluate(key, subject, context=attributes)
     if value is not None:
         members = {"result": _source(explanation)} | ({"value": None} if is_secret(value) else {})
         _print(explanation, _value_text(explanation, secret=is_secret(value)), user, out, **members)

@@ -15,6 +15,7 @@ from django.db import Error, close_old_connections
 
 from flagstaff._core import monotonic
 from flagstaff._jobs import HEARTBEAT, RetentionJob
+from flagstaff._text.rules import naming
 from flagstaff.cli.errors import FAILED, GIVEN_UP
 from flagstaff.cli.options import seconds
 from flagstaff.cli.output import Output
@@ -114,7 +115,9 @@ def _run_all(stop: Event, retention: RetentionJob) -> list[_Result]:
         if job is HEARTBEAT and any(result.error for result in results):
             break
         try:
-            result = _Result(job, job.run(stop))
+            # Messages go to people who may see no names.
+            with naming():
+                result = _Result(job, job.run(stop))
         except (Error, FlagstaffError) as error:
             result = _Result(job, error=error)
         if result.reports or result.error is not None or not job.is_quiet:

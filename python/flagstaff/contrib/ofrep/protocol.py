@@ -122,9 +122,8 @@ def _browser(request: HttpRequest, context: dict[str, Any]) -> Caller:
 
 def _settable(context: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
     """Returns the attributes that a browser may set: none that the server knows better."""
-    columns = conf.attributes.columns
-    names = [name for name in CLIENT_ATTRIBUTES.current() if name in context]
-    names = [name for name in names if name not in flags.context and name not in columns]
+    known = {*flags.context, *conf.attributes.columns, *conf.attributes.objects}
+    names = [name for name in CLIENT_ATTRIBUTES.current() if name in context.keys() - known]
     # The unit decides the bucket, so a browser could choose its result.
     units = _core.client_side_units(flags.snapshot) if names else ()
     return {name: context[name] for name in names if name not in units}

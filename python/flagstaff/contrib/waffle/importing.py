@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Model
 
 from flagstaff import changes
 from flagstaff._attribution import from_source
 from flagstaff._tables.database import db
+from flagstaff._tables.objects import key_in_rules, known_objects
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import allowed_pks_of
@@ -68,6 +70,7 @@ def convert(row: Row) -> Converted:
         columns = f"the columns {', '.join(missing)}" if missing[1:] else f"the column {missing[0]}"
         return Converted(row, REFUSED, (f"its table lacks {columns} of django-waffle 5",))
     fields, notes = fields_of(row), [(EXACT, f"its key is {row.key}")] * (row.key != row.name)
+    notes += [(DIFFERS, note) for note in _object_notes(row)]
     if code := code_text(waffle_model(row.kind)):
         texts = (*(text for _status, text in notes), f"{code} decides, unless the flag is off here")
         return Converted(row, DIFFERS, texts, fields)
@@ -89,10 +92,12 @@ def convert(row: Row) -> Converted:
 def fields_of(row: Row) -> dict[str, Any]:
     """Returns the fields of the flag that a row becomes, without allowed users.
 
-    Of a row with own code, the flag only turns it off, and no field of it says so.
+    Of a row with own code, the flag only turns it off, and no field of it says so. Its objects are
+    rules that decide once the code is gone.
     """
     if has_own_code(waffle_model(row.kind)):
-        return {"description": row["note"] or "", "kind": "ops"}
+        rules = {"rules": _object_rules(row)} if row.objects else {}
+        return {"description": row["note"] or "", "kind": "ops", **rules}
     fields: dict[str, Any] = {
         "description": row["note"] or "",
         "enabled": True,
@@ -135,7 +140,39 @@ def _rules(row: Row) -> list[dict[str, Any]]:
     rules += [_rule(name, user, [True]) for name, user in _SWITCHES.items() if row[name]]
     if row.groups:
         rules.append(_rule("groups", "groups", [*row.groups]))
-    return rules
+    return [*rules, *_object_rules(row)]
+
+
+def _object_rules(row: Row) -> list[dict[str, Any]]:
+    """Returns a rule for each relation to objects of the project, such as organizations."""
+    if row["everyone"] is not None and has_own_code(waffle_model(row.kind)):
+        # The code may read it; the flag is on.
+        return []
+    return [
+        _rule(name, _attribute_of(name, model), sorted(map(key_in_rules, pks)))
+        for name, model, pks in row.objects
+    ]
+
+
+def _object_notes(row: Row) -> Iterator[str]:
+    """Yields what the code has to pass for the rules of relations."""
+    code = code_text(waffle_model(row.kind))
+    for name, model, _pks in row.objects if _object_rules(row) else ():
+        attribute, label = _attribute_of(name, model), model._meta.label
+        text = (
+            f"{name} becomes a rule: let the function of ATTRIBUTES return {attribute!r}, or pass "
+            f'it in "context": the primary keys of {label}'
+        )
+        if attribute not in known_objects():
+            entry = {"name": attribute, "model": label, "path": "…"}
+            text += f"; for names and counts, add {entry} to ATTRIBUTES"
+        yield f"{text}; then remove {code}" if code else text
+
+
+def _attribute_of(relation: str, model: type[Model]) -> str:
+    """Returns the attribute of ATTRIBUTES that holds objects of a model; else the relation."""
+    names = [name for name, objects in known_objects().items() if objects.model is model]
+    return relation if relation in names or not names else names[0]
 
 
 def _rule(name: str, attribute: str, values: list[Any], rollout: int = _ALL) -> dict[str, Any]:

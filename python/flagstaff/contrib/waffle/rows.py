@@ -61,8 +61,10 @@ class Row:
     #: The primary keys of the users of a flag, and the names of its groups.
     users: Collection[Any] = ()
     groups: Collection[str] = ()
-    #: The columns and relations that waffle does not have, if they are not empty.
+    #: The columns that waffle does not have, if they are not empty.
     own: tuple[str, ...] = ()
+    #: The same of relations: their names, their models, and the primary keys.
+    objects: tuple[tuple[str, Any, Collection[Any]], ...] = ()
 
     def __getitem__(self, column: str) -> Any:
         return self.columns.get(column)
@@ -125,18 +127,21 @@ def read_kind(kind: WaffleKind, using: str) -> Iterator[Row]:
     related: dict[str, dict[Any, list[Any]]] = {}
     for relation in model._meta.many_to_many:
         # Rules name groups.
-        path = "groups__name" if relation.name == "groups" else relation.name
+        path = "groups__name" if relation.name == "groups" else f"{relation.name}__pk"
         related[relation.name] = by_pk = defaultdict(list)
         for pk, other in rows.filter(**{f"{relation.name}__isnull": False}).values_list("pk", path):
             by_pk[pk].append(other)
     users, groups = related.pop("users", {}), related.pop("groups", {})
     for columns in rows.values():
         pk = columns[model._meta.pk.attname]
-        own_columns = [
-            *_own_columns(kind, model, columns),
-            *(name for name in related if pk in related[name]),
-        ]
-        yield Row(kind, columns, users.get(pk, ()), sorted(groups.get(pk, ())), tuple(own_columns))
+        objects = (
+            (name, model._meta.get_field(name).related_model, by_pk[pk])
+            for name, by_pk in sorted(related.items())
+            if pk in by_pk
+        )
+        own_columns = tuple(_own_columns(kind, model, columns))
+        of_groups = sorted(groups.get(pk, ()))
+        yield Row(kind, columns, users.get(pk, ()), of_groups, own_columns, tuple(objects))
 
 
 def _own_columns(kind: WaffleKind, model: type[Model], columns: Mapping[str, Any]) -> Iterator[str]:

@@ -15,8 +15,9 @@ from django.contrib.auth.models import Group, User
 from django.db import models
 from waffle.models import Flag
 
-from flagstaff import changes, experiments
+from flagstaff import changes, experiments, flag_enabled
 from flagstaff.models import FeatureFlag
+from tests.support.conditions import condition
 from tests.support.documents import database_state
 from tests.support.terminals import document, ok, run, table_rows, typed
 from tests.support.waffle_rows import (
@@ -316,18 +317,43 @@ def test_columns_of_an_own_model_are_named_as_lost_unless_they_are_empty(
         monkeypatch,
         "RegionFlag",
         region=models.CharField(max_length=10, default=""),
-        sites=models.ManyToManyField(Group, related_name="+"),
         tier=models.IntegerField(default=1),
         changed=models.DateTimeField(auto_now=True),
     )
     model.objects.create(name="plain")
-    model.objects.create(name="lost", tier=2).sites.add(Group.objects.create(name="red"))
+    model.objects.create(name="lost", tier=2)
     assert statuses() == {"flag:plain": "exact", "flag:lost": "lost"}
-    assert notes()["flag:lost"] == (
-        "the column tier is lost; evaluate it in your code; "
-        "the column sites is lost; evaluate it in your code"
-    )
+    assert notes()["flag:lost"] == "the column tier is lost; evaluate it in your code"
     assert "2 rows: 1 exact, 0 differs, 1 lost, 0 refused" in run("import-waffle").err
+
+
+@pytest.mark.parametrize("has_code", [False, True])
+def test_objects_of_an_own_model_become_a_rule_and_the_note_says_what_to_pass(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, *, has_code: bool
+) -> None:
+    code = {"is_active_for_user": lambda *_: True} if has_code else {}
+    sites = models.ManyToManyField(Group, related_name="+")
+    model = use_flag_model(monkeypatch, "SiteFlag", sites=sites, **code)
+    red = Group.objects.create(name="red")
+    for name, everyone in (("beta", None), ("killed", False)):
+        model.objects.create(name=name, everyone=everyone).sites.add(red)
+    passed = (
+        "sites becomes a rule: let the function of ATTRIBUTES return 'sites', or pass it in "
+        '"context": the primary keys of auth.Group; for names and counts, add '
+        "{'name': 'sites', 'model': 'auth.Group', 'path': '…'} to ATTRIBUTES"
+    )
+    assert notes()["flag:beta"].startswith(passed)
+    assert ("then remove is_active_for_user() of" in notes()["flag:beta"]) is has_code
+    # An attribute that holds these objects already.
+    declared = {"name": "teams", "model": "auth.Group", "path": "groups"}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": [declared]}
+    ok("import-waffle")
+    flag = FeatureFlag.objects.get(key="beta")
+    [found] = [rule for rule in flag.rules if rule["name"] == "sites"]
+    assert found["conditions"] == [condition("teams", "in", red.pk)]
+    assert flag_enabled("beta", context={"teams": [red.pk]})
+    assert not flag_enabled("beta", context={"teams": [red.pk + 1]})
+    assert not flag_enabled("killed", context={"teams": [red.pk]})
 
 
 @pytest.mark.parametrize("everyone", [None, True, False])
