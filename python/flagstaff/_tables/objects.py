@@ -232,9 +232,10 @@ def with_keys(typed: Any, reader: ObjectReader) -> Any:
         return typed
     if "conditions" in typed:
         return {**typed, "conditions": with_keys(typed["conditions"], reader)}
-    attribute, values = typed.get("attribute"), typed.get("values")
-    is_named = typed.get("operator") == "in" and isinstance(values, list)
-    return {**typed, "values": reader.keys(str(attribute), values)} if is_named else typed
+    values = typed.get("values")
+    if typed.get("operator") != "in" or not isinstance(values, list):
+        return typed
+    return {**typed, "values": reader.keys(str(typed.get("attribute")), values)}
 
 
 def keyed_context(context: Mapping[str, Any], reader: ObjectReader) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import date
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.template import Context
 
-from flagstaff import explain, flag_enabled
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff import explain, flag_enabled, snapshot
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import validate_conditions, validate_rules
 from tests.support.conditions import condition
 from tests.support.pages import code_of, names_of, template_of
@@ -141,3 +142,73 @@ def test_rule_for_two_organizations_has_their_names(shop: Shop, settings: Any) -
     for organization in (acme, globex):
         assert flag_enabled("new_checkout", context={"organizations": [organization.pk]})
     assert not flag_enabled("new_checkout", context={"organizations": []})
+
+
+# Recipes.
+
+USERS = 400
+
+
+def users_with(key: str, users: int = USERS) -> set[int]:
+    """Returns the primary keys, of so many, that have a flag."""
+    flags = snapshot()
+    return {pk for pk in range(users) if flags.flag_enabled(key, pk)}
+
+
+def units_of(key: str) -> set[int]:
+    """Returns the primary keys that take part in an experiment."""
+    flags = snapshot()
+    return {pk for pk in range(USERS) if flags.explain(key, pk, kind="variant")["value"]}
+
+
+def test_flag_that_needs_another_one_is_off_where_that_is() -> None:
+    needed = FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
+    store("express_shipping", json_of(UNITS, "with the new checkout"))
+    assert len(users_with("new_checkout")) in range(150, 250)
+    assert users_with("express_shipping") == users_with("new_checkout")
+    FeatureFlag.objects.filter(pk=needed.pk).update(enabled=False)
+    assert users_with("express_shipping") == set()
+
+
+def test_unit_of_a_holdout_is_in_no_experiment(shop: Shop) -> None:
+    conditions = json_of(UNITS, '"holdout_2027", "operator"')
+    Segment.objects.create(key="holdout_2027", conditions=conditions)
+    store("held_out", [{"conditions": conditions}])
+    for key in ("button", "headline"):
+        shop.experiment(key, state="running", rules=json_of(UNITS, "not held out"))
+    held_out = users_with("held_out")
+    assert 5 < len(held_out) < 40
+    for key in ("button", "headline"):
+        assert units_of(key) == {*range(USERS)} - held_out
+
+
+def test_experiments_that_share_a_name_exclude_each_other(shop: Shop) -> None:
+    first = json_of(UNITS, "first half")
+    second = json.loads(json.dumps(first).replace('"lt"', '"gte"'))
+    for key, rules in {"button": first, "headline": second}.items():
+        shop.experiment(key, state="running", rules=rules)
+    both = units_of("button"), units_of("headline")
+    assert set.intersection(*both) == set()
+    assert set.union(*both) == {*range(USERS)}
+
+
+def test_bucket_below_one_percent_keeps_its_users_when_it_grows() -> None:
+    rules = json_of(UNITS, "one in a thousand")
+    store("new_search", rules)
+    store("wider", json.loads(json.dumps(rules).replace("0.1", "0.5")))
+    thousandth = users_with("new_search", 20_000)
+    assert 8 < len(thousandth) < 40
+    assert thousandth < users_with("wider", 20_000)
+
+
+def test_value_is_split_by_the_first_bucket_that_matches() -> None:
+    rules = json_of(UNITS, "button_split")
+    KeyValueStore.objects.create(key="button_color", value="grey", rules=rules)
+    values = snapshot()
+    colors = Counter(values.get_value("button_color", user=pk) for pk in range(2_000))
+    shares = {color: count / 2_000 for color, count in colors.items()}
+    assert shares == {
+        "green": pytest.approx(0.2, abs=0.04),
+        "blue": pytest.approx(0.3, abs=0.04),
+        "grey": pytest.approx(0.5, abs=0.04),
+    }

@@ -207,7 +207,7 @@ class RulesWidget(forms.Textarea):
             elif word == "pick":
                 rule, condition = numbers
                 row = rules[rule]["conditions"][condition]
-                row |= {"values": with_object(row["values"], beginning), "focus": "values"}
+                row |= {"values": with_object(row.get("values", ""), beginning), "focus": "values"}
             elif word == "others":
                 rules.append({"conditions": [], "focus": "input"})
             elif word in CONDITION_FORMS:

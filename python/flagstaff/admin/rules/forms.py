@@ -75,8 +75,9 @@ class Row(forms.Form):
             for field_name in self.fields
             if field_name != "negate" and not texts.get(field_name)
         )
-        if self.focus == "input" and (first := next(empty, None)):
-            self.fields[first].widget.attrs["autofocus"] = True
+        focused = next(empty, None) if self.focus == "input" else self.focus
+        if focused in self.fields:
+            self.fields[focused].widget.attrs["autofocus"] = True
 
 
 class RuleForm(Row):
