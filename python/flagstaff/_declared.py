@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from enum import Enum
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,6 @@ from flagstaff._value_schema import (
     ValueSchema,
     choices_problem,
     is_secret,
-    value_problem,
     value_schema_problems,
 )
 from flagstaff.exceptions import DeclarationError
@@ -361,7 +361,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         """What may be stored, as JSON has it."""
         return ValueSchema(self.stored.json, [*map(self.to_json, self.choices)])
 
-    @property
+    @cached_property
     def for_workers(self) -> tuple[str, str, str, bool, list[str], bool, bool, bool]:
         """What the extension takes."""
         default = json.dumps(self.to_json(self.default))
@@ -569,14 +569,11 @@ def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence |
     if value.default is None:
         return None
     try:
-        stored_default = value.to_json(value.default)
-        validate_value(stored_default)
+        validate_value(value.to_json(value.default))
     except ValidationError as error:
         return say("the default: {problem}", problem=text_of([error]))
-    problem = value.problem(stored_default, secret=False)
-    return value_problem(stored_default, value.schema) or (
-        problem and say("the default: {problem}", problem=problem)
-    )
+    problem = value.problem(value.to_json(value.default), secret=False)
+    return problem and say("the default: {problem}", problem=problem)
 
 
 def _constant(key: str) -> str:

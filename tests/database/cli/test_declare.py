@@ -175,5 +175,13 @@ def test_settings_of_constance_keep_defaults_types_help_choices_and_fieldsets(
     assert not isinstance(names["FEE"], Flag)
 
 
+def test_settings_of_constance_keep_their_names(settings: Any) -> None:
+    settings.CONSTANCE_CONFIG = {"orgName": ("ICIJ", "Name"), "PAGE_SIZE": (20, "Rows")}
+    assert {
+        'orgName = Value("orgName", "ICIJ", "Name")',
+        'PAGE_SIZE = Value("page_size", 20, "Rows")',
+    } <= {*printed("--constance")[0].splitlines()}
+
+
 def test_project_without_constance_is_refused() -> None:
     assert refused("declare --constance", 2, "the settings have no CONSTANCE_CONFIG")

@@ -92,7 +92,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "type": (lambda: Value("x", {1}), "a value cannot be set"),
     "default of another type": (lambda: Value("x", 1, type=str), "1 is not of the type str"),
     "boolean as a number": (lambda: Value("x", True, type=int), "True is not of the type int"),
-    "default that is no choice": (lambda: Value("x", "a", choices=["b"]), '"a" is not one of'),
+    "default that is no choice": (
+        lambda: Value("x", "a", choices=["b"]),
+        "the default: the value is not one of the declared choices",
+    ),
     "choice of another type": (lambda: Value("x", "a", choices=["a", 1]), "1 is not of the type"),
     "bound": (lambda: Value("x", 9, validators=[MaxValueValidator(5)]), "less than or equal to 5"),
     "default that JSON cannot store": (lambda: Value("x", [{1}]), "JSON"),

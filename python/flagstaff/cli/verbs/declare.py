@@ -55,6 +55,8 @@ class _Declaration:
     #: Further arguments; those that are empty are left out.
     named: Mapping[str, object] = field(default_factory=dict)
     comment: str = ""
+    #: The name that code has for it already; empty for one that is made of the key.
+    name: str = ""
 
     def objects(self) -> Iterator[object]:
         yield from self.positional
@@ -144,16 +146,16 @@ def _file(declarations: Sequence[_Declaration]) -> str:
     lines: list[str] = []
     names: set[str] = set()
     for declaration in declarations:
-        name = _name(declaration.key, names)
+        name = _name(declaration.name or declaration.key.upper(), names)
         names.add(name)
         lines.append(declaration.code(name))
     blocks = ["\n".join(sorted(modules, key=lambda line: line.split()[1])), "\n".join(own)]
     return "\n".join([_HEAD, *(f"{block}\n" for block in blocks if block), *lines, ""])
 
 
-def _name(key: str, taken: Collection[str]) -> str:
-    """Returns the name of the constant of a key."""
-    name = re.sub(r"\W", "_", key).upper()
+def _name(text: str, taken: Collection[str]) -> str:
+    """Returns the name of a constant, as similar to a text as possible."""
+    name = re.sub(r"\W", "_", text)
     name = name if name.isidentifier() else f"KEY_{name}"
     number = 2
     unique = name
@@ -247,7 +249,9 @@ def _of_constance() -> Iterator[_Declaration]:
         if value in options:
             named["choices"] = [_usable(option) for option in options if option is not None]
         named["group"] = groups.get(name, "")
-        yield _Declaration("Value", name.lower(), [value, force_str(description)], named)
+        key = name.lower() if name.isupper() else name
+        texts = [value, force_str(description)]
+        yield _Declaration("Value", key, texts, named, name=name)
 
 
 def _fieldsets() -> Iterator[tuple[str, Sequence[str]]]:
