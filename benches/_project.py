@@ -26,13 +26,17 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
 ROOT = Path(__file__).resolve().parent.parent
 #: A column of the user that rules read.
 COLUMN = "last_name"
-#: Flags with one rule each: on an attribute of the context, a column, and a built-in attribute.
+#: Flags with one rule each: on an attribute of the context, a column, a built-in attribute, and a
+#: bucket that has all users.
 RULES = {
     "rule_context": {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]},
     "rule_column": {"attribute": COLUMN, "operator": "in", "values": ["DE", "AT", "CH"]},
     "rule_staff": {"attribute": "is_staff", "operator": "in", "values": [True]},
     "rule_group": {"attribute": "groups", "operator": "in", "values": ["beta"]},
+    "rule_bucket": {"bucket": "holdout", "operator": "lt", "values": [100]},
 }
+#: A flag at 50 % that another one needs.
+NEEDED = "flag_7"
 #: An experiment for everyone, by user.
 EXPERIMENT = "split_1"
 #: The members of the group.
@@ -109,6 +113,9 @@ def set_up() -> None:
             FeatureFlag(key="by_visitor", enabled=True, rollout_percent=50, bucket_by="visitor"),
         ]
     )
+    is_inside = users.objects.order_by("pk").first() != outside(NEEDED)
+    needs = [{"conditions": [{"flag": NEEDED, "is": is_inside}]}]
+    FeatureFlag.objects.create(key="rule_flag", enabled=True, rules=needs)
     FeatureFlag.objects.get(key="listed").allowed_users.add(outside("listed"))
     KeyValueStore.objects.create(key="gateway", value="stripe")
     for key in ("context", "staff"):

@@ -86,7 +86,7 @@ def evaluations() -> dict[str, Callable[[], object]]:
     declared_flag, declared_value = Flag("flag_7"), Value("gateway", "stripe")
     allowed, country, users = outside("listed"), {"country": "AT"}, count(1)
     assert get_variant(EXPERIMENT, user) is not None  # noqa: S101
-    for key in RULES:
+    for key in (*RULES, "rule_flag"):
         assert flag_enabled(key, user, context=country)  # noqa: S101
     return {
         "flag_enabled: 50 %": lambda: flag_enabled("flag_7", user),
@@ -100,6 +100,8 @@ def evaluations() -> dict[str, Callable[[], object]]:
         "flag_enabled: rule on a column": lambda: flag_enabled("rule_column", user),
         "flag_enabled: rule on is_staff": lambda: flag_enabled("rule_staff", user),
         "flag_enabled: rule on a group": lambda: flag_enabled("rule_group", user),
+        "flag_enabled: rule on a bucket": lambda: flag_enabled("rule_bucket", user),
+        "flag_enabled: rule on a flag at 50 %": lambda: flag_enabled("rule_flag", user),
         "get_value: rule on the context": lambda: get_value(
             "value_context", None, user=user, context=country
         ),

@@ -1,4 +1,4 @@
-//! Versions, ordered by `SemVer` 2.0. `1` and `1.2` are `1.0.0` and `1.2.0`, and `v1.2` is `1.2`.
+//! Versions, ordered by `SemVer` 2.0. `1` and `1.2` are `1.0.0` and `1.2.0`, and so is `v1.2`.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ pub(super) struct Version<'a> {
 
 impl<'a> Version<'a> {
     pub(super) fn parse(text: &'a str) -> Option<Self> {
-        let text = text.strip_prefix('v').unwrap_or(text);
+        let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
         let (text, build) = split_at_first(text, '+');
         let (core, prerelease) = split_at_first(text, '-');
         let is_valid = build.is_none_or(|build| build.split('.').all(is_identifier))

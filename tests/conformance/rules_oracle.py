@@ -155,6 +155,12 @@ def _hash(name: str, unit: str) -> int:
     return int(hashlib.sha256(f"{name}:{unit}".encode()).hexdigest(), 16)
 
 
+def hundredths(name: str, unit: object) -> int:
+    """Returns the hundredths of a percent that a condition on a bucket compares."""
+    bucket = _hash(name, str(unit)) % 10_000
+    return bucket % 100 * 100 + bucket // 100
+
+
 def _unit_of(row: Flag | Value, pk: str | None, attributes: Mapping[str, Any]) -> str | None:
     return pk if row.bucket_by == "user" else _unit(attributes.get(row.bucket_by, MISSING))
 
@@ -215,8 +221,7 @@ class _Conditions:
         unit = _unit_of(self.row, self.pk, self.attributes)
         if unit is None:
             return None
-        bucket = _hash(condition["bucket"], unit) % 10_000
-        number = Fraction(bucket % 100 * 100 + bucket // 100, 100)
+        number = Fraction(hundredths(condition["bucket"], unit), 100)
         [bound] = condition["values"]
         is_below = number < Fraction(bound.text if isinstance(bound, _Float) else bound)
         return (is_below is (condition["operator"] == "lt")) is not negate
@@ -374,7 +379,7 @@ def _has_match(text: str, pattern: str) -> bool | None:
 
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _VERSION = re.compile(
-    rf"v?(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?(?:\.(0|[1-9]\d*))?(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?",
+    rf"[vV]?(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?(?:\.(0|[1-9]\d*))?(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?",
     re.ASCII,
 )
 

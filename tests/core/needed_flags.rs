@@ -453,8 +453,8 @@ mod explained {
         assert_eq!(text("b", None), "there is no such flag");
         let expected = "its own conditions form a circle, or go more than four flags deep";
         assert_eq!(text("c", None), expected);
-        let test = Overrides::new([("a".to_owned(), false)], [], []);
-        assert_eq!(text("d", Some(&test)), "overridden by a test");
+        let set = Overrides::new([("a".to_owned(), false)], [], []);
+        assert_eq!(text("d", Some(&set)), "overridden by a test");
         let forced = Overrides::default().with_forced_off(["a".to_owned()]);
         assert_eq!(text("d", Some(&forced)), "forced off in this process by FLAGSTAFF_FORCE_OFF");
     }

@@ -24,7 +24,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.conformance.rules_oracle import Flag, evaluate
+from tests.conformance.rules_oracle import Flag, evaluate, hundredths
 from tests.support.old_release import old_release
 from tests.support.python_processes import ROOT
 from tools.database_url import parse_database_url
@@ -394,6 +394,18 @@ class Deploy:
                 rows[relation, pk] = after
         return rows
 
+    def write(self, *steps: Step) -> None:
+        """Writes changes by SQL, and waits for all workers."""
+        for step in steps:
+            self._write(step)
+        self._wait()
+
+    def results_of(self, key: str) -> dict[str, list[bool]]:
+        """What each user gets of a flag, by release."""
+        return {
+            release: self.of(release).ask("results", [key], [], [])[0][key] for release in _RELEASES
+        }
+
 
 def _watched(row: Any) -> Any:
     """Returns a row without the time of its change, which alone makes no entry."""
@@ -419,3 +431,40 @@ def test_workers_of_two_releases_agree_with_each_other_and_with_the_database(
             deploy.restart_a_worker(first)
             deploy.check()
         deploy.end()
+
+
+_NEEDS = {"flag": "flag_1", "is": False}
+_BUCKET = {"bucket": "holdout", "operator": "lt", "values": [50]}
+_IN_BUCKET = [hundredths("holdout", pk) < 5_000 for pk in range(1, _USERS + 1)]
+
+
+@pytest.mark.timeout(2 * CHILD)
+@pytest.mark.parametrize(
+    ("newest", "results"),
+    [
+        (Step("rules", "flag_0", [{"conditions": [_BUCKET]}]), _IN_BUCKET),
+        (Step("rules", "flag_0", [{"conditions": [_NEEDS]}]), [True] * _USERS),
+        (Step("conditions", "insiders", [_BUCKET]), _IN_BUCKET),
+    ],
+    ids=["bucket", "flag", "segment"],
+)
+def test_old_release_keeps_the_last_rules_that_it_can_read(
+    newest: Step, results: list[bool], empty_database: str
+) -> None:
+    with Deploy(empty_database, "new") as deploy:
+        deploy.create_tables()
+        columns = {"enabled": True, "rollout_percent": 0}
+        of_segment = [{"conditions": [{"segment": "insiders"}]}]
+        deploy.write(
+            *[Step("create", key, columns) for key in ("flag_0", "flag_1")],
+            Step("rules", "flag_0", of_segment),
+        )
+        of_staff = [pk <= _USERS // 2 for pk in range(1, _USERS + 1)]
+        assert deploy.results_of("flag_0") == {"old": of_staff, "new": of_staff}
+        deploy.write(newest)
+        assert deploy.results_of("flag_0") == {"old": of_staff, "new": results}
+        [problem] = deploy.of("old").ask("status")["problems"]
+        assert "last good" in problem
+        assert deploy.of("new").ask("status")["problems"] == []
+        deploy.write(Step("kill", "flag_0"))
+        assert deploy.results_of("flag_0") == dict.fromkeys(_RELEASES, [False] * _USERS)

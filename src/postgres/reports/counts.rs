@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn key_that_is_served_in_bulk_has_a_row_a_day_without_a_count() {
         let mut counts = Counts::since(7200);
-        for (bulk, now) in [(Bulk::All, 7200), (Bulk::ForBrowsers, 7201), (Bulk::All, 86_399)] {
+        let served = [Bulk::All, Bulk::ForBrowsers, Bulk::Needed].into_iter().zip(7200..);
+        for (bulk, now) in served.chain([(Bulk::All, 86_399)]) {
             counts.add(usage("a", Counted::Served(bulk), 0), now);
         }
         counts.add(Vec::new(), 86_400);
@@ -150,6 +151,7 @@ mod tests {
         let expected = [
             row(0, "bulk", 0, 86_399),
             row(0, "browsers", 0, 7201),
+            row(0, "needed", 0, 7202),
             row(86_400, "bulk", 0, 86_400),
         ];
         assert_eq!(rows(&mut counts), expected);

@@ -28,7 +28,7 @@ from tests.support.stale_flags import (
     set_columns,
     signals,
 )
-from tests.support.usage_rows import delete_usage
+from tests.support.usage_rows import add_usage, delete_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -223,6 +223,15 @@ def test_flag_served_to_browsers_is_in_use() -> None:
     serve(KEY, 3, to_browsers=True)
     assessment = assess_one()
     assert (assessment.findings, assessment.unknown) == ((), ())
+
+
+def test_flag_that_a_condition_reads_is_in_use() -> None:
+    make_flag()
+    collect_usage()
+    add_usage(KEY, "needed", 0, 40)
+    assert signals() == {"not-evaluated": 40}
+    add_usage(KEY, "needed", 0, 3)
+    assert signals() == {}
 
 
 def test_flag_served_in_bulk_is_not_known_to_be_unused() -> None:

@@ -214,6 +214,19 @@ def test_only_a_percentage_of_a_rule_draws_a_visitor(shop: Shop, load: Load) -> 
     assert Client().get("/request/", headers=cookie_of("mine")).content == b"True"
 
 
+def test_condition_on_a_bucket_draws_a_visitor_if_it_is_reached(shop: Shop, load: Load) -> None:
+    bucket = {"bucket": KEY, "operator": "lt", "values": [50]}
+    shop.flag(KEY, rollout_percent=0, rules=[{"conditions": [bucket]}])
+    load()
+    response = Client().get("/request/")
+    assert response.content.decode() == result_of(visitor_in(response))
+    assert response["Cache-Control"] == "private"
+    unreached = [condition("is_authenticated", "in", True), bucket]
+    FeatureFlag.objects.update(rules=[{"conditions": unreached}])
+    load()
+    assert not Client().get("/request/").cookies
+
+
 def test_allowed_user_and_explain_need_no_visitor(shop: Shop, load: Load, client: Client) -> None:
     shop.flag(KEY, rollout_percent=99)
     FeatureFlag.objects.get().allowed_users.add(shop.user("alice"))
