@@ -420,6 +420,9 @@ class Conf:
         '"shop.flags.needs_approval"',
         _optional(lambda value: value in APPROVAL_RULES or is_path(value)),
     )
+    allow_force_on = _switch(
+        "Whether FLAGSTAFF_FORCE_ON works without DEBUG, such as on a machine for reviews"
+    )
     read_only = _switch("Whether the pages of the admin are read-only")
 
     @property
