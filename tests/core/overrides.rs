@@ -149,7 +149,10 @@ fn forced_off_flags_outlive_a_reset() {
     live.reset();
     live.set_overrides(&Overrides::default());
     let overrides = current(&live).expect("they are kept");
-    assert_eq!((overrides.forced_off(), overrides.forced_on()), (vec!["search_v2"], vec!["banner"]));
+    assert_eq!(
+        (overrides.forced_off(), overrides.forced_on()),
+        (vec!["search_v2"], vec!["banner"])
+    );
 }
 
 fn value_set_by_test(key: &str, value: StoredValue) -> Overrides {
