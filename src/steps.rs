@@ -498,6 +498,9 @@ fn needed_text(needed: Prerequisite<'_>) -> Option<Message> {
         Prerequisite::Set(found @ FlagOverride::ForcedOff) => {
             Some(FORCED_OFF.with([("variable", found.name().into())]))
         }
+        Prerequisite::Set(found @ FlagOverride::ForcedOn) => {
+            Some(FORCED_ON.with([("variable", found.name().into())]))
+        }
         Prerequisite::Endless => Some((&ENDLESS_FLAG).into()),
         Prerequisite::Missing => Some((&NO_SUCH_FLAG).into()),
     }

@@ -68,7 +68,7 @@ fn test_wins_over_off_which_wins_over_on() {
     ];
     assert_eq!(found, expected);
     assert_eq!(sorted(&overrides), [("a", false), ("b", false), ("c", true)]);
-    assert_eq!(overrides.forced_on(), ["a", "c"]);
+    assert_eq!(overrides.forced_on(), ["c"]);
 }
 
 #[test]

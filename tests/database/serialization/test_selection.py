@@ -117,8 +117,11 @@ def test_segment_that_selected_rules_name_is_created_with_them() -> None:
 
 def test_segment_with_other_conditions_stays_and_is_listed() -> None:
     changes.segments.create("enterprise", [GERMAN])
-    imported = import_text(staging(), only=["targeting"], keys=["express_lane"])
-    assert (imported.added_segments, imported.kept_segments) == ((), ("enterprise",))
+    # Also conditions that no import would accept.
+    for conditions in ([ENTERPRISE], []):
+        document = staging(segments={"enterprise": {"conditions": conditions}})
+        imported = import_text(document, only=["targeting"], keys=["express_lane"])
+        assert (imported.added_segments, imported.kept_segments) == ((), ("enterprise",))
     assert Segment.objects.get().conditions == [GERMAN]
 
 
