@@ -9,6 +9,7 @@ import pytest
 
 from flagstaff import changes
 from flagstaff.exceptions import DocumentError, InvalidArgumentError, InvalidChangeError
+from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import database_state, dry_run, import_problems, import_text
 from tests.support.history_fixtures import undo_transaction
@@ -111,7 +112,7 @@ def test_rows_that_cannot_be_created_from_a_group_are_left_out_and_listed(
 
 def test_segment_that_selected_rules_name_is_created_with_them() -> None:
     imported = import_text(staging(), only=["targeting"], keys=["express_lane"])
-    assert (imported.added_segments, imported.kept_segments) == (("enterprise",), ())
+    assert (imported.added, imported.kept) == (((Kind.SEGMENT, "enterprise"),), ())
     assert Segment.objects.get().conditions == [ENTERPRISE]
 
 
@@ -121,8 +122,23 @@ def test_segment_with_other_conditions_stays_and_is_listed() -> None:
     for conditions in ([ENTERPRISE], []):
         document = staging(segments={"enterprise": {"conditions": conditions}})
         imported = import_text(document, only=["targeting"], keys=["express_lane"])
-        assert (imported.added_segments, imported.kept_segments) == ((), ("enterprise",))
+        assert (imported.added, imported.kept) == ((), ((Kind.SEGMENT, "enterprise"),))
     assert Segment.objects.get().conditions == [GERMAN]
+
+
+def test_flags_that_selected_rules_need_are_created_off() -> None:
+    """And what they need themselves."""
+    needing = {key: {"conditions": [{"flag": key, "is": True}]} for key in ("shell", "base")}
+    flags = {
+        "lane": {"rules": [needing["shell"]], "enabled": True},
+        "shell": {"rules": [needing["base"]], "enabled": True, "rollout_percent": 100},
+        "base": {"rules": [LARGE], "enabled": True, "rollout_percent": 100},
+    }
+    imported = import_text(staging(flags=flags), only=["targeting"], keys=["lane"])
+    assert [key for _kind, key in imported.added] == ["shell", "base", "enterprise"]
+    states = {flag.key: (flag.enabled, flag.rollout_percent) for flag in FeatureFlag.objects.all()}
+    assert states == dict.fromkeys(flags, (False, 0))
+    assert FeatureFlag.objects.get(key="shell").rules == [needing["base"]]
 
 
 def test_rules_that_name_a_segment_of_neither_side_are_refused() -> None:

@@ -39,6 +39,7 @@ from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.sides import SideLine
 from flagstaff.history.user_names import may_see_users, names_of_users
+from flagstaff.models import WaitingAction
 from flagstaff.waiting.rights import is_approval_needed
 
 # The key of the session, and the largest file in bytes: a session is read by each request.
@@ -215,6 +216,7 @@ class ImportSubject:
     is_urgent = is_danger = waits_for_workers = can_wait = can_end = False
     needs_reason = True
     versions: list[str] | None = None
+    again: WaitingAction | None = None
 
     def __init__(self, page: Compare, document: Mapping[str, Any], selected: Sequence[str]) -> None:
         self.page, self.site, self.request = page, page.site, page.request
