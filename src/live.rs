@@ -141,7 +141,7 @@ impl Live {
         });
     }
 
-    /// Replaces what tests have set. Keeps the keys that are forced off.
+    /// Replaces what tests have set. Keeps the keys that are forced off and on.
     pub fn set_overrides(&self, overrides: &Overrides) {
         self.override_with(|current| overrides.clone().with_process_of(current));
     }
@@ -150,6 +150,11 @@ impl Live {
     /// tests have set.
     pub fn set_forced_off(&self, keys: &[String]) {
         self.override_with(|current| current.clone().with_forced_off(keys.iter().cloned()));
+    }
+
+    /// Forces the flags with these keys on from now on, and no others. Keeps what tests have set.
+    pub fn set_forced_on(&self, keys: &[String]) {
+        self.override_with(|current| current.clone().with_forced_on(keys.iter().cloned()));
     }
 
     /// Sets whether evaluations call listeners. Snapshots that were taken before keep theirs.

@@ -14,6 +14,8 @@ pub enum FlagOverride {
     Test(bool),
     /// The environment turns the flag off in this process.
     ForcedOff,
+    /// The environment turns the flag on in this process, in development.
+    ForcedOn,
 }
 
 impl FlagOverride {
@@ -23,6 +25,7 @@ impl FlagOverride {
         let (value, reason) = match self {
             Self::Test(value) => (value, Reason::Static),
             Self::ForcedOff => (false, Reason::Disabled),
+            Self::ForcedOn => (true, Reason::Static),
         };
         Evaluation { value, reason, bucket: None, rule: None }
     }
@@ -33,7 +36,14 @@ impl FlagOverride {
         match self {
             Self::Test(_) => "override_flag",
             Self::ForcedOff => "FLAGSTAFF_FORCE_OFF",
+            Self::ForcedOn => "FLAGSTAFF_FORCE_ON",
         }
+    }
+
+    /// Whether the environment decides.
+    #[must_use]
+    pub const fn is_forced(self) -> bool {
+        matches!(self, Self::ForcedOff | Self::ForcedOn)
     }
 }
 
@@ -84,6 +94,7 @@ pub struct Overrides {
     values: HashMap<Box<str>, StoredValue>,
     variants: HashMap<Box<str>, Option<Box<str>>>,
     forced_off: HashSet<Box<str>>,
+    forced_on: HashSet<Box<str>>,
     has_listeners: bool,
 }
 
@@ -104,6 +115,7 @@ impl Overrides {
             values: values.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             variants: variants.into_iter().map(variant).collect(),
             forced_off: HashSet::default(),
+            forced_on: HashSet::default(),
             has_listeners: false,
         }
     }
@@ -125,16 +137,24 @@ impl Overrides {
         Self { forced_off: keys.into_iter().map(Into::into).collect(), ..self }
     }
 
+    /// The same, with these flags forced on instead of the earlier ones. Those that are forced off
+    /// stay off.
+    #[must_use]
+    pub fn with_forced_on(self, keys: impl IntoIterator<Item = String>) -> Self {
+        Self { forced_on: keys.into_iter().map(Into::into).collect(), ..self }
+    }
+
     /// The same, with or without listeners.
     #[must_use]
     pub fn with_listeners(self, has_listeners: bool) -> Self {
         Self { has_listeners, ..self }
     }
 
-    /// The same, with the listeners of `other` and the keys that it forces off.
+    /// The same, with the listeners of `other` and the keys that it forces off and on.
     #[must_use]
     pub fn with_process_of(self, other: &Self) -> Self {
-        Self { forced_off: other.forced_off.clone(), has_listeners: other.has_listeners, ..self }
+        let (forced_off, forced_on) = (other.forced_off.clone(), other.forced_on.clone());
+        Self { forced_off, forced_on, has_listeners: other.has_listeners, ..self }
     }
 
     /// Whether nothing is set.
@@ -144,7 +164,7 @@ impl Overrides {
             && self.flags_of_users.is_empty()
             && self.values.is_empty()
             && self.variants.is_empty()
-            && self.forced_off.is_empty()
+            && !self.forces()
             && !self.has_listeners
     }
 
@@ -162,13 +182,16 @@ impl Overrides {
     }
 
     /// What decides this flag in place of its row. A test can turn on a flag that is forced off:
-    /// it says what it needs.
+    /// it says what it needs. Off wins over on.
     #[must_use]
     pub fn flag(&self, key: &str) -> Option<FlagOverride> {
-        match self.flags.get(key) {
-            Some(value) => Some(FlagOverride::Test(*value)),
-            None => self.forced_off.contains(key).then_some(FlagOverride::ForcedOff),
+        if let Some(value) = self.flags.get(key) {
+            return Some(FlagOverride::Test(*value));
         }
+        if self.forced_off.contains(key) {
+            return Some(FlagOverride::ForcedOff);
+        }
+        self.forced_on.contains(key).then_some(FlagOverride::ForcedOn)
     }
 
     /// The same for one user.
@@ -207,22 +230,33 @@ impl Overrides {
 
     /// What decides the flags that are set, in no order.
     pub fn flags(&self) -> impl Iterator<Item = (&str, FlagOverride)> {
-        let forced_off = self.forced_off.iter().filter(|key| !self.flags.contains_key(*key));
-        let set = self.flags.iter().map(|(key, value)| (&**key, FlagOverride::Test(*value)));
-        set.chain(forced_off.map(|key| (&**key, FlagOverride::ForcedOff)))
+        let set = self.flags.keys().map(|key| &**key);
+        let forced = self.forced_off.union(&self.forced_on).map(|key| &**key);
+        let keys = set.chain(forced.filter(|key| !self.flags.contains_key(*key)));
+        keys.filter_map(|key| Some((key, self.flag(key)?)))
     }
 
-    /// Whether any key is forced off.
+    /// Whether any key is forced off or on.
     #[must_use]
-    pub fn forces_off(&self) -> bool {
-        !self.forced_off.is_empty()
+    pub fn forces(&self) -> bool {
+        !self.forced_off.is_empty() || !self.forced_on.is_empty()
     }
 
     /// The keys that are forced off, in order.
     #[must_use]
     pub fn forced_off(&self) -> Vec<&str> {
-        let mut keys: Vec<&str> = self.forced_off.iter().map(|key| &**key).collect();
-        keys.sort_unstable();
-        keys
+        sorted(&self.forced_off)
     }
+
+    /// The keys that are forced on, in order, without those that are forced off.
+    #[must_use]
+    pub fn forced_on(&self) -> Vec<&str> {
+        sorted(self.forced_on.difference(&self.forced_off))
+    }
+}
+
+fn sorted<'a>(keys: impl IntoIterator<Item = &'a Box<str>>) -> Vec<&'a str> {
+    let mut keys: Vec<&str> = keys.into_iter().map(|key| &**key).collect();
+    keys.sort_unstable();
+    keys
 }

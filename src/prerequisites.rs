@@ -58,6 +58,7 @@ impl<'a> Prerequisites<'a> {
         let flag = match self.find(key, subject) {
             Prerequisite::Flag(flag) => flag,
             Prerequisite::Set(FlagOverride::Test(value)) => return Some(value),
+            Prerequisite::Set(FlagOverride::ForcedOn) => return Some(true),
             Prerequisite::Set(FlagOverride::ForcedOff)
             | Prerequisite::Endless
             | Prerequisite::Missing => return None,

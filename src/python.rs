@@ -86,7 +86,7 @@ mod _core {
     #[pymodule_export]
     use super::observed_request::{PyObservation, observed_request};
     #[pymodule_export]
-    use super::overrides::{set_forced_off, set_overrides, set_own_writes};
+    use super::overrides::{set_forced_off, set_forced_on, set_overrides, set_own_writes};
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]

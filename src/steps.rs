@@ -21,6 +21,7 @@ use crate::targeting::Targeting;
 templates! {
     OVERRIDDEN, "overridden by a test";
     FORCED_OFF, "forced off in this process by {variable}";
+    FORCED_ON, "forced on in this process by {variable}";
     NOT_LOADED, "nothing has been loaded from the database";
     UNREADABLE, "the database failed while the user or an attribute was read";
     // Flags.
@@ -125,11 +126,13 @@ pub enum Topic {
     },
 }
 
-/// The only step of an evaluation that an override decides: of a test, or of this variable.
+/// The only step of an evaluation that an override decides, by its name: that of a variable, or a
+/// test.
 #[must_use]
-pub fn of_override(variable: Option<&str>) -> Vec<Step> {
-    let text = match variable {
-        Some(variable) => FORCED_OFF.with([("variable", variable.into())]),
+pub fn of_override(name: &str) -> Vec<Step> {
+    let forced = [(FlagOverride::ForcedOff, &FORCED_OFF), (FlagOverride::ForcedOn, &FORCED_ON)];
+    let text = match forced.into_iter().find(|(found, _)| found.name() == name) {
+        Some((_, template)) => template.with([("variable", name.into())]),
         None => (&OVERRIDDEN).into(),
     };
     let mut steps = Steps::default();
@@ -494,6 +497,9 @@ fn needed_text(needed: Prerequisite<'_>) -> Option<Message> {
         Prerequisite::Set(FlagOverride::Test(_)) => Some((&OVERRIDDEN).into()),
         Prerequisite::Set(found @ FlagOverride::ForcedOff) => {
             Some(FORCED_OFF.with([("variable", found.name().into())]))
+        }
+        Prerequisite::Set(found @ FlagOverride::ForcedOn) => {
+            Some(FORCED_ON.with([("variable", found.name().into())]))
         }
         Prerequisite::Endless => Some((&ENDLESS_FLAG).into()),
         Prerequisite::Missing => Some((&NO_SUCH_FLAG).into()),

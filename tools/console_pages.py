@@ -19,6 +19,7 @@ EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 OVERVIEW = "/admin/flagstaff/featureflag/overview/"
 RECENT = "/admin/flagstaff/featureflag/changes/"
 STALE = "/admin/flagstaff/featureflag/stale/"
+COMPARE = "/admin/flagstaff/featureflag/compare/"
 UNKNOWN = "/admin/flagstaff/featureflag/unknown-keys/"
 WORKERS = "/admin/flagstaff/featureflag/workers/"
 USER_FLAGS = "/admin/flagstaff/featureflag/user/"
@@ -135,6 +136,7 @@ PAGES = {
     "recent-changes-bring-back": Page(f"{RECENT}?kind=flag", ("a[aria-label^='Bring back']",)),
     "recent-changes-transaction": Page(RECENT, ("a[href*='?transaction=']",)),
     "stale-flags": Page(STALE),
+    "compare": Page(COMPARE),
     "unknown-keys": Page(UNKNOWN),
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),

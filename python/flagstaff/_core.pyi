@@ -49,6 +49,7 @@ __all__ = [
     "served_kind",
     "served_values",
     "set_forced_off",
+    "set_forced_on",
     "set_listening",
     "set_overrides",
     "set_own_writes",
@@ -474,6 +475,12 @@ def set_forced_off(keys: Sequence[str]) -> None:
     """Turns off the flags and experiments with these keys in this process, and no others.
 
     Does not block.
+    """
+
+def set_forced_on(keys: Sequence[str]) -> None:
+    """Turns on the flags with these keys in this process, and no others.
+
+    Those that are forced off stay off. Does not block.
     """
 
 def set_listening(is_listening: bool) -> None:

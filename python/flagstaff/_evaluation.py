@@ -94,7 +94,7 @@ class Explained:
     #: The bucketing unit: "user", "visitor", or an attribute; None without a row, with an override,
     #: and for a value without rules.
     bucket_by: str | None
-    #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the row,
+    #: "FLAGSTAFF_FORCE_OFF" or "FLAGSTAFF_FORCE_ON" if the environment of this process decides,
     #: "override_flag", "override_value" or "override_variant" if a test does, else None.
     override: str | None
     #: The number and name of the rule that decided.

@@ -14,7 +14,7 @@ from django.db.models.signals import pre_delete, pre_save
 from flagstaff import _core
 from flagstaff._attribution import note_load, wrap_connection
 from flagstaff._declared import discover
-from flagstaff._engine.forced_off import read_environment
+from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.groups import connect_group_signals
 from flagstaff._tables.names import user_field
 from flagstaff._text import say
@@ -45,7 +45,8 @@ class FlagstaffConfig(AppConfig):
         # The start of the engine would import the modules of these settings, perhaps in a thread. A
         # child that is forked meanwhile would wait for their import for ever.
         all_settings()
-        read_environment()
+        forced_off.read_environment()
+        forced_on.read_environment()
         discover()
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
         pre_delete.connect(_keep_used, "flagstaff.Segment", dispatch_uid="flagstaff")

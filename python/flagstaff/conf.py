@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, Literal, TypeGuard, TypeVar
@@ -33,6 +35,7 @@ MAX_STALE_DAYS = 3650
 _HOUR, _DAY = 3600, 86_400
 _COLORS = ("grey", "green", "blue", "purple", "orange", "red")
 _MAX_NAME, _MAX_RELEASE = 40, 200
+_other_database: ContextVar[str | None] = ContextVar("flagstaff_other_database", default=None)
 # Those that Sentry, Jenkins, Heroku, Render and Cloud Run know.
 _RELEASE_VARIABLES = (
     "SENTRY_RELEASE",
@@ -450,6 +453,9 @@ class Conf:
         '"shop.flags.needs_approval"',
         _optional(lambda value: value in APPROVAL_RULES or is_path(value)),
     )
+    allow_force_on = _switch(
+        "Whether FLAGSTAFF_FORCE_ON works without DEBUG, such as on a machine for reviews"
+    )
     read_only = _switch("Whether the pages of the admin are read-only")
 
     @property
@@ -459,6 +465,8 @@ class Conf:
         It is the alias to which the router writes the flag model. Where DATABASE is another alias
         of the same data (with a read-only role, or to a replica), the router's alias is returned.
         """
+        if (other := _other_database.get()) is not None:
+            return other
         named, written = self._database, router.db_for_write(self.flag_model)
         return written if named is None or is_same_database(written, named) else named
 
@@ -501,6 +509,16 @@ class Conf:
         for problem in _unknown_names(values):
             raise problem
         return {name: setting.read(values) for name, setting in SETTINGS.items() if setting.fixed}
+
+
+@contextmanager
+def reading_from(alias: str) -> Iterator[None]:
+    """Reads flags and their users from another database in the block, as to compare both."""
+    token = _other_database.set(alias)
+    try:
+        yield
+    finally:
+        _other_database.reset(token)
 
 
 #: The settings of flagstaff itself by their keys.

@@ -1,10 +1,10 @@
-"""Flags, values and segments as a JSON file: an export, and an import, which is its changes."""
+"""Flags, values and segments as a JSON file: an export, an import, which is its changes, a diff."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, cast
 from django.db.models import JSONField, Model
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import CONDITIONS, RULES, AnyField, fields_to_set
+from flagstaff._tables.model_fields import BUCKET_BY, CONDITIONS, RULES, AnyField, fields_to_set
 from flagstaff._tables.rows import (
     Fields,
     PrimaryKey,
@@ -26,10 +26,10 @@ from flagstaff._tables.rows import (
     unknown_key,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import MASK, Sentence, is_storable, joined, say, some
+from flagstaff._text import MASK, Sentence, is_storable, joined, most_similar, say, some
 from flagstaff._text.json_text import object_of_pairs
 from flagstaff._text.rules import in_reading_order
-from flagstaff._value_schema import SECRET_FIELDS, secret_fields
+from flagstaff._value_schema import SECRET, SECRET_FIELDS, VALUE, is_secret, secret_fields
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -57,23 +57,41 @@ from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
     FlagstaffError,
+    InvalidArgumentError,
     InvalidChangeError,
 )
+from flagstaff.history.describe import Names, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history, require_history, require_triggers, versions_of
+from flagstaff.history.sides import SideLine, side_lines
 
-__all__ = ["Imported", "apply", "as_text", "export", "read"]
+__all__ = ["Compared", "Imported", "apply", "as_text", "diff", "export", "read"]
 
 #: The maximum size of a file in bytes: some hundred thousand allowed users.
 LARGEST: Final = 16 * 2**20
 #: In the order of a file: segments first, because rules name them.
 SECTIONS: Final = {Kind.SEGMENT: "segments", Kind.FLAG: "flags", Kind.VALUE: "values"}
+#: The groups of fields that `only` names. Fields of your own models belong to the definition.
+GROUPS: Final = ("definition", "targeting", "state")
 
 # The number at the top of a file. Any addition to the format raises it.
 _FORMAT = 1
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 _ADVICE: Final = say("export again, or pass --ignore-versions to overwrite the changes")
 
+_DEFINITION, _TARGETING, _STATE = GROUPS
+# All others are the definition.
+_GROUP_OF: Final = {
+    RULES: _TARGETING,
+    BUCKET_BY: _TARGETING,
+    CONDITIONS: _TARGETING,
+    "enabled": _STATE,
+    "rollout_percent": _STATE,
+    ALLOWED: _STATE,
+    VALUE: _STATE,
+}
+# Without these, no row of the kind can be created.
+_NEEDED: Final = {Kind.SEGMENT: _TARGETING, Kind.VALUE: _STATE}
 # Fields without a default, which the model then refuses.
 _REQUIRED: Final = {Kind.SEGMENT: {"conditions": None}, Kind.VALUE: {"value": None}}
 
@@ -83,13 +101,15 @@ _Place: TypeAlias = tuple[Kind, str]
 # Export.
 
 
-def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict[str, Any]:
+def export(
+    keys: Iterable[str] | None = None, *, versions: bool = False, secrets: bool = False
+) -> dict[str, Any]:
     """Returns all flags, values and segments, or those with these keys, as a dict for JSON.
 
-    Sorted by key, with the fields in the order of the model. Secret values are masked. `versions`
-    adds the version of each, which an import compares. Raises UnknownFlagError for a key that
-    belongs to none of them, NoHistoryError if there are no versions, and FlagstaffError for rows
-    that no import would accept.
+    Sorted by key, with the fields in the order of the model. Secret values are masked, unless the
+    document is for a `diff` and has the `secrets`. `versions` adds the version of each, which an
+    import compares. Raises UnknownFlagError for a key that belongs to none of them, NoHistoryError
+    if there are no versions, and FlagstaffError for rows that no import would accept.
     """
     chosen = None if keys is None else list(dict.fromkeys(keys))
     # Read before the rows: a change in between becomes a conflict.
@@ -112,7 +132,8 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
         document[_PARTIAL] = True
     for kind, of_kind in rows.items():
         if of_kind or chosen is None:
-            document[SECTIONS[kind]] = _section(kind, of_kind, newest.get(kind))
+            section = _section(kind, of_kind, newest.get(kind), secrets=secrets)
+            document[SECTIONS[kind]] = section
     return document
 
 
@@ -133,7 +154,7 @@ def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iter
 
 
 def _section(
-    kind: Kind, rows: Mapping[str, Row], newest: Mapping[str, int] | None
+    kind: Kind, rows: Mapping[str, Row], newest: Mapping[str, int] | None, *, secrets: bool
 ) -> dict[str, dict[str, object]]:
     allowed = allowed_pks_of(rows.values()) if kind is Kind.FLAG else {}
     names = allowed_user_table().unique_usernames({pk for pks in allowed.values() for pk in pks})
@@ -145,7 +166,7 @@ def _section(
             item[_VERSION] = newest.get(str(row.pk), 0)
         for name, field in fields.items():
             item[name] = _serialized(kind, field, row)
-        for name in secret_fields(row) if kind is Kind.VALUE else ():
+        for name in secret_fields(row) if kind is Kind.VALUE and not secrets else ():
             # Without choices there is nothing to mask.
             if name == "value" or item.get(name):
                 item[name] = MASK
@@ -214,6 +235,44 @@ def read(text: str) -> dict[str, Any]:
     raise DocumentError([problem])
 
 
+# What of a file counts.
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """The groups of fields, and the keys, that are imported or compared."""
+
+    groups: frozenset[str]
+    #: None for all.
+    keys: frozenset[str] | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all fields count."""
+        return self.groups.issuperset(GROUPS)
+
+    def has(self, field: str) -> bool:
+        """Whether a field of a file counts."""
+        return _GROUP_OF.get(field, _DEFINITION) in self.groups
+
+    def creates(self, kind: Kind, key: str) -> bool:
+        """Whether a row that is only in the file can be created from what counts."""
+        needed = _NEEDED.get(kind)
+        return needed in {None, *self.groups} or declaration(kind.model, key) is not None
+
+
+def _selection(only: Collection[str] | None, keys: Iterable[str] | None) -> _Selection:
+    """Returns what counts. Raises InvalidArgumentError for an unknown group."""
+    groups = frozenset(GROUPS if only is None else only)
+    if unknown := sorted(groups.difference(GROUPS)) or ([""] if not groups else []):
+        raise InvalidArgumentError(
+            "only: {name} is not a group of fields; the groups are {groups}",
+            name=repr(unknown[0]),
+            groups=joined(GROUPS),
+        )
+    return _Selection(groups, frozenset(keys) if keys else None)
+
+
 # Import.
 
 
@@ -227,6 +286,12 @@ class Imported:
     unchanged: int
     #: The users of the file that were skipped, as text.
     skipped_users: tuple[str, ...]
+    #: Values and segments that are only in the file, and need a group of fields that `only` lacks.
+    left_out: tuple[tuple[Kind, str], ...]
+    #: Segments and flags that are imported because rules of the selected keys name them.
+    added: tuple[tuple[Kind, str], ...]
+    #: Segments that these rules name, and that stay, although the file has other conditions.
+    kept: tuple[tuple[Kind, str], ...]
     #: A hash of the keys and values that are written. It does not cover secret values.
     plan: str
     #: Undoes the whole import; None if nothing was written, or if a secret value was replaced.
@@ -236,6 +301,8 @@ class Imported:
 def apply(  # noqa: PLR0913 (each is a question of its own)
     document: Mapping[str, Any],
     *,
+    only: Collection[str] | None = None,
+    keys: Iterable[str] | None = None,
     delete_missing: bool = False,
     skip_unknown_users: bool = False,
     ignore_versions: bool = False,
@@ -243,6 +310,12 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
     dry_run: bool = False,
 ) -> Imported:
     """Imports a document in one transaction: all of it or nothing. Writes only what differs.
+
+    `only` names groups of fields: "definition" (texts, tags, types, your own fields), "targeting"
+    (rules, units, conditions) and "state" (enabled, rollout, allowed users, the value). The other
+    fields stay; without "state", a flag that is only in the document is created disabled, at 0 %,
+    without users. `keys` selects rows. Segments and flags that their rules name, and that do not
+    exist, are imported, too; the flags disabled.
 
     Rows that are not in the document stay; with `delete_missing` they are deleted, if the document
     has their section. A dry run only reads: it calls no receivers of Django's signals, and does not
@@ -252,15 +325,24 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
     them, such as a kill, waits meanwhile. Blocks while other transactions lock these rows; a dry
     run, and an import without differences, never block.
 
-    Raises DocumentError with all problems, InvalidChangeError for `delete_missing` with a partial
-    document, and ConflictError if a row to be changed has another version than the document, or has
-    changed since it was compared, or if the plan is not `expect_plan`.
+    Raises DocumentError with all problems, InvalidArgumentError for an unknown group,
+    InvalidChangeError for `delete_missing` with a partial document, `only` or `keys`, and
+    ConflictError if a row to be changed has another version than the document, or has changed since
+    it was compared, or if the plan is not `expect_plan`.
     """
     if delete_missing and document.get(_PARTIAL):
         raise InvalidChangeError(
             "the file was exported with some keys only; import it without --delete-missing"
         )
-    run = _Import(document, skip_unknown=skip_unknown_users, ignore_versions=ignore_versions)
+    selection = _selection(only, keys)
+    if delete_missing and not (selection.is_whole and selection.keys is None):
+        raise InvalidChangeError(
+            "rows that are missing cannot be deleted by an import of some keys or fields; leave "
+            "out --delete-missing"
+        )
+    run = _Import(
+        document, selection, skip_unknown=skip_unknown_users, ignore_versions=ignore_versions
+    )
     with previewed():
         planned = run.plan(delete_missing=delete_missing)
     if expect_plan not in {None, planned.plan}:
@@ -273,6 +355,71 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
             )
         )
     return planned if dry_run or not planned.changed else run.write(planned)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What differs: the document is "there", the database is "here"."""
+
+    #: By kind and key, as an import would write it: `old` is here, `new` is there. A row that is
+    #: only here has no `new`.
+    changed: Mapping[tuple[Kind, str], Changed]
+    #: Why rows of the document cannot be compared, because no import would accept them.
+    problems: Mapping[tuple[Kind, str], Sentence]
+    #: Allowed users of the document that do not exist here, as text, by the key of the flag.
+    unknown_users: Mapping[str, Sequence[str]]
+    #: The fields of secret values that were not compared, by the key of the value.
+    not_compared: Mapping[str, Sequence[str]]
+
+    def lines(
+        self, names: Names, *, limit: int | None = None
+    ) -> Iterator[tuple[Kind, str, SideLine]]:
+        """Yields what differs, a line for each field: flags, values, then segments, by key."""
+        for kind in Kind:
+            places = {*self.changed, *self.problems}
+            for place in sorted((place for place in places if place[0] is kind), key=_key_in):
+                if problem := self.problems.get(place):
+                    text = say("cannot be imported: {problem}", problem=problem).local
+                    yield (*place, SideLine("", text))
+                else:
+                    for line in side_lines(self.changed[place], names, limit=limit):
+                        yield (*place, line)
+
+    def notes(self) -> Iterator[Sentence]:
+        """Yields what no import makes equal: users who do not exist, and secrets."""
+        for key, users in sorted(self.unknown_users.items()):
+            text = say("{key}: allowed users only there, no user here: {users}")
+            yield say(text, key=key, users=some(users))
+        for key, fields in sorted(self.not_compared.items()):
+            labels = joined(map(field_label, fields))
+            yield say("{key}: secret, so not compared: {fields}", key=key, fields=labels)
+
+
+def diff(
+    document: Mapping[str, Any],
+    *,
+    only: Collection[str] | None = None,
+    keys: Iterable[str] | None = None,
+    compare_secrets: bool = True,
+) -> Compared:
+    """Compares a document with the database. Only reads; the arguments are those of `apply`.
+
+    Says what an import would write, and which rows are only in the database, unless the document
+    has some keys only. Without `compare_secrets`, no field of a secret value is compared: equal or
+    not would let a person guess it. Masked ones never are.
+
+    Raises DocumentError if the document has another form or lacks one of the keys, and
+    InvalidArgumentError for an unknown group.
+    """
+    run = _Import(
+        document,
+        _selection(only, keys),
+        skip_unknown=True,
+        ignore_versions=True,
+        compare_secrets=compare_secrets,
+    )
+    with previewed():
+        return run.compare(is_complete=not document.get(_PARTIAL))
 
 
 @dataclass(frozen=True)
@@ -319,15 +466,27 @@ class _Import:
     """The items of a document, and the changes that make the rows like them."""
 
     def __init__(
-        self, document: Mapping[str, Any], *, skip_unknown: bool, ignore_versions: bool
+        self,
+        document: Mapping[str, Any],
+        selection: _Selection,
+        *,
+        skip_unknown: bool,
+        ignore_versions: bool,
+        compare_secrets: bool = True,
     ) -> None:
         self._problems: list[str] = []
         self._conflicts: list[ConflictError] = []
         self._skip_unknown, self._ignore_versions = skip_unknown, ignore_versions
         self._sections = [kind for kind, name in SECTIONS.items() if name in document]
         self._fields = {kind: _fields(kind) for kind in self._sections}
-        self._items = dict(self._items_of(document))
-        self._skipped: set[str] = set()
+        self._selection, self._compare_secrets = selection, compare_secrets
+        # What is not selected, and what the selected rules name.
+        self._named: dict[_Place, Mapping[str, Any]] = {}
+        self._items = self._selected(dict(self._items_of(document)))
+        # By key.
+        self._skipped: dict[str, list[str]] = {}
+        self._not_compared: dict[str, list[str]] = {}
+        self._left_out: list[_Place] = []
         self._rows: dict[_Place, Row] = {}
         # By the primary key of the flag; then the users whom the lists of the file name.
         self._allowed: dict[PrimaryKey, set[PrimaryKey]] = {}
@@ -337,14 +496,11 @@ class _Import:
 
     def plan(self, *, delete_missing: bool) -> Imported:
         """Decides what differs. Neither locks nor writes. Raises all problems together."""
-        deleted = set(self._sections) if delete_missing else set()
-        for kind in Kind:
-            keys = [key for of_kind, key in self._items if of_kind is kind]
-            for row in _rows(kind, None if kind in deleted else keys):
-                self._rows[kind, row.key] = row
-        self._read_users()
-        # Of the other kinds, only rows of the file were read.
-        missing = [place for place in self._rows if place not in self._items]
+        missing = self._read(self._sections) if delete_missing else []
+        if not delete_missing:
+            self._read(())
+        self._require_in(map(_key_in, self._items))
+        added, kept = self._place_named()
         # A deletion frees a key for the other kind; segments stay until no rule names them.
         steps: list[tuple[_Place, Mapping[str, Any] | None]] = [
             *((place, None) for place in missing if place[0] is not Kind.SEGMENT),
@@ -357,8 +513,91 @@ class _Import:
                     self._changes[place] = change
         self._check()
         changed = {place: change.write() for place, change in self._changes.items()}
-        skipped = tuple(sorted(self._skipped))
-        return Imported(changed, len(steps) - len(changed), skipped, _plan_of(changed))
+        return Imported(
+            changed,
+            len(steps) - len(changed) - len(self._left_out),
+            tuple(sorted({*chain.from_iterable(self._skipped.values())})),
+            tuple(self._left_out),
+            tuple(added),
+            tuple(kept),
+            _plan_of(changed),
+        )
+
+    def compare(self, *, is_complete: bool) -> Compared:
+        """Returns what differs, also what no import could write. Neither locks nor writes.
+
+        Without selected keys, only a complete document says that it lacks a row.
+        """
+        is_selected = self._selection.keys is not None
+        missing = self._read(self._sections if is_complete and not is_selected else ())
+        self._require_in(map(_key_in, [*self._items, *missing]))
+        self._raise_problems()
+        changed, problems = dict[_Place, Changed](), dict[_Place, Sentence]()
+        for place in [*self._items, *missing]:
+            difference = self._difference(place)
+            if isinstance(difference, Sentence):
+                problems[place] = difference
+            elif difference is not None:
+                changed[place] = difference
+        return Compared(changed, problems, self._skipped, self._not_compared)
+
+    def _difference(self, place: _Place) -> Changed | Sentence | None:
+        """Returns what differs, or why nothing can be imported. None if nothing differs."""
+        item = self._items.get(place, self._named.get(place))
+        try:
+            change = self._change_of(place, item)
+            return None if change is None else change.write()
+        except InvalidChangeError as error:
+            return error.message
+
+    def _selected(self, items: dict[_Place, Mapping[str, Any]]) -> dict[_Place, Mapping[str, Any]]:
+        """Returns the selected items, and keeps the segments that they name, and that are not."""
+        keys = self._selection.keys
+        self._keys = [*map(_key_in, items)]
+        if keys is None:
+            return items
+        selected = {place: item for place, item in items.items() if place[1] in keys}
+        named = [*selected.values()] if self._selection.has(RULES) else []
+        for item in named:
+            for place, _rule in names_in(item.get(RULES, item.get(CONDITIONS))):
+                if place in items and place not in {*selected, *self._named}:
+                    # What it names itself follows.
+                    self._named[place] = items[place]
+                    named.append(items[place])
+        return selected
+
+    def _read(self, everything: Collection[Kind]) -> list[_Place]:
+        """Reads the rows of the items, and their users; of some kinds, all rows.
+
+        Returns those that the document lacks.
+        """
+        selected = self._selection.keys or ()
+        for kind in Kind:
+            places = {*self._items, *self._named, *((kind, key) for key in selected)}
+            keys = [key for of_kind, key in places if of_kind is kind]
+            for row in _rows(kind, None if kind in everything else keys):
+                self._rows[kind, row.key] = row
+        self._read_users()
+        return [place for place in self._rows if place not in {*self._items, *self._named}]
+
+    def _require_in(self, known: Iterable[str]) -> None:
+        """Notes the selected keys that are not known."""
+        for key in sorted({*(self._selection.keys or ())}.difference(known)):
+            similar = most_similar(key, self._keys)
+            guess = "" if similar is None else say("; did you mean {name}?", name=repr(similar))
+            self._problems.append(say("{key}: is not in the file{guess}", key=key, guess=guess))
+
+    def _place_named(self) -> tuple[list[_Place], list[_Place]]:
+        """Adds what rules name and does not exist to the items.
+
+        Returns their places, and those of the segments that stay although they differ.
+        """
+        added = [place for place in self._named if place not in self._rows]
+        segments = [place for place in self._named if place[0] is Kind.SEGMENT]
+        kept = [place for place in segments if place not in added and self._difference(place)]
+        # Written before what names them.
+        self._items = {**{place: self._named[place] for place in reversed(added)}, **self._items}
+        return added, kept
 
     def write(self, planned: Imported) -> Imported:
         """Writes what was planned. Raises ConflictError if a row has changed since it was read."""
@@ -410,7 +649,8 @@ class _Import:
         users = allowed_pks_of([row for (kind, _), row in locked.items() if kind is Kind.FLAG])
         for place, change in self._changes.items():
             row = locked.get(place)
-            if not change.is_as_read(row, users.get(row.pk, set()) if row else set()):
+            pk = row.pk if row and place[0] is Kind.FLAG else None
+            if not change.is_as_read(row, users.get(pk, set())):
                 text = say("{key} has changed while the import ran", key=place[1])
                 self._conflicts.append(ConflictError(text, key=place[1]))
             self._changes[place] = replace(change, row=row)
@@ -505,15 +745,21 @@ class _Import:
         Raises InvalidChangeError or ConflictError.
         """
         (kind, key), row = place, self._rows.get(place)
-        present = frozenset(self._allowed.get(getattr(row, "pk", None), ()))
+        # A value can have the primary key of a flag.
+        pk = getattr(row, "pk", None) if kind is Kind.FLAG else None
+        present = frozenset(self._allowed.get(pk, ()))
         if item is None:
             return _RowChange(kind, row, AllowedUsersChange(present=present), deletes=True)
+        creates = place in self._named or self._selection.creates(kind, key)
+        if row is None and not creates:
+            self._left_out.append(place)
+            return None
         version = None if self._ignore_versions else item.get(_VERSION)
         if type(version) is not int and version is not None:
             raise InvalidChangeError(
                 "the version must be an integer, as `export --versions` writes it"
             )
-        fields, declared = self._values(kind, item, row), declaration(kind.model, key)
+        fields, declared = self._values(place, item, row), declaration(kind.model, key)
         if declared is not None:
             # The file may be of another release.
             fields = {name: new for name, new in fields.items() if name not in declared.owned}
@@ -521,6 +767,7 @@ class _Import:
         added = tuple(pk for pk in listed if pk not in present)
         users = AllowedUsersChange(added, in_order(present.difference(listed)), (), present)
         if row is not None:
+            self._require_same_secrecy(place, item, row)
             fields = differing(row, cleaned(row, differing(row, fields)))
             change = _RowChange(kind, row, users, fields=fields, version=version)
             return change if fields or users else None
@@ -533,29 +780,57 @@ class _Import:
                 ),
                 key=key,
             )
-        new = new_row(kind, key, {**_REQUIRED.get(kind, {}), **fields})
+        # A declared value has its default.
+        is_required = kind is not Kind.VALUE or self._selection.has(VALUE)
+        required = _REQUIRED.get(kind, {}) if is_required else {}
+        new = new_row(kind, key, {**required, **fields})
         return _RowChange(kind, None, users, new)
 
-    def _values(self, kind: Kind, item: Mapping[str, Any], row: Row | None) -> dict[str, object]:
-        """Returns the values of an item by the model's attributes, without masked ones."""
-        fields, values = self._fields[kind], dict[str, object]()
+    def _values(self, place: _Place, item: Mapping[str, Any], row: Row | None) -> dict[str, object]:
+        """Returns the selected values of an item by the model's attributes, without masked ones."""
+        (kind, key), fields, values = place, self._fields[place[0]], dict[str, object]()
+        hidden = SECRET_FIELDS if kind is Kind.VALUE else ()
+        is_hidden = not self._compare_secrets and (is_secret(row) or bool(item.get(SECRET)))
         for name, value in item.items():
-            if name == ALLOWED and kind is Kind.FLAG:
-                values[ALLOWED] = self._user_pks(value)
-            elif name in SECRET_FIELDS and kind is Kind.VALUE and value == MASK:
-                if row is None:
-                    raise InvalidChangeError(
-                        "{field}: is masked, and there is no such value in the database; write "
-                        "the real {field}",
-                        field=name,
-                    )
-            elif name in fields:
-                values[fields[name].attname] = value
-            elif name != _VERSION:
+            is_users = name == ALLOWED and kind is Kind.FLAG
+            if not (is_users or name in fields or name == _VERSION):
                 raise InvalidChangeError(
                     "a {kind} has no field {name}", kind=kind.value, name=repr(name)
                 )
+            if name == _VERSION or not self._takes(place, name, row):
+                continue
+            if is_users:
+                values[ALLOWED] = self._user_pks(key, value)
+            elif name not in hidden or not (is_hidden or value == MASK):
+                values[fields[name].attname] = value
+            elif row is None and value == MASK:
+                raise InvalidChangeError(
+                    "{field}: is masked, and there is no such value in the database; write "
+                    "the real {field}",
+                    field=name,
+                )
+            else:
+                self._not_compared.setdefault(key, []).append(name)
         return values
+
+    def _require_same_secrecy(self, place: _Place, item: Mapping[str, Any], row: Row) -> None:
+        """Raises InvalidChangeError if a part of an item would make public what is secret here.
+
+        Or the other way round: the history would store the new value.
+        """
+        is_part = not (place in self._named or self._selection.is_whole)
+        # A text such as "False" is another one, too.
+        if is_part and item.get(SECRET, is_secret(row)) is not is_secret(row):
+            raise InvalidChangeError(
+                "secret: is not the same in the file and here; import the whole value"
+            )
+
+    def _takes(self, place: _Place, name: str, row: Row | None) -> bool:
+        """Whether a field of an item counts."""
+        if place in self._named:
+            # A flag that is named is created off.
+            return place[0] is Kind.SEGMENT or _GROUP_OF.get(name) != _STATE
+        return self._selection.has(name) or (name == SECRET and row is None)
 
     def _items_of(self, document: Mapping[str, Any]) -> Iterator[tuple[_Place, Mapping[str, Any]]]:
         for name in document.keys() - {_HEADER, _PARTIAL, *SECTIONS.values()}:
@@ -577,7 +852,8 @@ class _Import:
         """Reads the allowed users of the flags, and the users that the file lists."""
         flags = [row for (kind, _key), row in self._rows.items() if kind is Kind.FLAG]
         self._allowed = allowed_pks_of(flags)
-        lists = (item.get(ALLOWED) for item in self._items.values())
+        counts = self._selection.has(ALLOWED)
+        lists = (item.get(ALLOWED) for item in self._items.values() if counts)
         entries = [*chain.from_iterable(entry for entry in lists if isinstance(entry, list))]
         table = allowed_user_table()
         names = {entry for entry in entries if isinstance(entry, str)}
@@ -585,8 +861,8 @@ class _Import:
         pks = {table.parse(key) for entry in entries if (key := _key_of_user(entry)) is not None}
         self._existing = table.existing(pks - {None})
 
-    def _user_pks(self, entries: object) -> list[PrimaryKey]:
-        """Returns the users of a list in a file, and notes those that are skipped.
+    def _user_pks(self, flag: str, entries: object) -> list[PrimaryKey]:
+        """Returns the users in the list of a flag, and notes those that are skipped.
 
         Raises InvalidChangeError if it is no such list, or if users are unknown.
         """
@@ -605,7 +881,8 @@ class _Import:
                 "allowed_users: not exactly one user is {users}; pass --skip-unknown to skip them",
                 users=some(unknown),
             )
-        self._skipped.update(unknown)
+        if unknown:
+            self._skipped[flag] = sorted(unknown)
         named = {by_name[name] for name in names if name in by_name}
         return sorted(named | self._existing.intersection(parsed.values()), key=str)
 
@@ -642,6 +919,10 @@ def _shown(change: Changed) -> object:
     """Returns the written values without secrets, which a hash could give away."""
     new = change.new if isinstance(change.new, dict) else {}
     return {name: None if change.hides(name) else value for name, value in new.items()}
+
+
+def _key_in(place: _Place) -> str:
+    return place[1]
 
 
 def _place(kind: Kind, key: str) -> str:

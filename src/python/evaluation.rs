@@ -161,10 +161,10 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// The result of an override. A flag that is forced off is in use, so it counts.
+    /// The result of an override. A flag that is forced off or on is in use, so it counts.
     fn overridden(&self, key: &Bound<'_, PyString>, found: FlagOverride) -> Resolved {
         let resolved = Resolved::of(found.evaluation(), false);
-        if found == FlagOverride::ForcedOff
+        if found.is_forced()
             && let (Some(snapshot), Ok(text)) = (self.snapshot, key.to_str())
         {
             match snapshot.flag(text) {
@@ -210,7 +210,7 @@ impl<'a> Evaluator<'a> {
         };
         if let Some(overrides) = self.overrides {
             match overrides.flag(key) {
-                Some(FlagOverride::ForcedOff) if has_row(&Kind::Variant) => {
+                Some(found) if found.is_forced() && has_row(&Kind::Variant) => {
                     return Some(Kind::Variant);
                 }
                 Some(_) => return Some(Kind::Flag),
@@ -436,7 +436,7 @@ impl<'a> Evaluator<'a> {
         for (key, found) in self.overrides.into_iter().flat_map(Overrides::flags) {
             let experiment = || self.snapshot?.experiment(key);
             // An experiment that is forced off is no flag, and browsers read the flags of rows.
-            let is_experiment = found == FlagOverride::ForcedOff && experiment().is_some();
+            let is_experiment = found.is_forced() && experiment().is_some();
             if results.contains_key(key) || !(client_side || is_experiment) {
                 results.insert(key, Resolved::of(found.evaluation(), false));
             }

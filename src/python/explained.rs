@@ -7,7 +7,6 @@ use super::resolution::{ErrorCode, Kind};
 use crate::bucketing_unit::USER;
 use crate::evaluate::Reason;
 use crate::message::Message;
-use crate::overrides::FlagOverride;
 use crate::row_rules::RowRules;
 use crate::rules::Outcome;
 use crate::steps::{self, Step, Topic};
@@ -83,8 +82,7 @@ impl Explained {
 
     /// This decides in place of the row: the environment if it names a variable, else a test.
     pub(super) fn overridden(value: Option<Py<PyAny>>, name: &'static str, reason: Reason) -> Self {
-        let variable = Some(name).filter(|name| *name == FlagOverride::ForcedOff.name());
-        let (reason, steps) = (reason.as_str(), steps::of_override(variable));
+        let (reason, steps) = (reason.as_str(), steps::of_override(name));
         Self { value, reason, overridden_by: Some(name), steps, ..Self::default() }
     }
 

@@ -30,6 +30,15 @@ pub(super) fn set_forced_off(keys: Vec<String>) {
     LIVE.set_forced_off(&keys);
 }
 
+/// Turns on the flags with these keys in this process, and no others.
+///
+/// Those that are forced off stay off. Does not block.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
+pub(super) fn set_forced_on(keys: Vec<String>) {
+    LIVE.set_forced_on(&keys);
+}
+
 /// Sets whether any `read_own_writes` block is open. Does not block.
 #[pyfunction]
 pub(super) fn set_own_writes(own_writes: bool) {

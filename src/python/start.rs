@@ -77,14 +77,14 @@ pub(super) fn current(py: Python<'_>) -> PyResult<(Guard<Option<Arc<State>>>, bo
     Ok((LIVE.current(), is_in_mode(EvaluationMode::Direct)))
 }
 
-/// The state of a process in which flags are forced off, as long as an evaluation may wait for the
+/// The state of a process in which flags are forced off or on, as long as an evaluation may wait for the
 /// first load.
 pub(super) fn before_first_load() -> Guard<Option<Arc<State>>> {
     let current = LIVE.current();
     let is_waiting = current.as_ref().is_some_and(|state| {
         !matches!(state.mode, EvaluationMode::Memory | EvaluationMode::Direct)
             && !state.own_writes
-            && state.overrides.as_ref().is_some_and(|overrides| overrides.forces_off())
+            && state.overrides.as_ref().is_some_and(|overrides| overrides.forces())
     });
     if is_waiting { current } else { Guard::from_inner(None) }
 }

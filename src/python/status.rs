@@ -54,6 +54,8 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let overrides = state.and_then(|state| state.overrides.as_deref());
     let forced_off = overrides.map(Overrides::forced_off).unwrap_or_default();
     dict.set_item("forced_off", PyTuple::new(py, forced_off)?)?;
+    let forced_on = overrides.map(Overrides::forced_on).unwrap_or_default();
+    dict.set_item("forced_on", PyTuple::new(py, forced_on)?)?;
     dict.set_item("pid", std::process::id())?;
     Ok(dict)
 }

@@ -44,6 +44,34 @@ fn forced_off_flag_is_disabled_for_all() {
 }
 
 #[test]
+fn forced_on_flag_is_static_for_all() {
+    let overrides = Overrides::default().with_forced_on(keys(&["search_v2"]));
+    let found = overrides.flag("search_v2").expect("it is forced on");
+    let on = Evaluation { value: true, reason: Reason::Static, bucket: None, rule: None };
+    assert_eq!((found, found.evaluation()), (FlagOverride::ForcedOn, on));
+    assert_eq!(found.name(), "FLAGSTAFF_FORCE_ON");
+    assert_eq!((overrides.is_empty(), overrides.forces()), (false, true));
+    assert_eq!(overrides.variant("search_v2"), None);
+}
+
+#[test]
+fn test_wins_over_off_which_wins_over_on() {
+    let overrides = set_by_test(&[("a", false)]);
+    let overrides = overrides.with_forced_off(keys(&["a", "b"]));
+    let overrides = overrides.with_forced_on(keys(&["a", "b", "c"]));
+    let found = ["a", "b", "c", "d"].map(|key| overrides.flag(key));
+    let expected = [
+        Some(FlagOverride::Test(false)),
+        Some(FlagOverride::ForcedOff),
+        Some(FlagOverride::ForcedOn),
+        None,
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(sorted(&overrides), [("a", false), ("b", false), ("c", true)]);
+    assert_eq!(overrides.forced_on(), ["c"]);
+}
+
+#[test]
 fn flag_set_by_a_test_is_static() {
     for value in [true, false] {
         let found = set_by_test(&[("banner", value)]).flag("banner").expect("it is set");
@@ -74,8 +102,8 @@ fn test_wins_over_the_environment_and_each_flag_is_listed_once() {
 fn forced_off_keys_are_listed_in_order_and_once() {
     let overrides = forced_off(&["b", "c", "a", "b"]);
     assert_eq!(overrides.forced_off(), ["a", "b", "c"]);
-    assert!(overrides.forces_off());
-    assert!(!set_by_test(&[("a", true)]).forces_off());
+    assert!(overrides.forces());
+    assert!(!set_by_test(&[("a", true)]).forces());
 }
 
 #[test]
@@ -116,10 +144,15 @@ fn nothing_set_leaves_no_overrides() {
 fn forced_off_flags_outlive_a_reset() {
     let live = Live::new();
     live.set_forced_off(&keys(&["search_v2"]));
+    live.set_forced_on(&keys(&["banner"]));
     live.set_mode(EvaluationMode::Memory, false);
     live.reset();
+    live.set_overrides(&Overrides::default());
     let overrides = current(&live).expect("they are kept");
-    assert_eq!(overrides.forced_off(), ["search_v2"]);
+    assert_eq!(
+        (overrides.forced_off(), overrides.forced_on()),
+        (vec!["search_v2"], vec!["banner"])
+    );
 }
 
 fn value_set_by_test(key: &str, value: StoredValue) -> Overrides {

@@ -1,4 +1,4 @@
-"""Forces flags off in the process of a test, as FLAGSTAFF_FORCE_OFF does at its start."""
+"""Forces flags off and on in the process of a test, as the environment does at its start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from flagstaff._engine.forced_off import force_off
+from flagstaff._engine.forced_on import force_on
 
 
 @contextmanager
@@ -16,3 +17,13 @@ def forced_off(keys: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         force_off(())
+
+
+@contextmanager
+def forced_on(keys: Iterable[str]) -> Iterator[None]:
+    """Forces the flags with these keys on while the block runs."""
+    force_on(keys)
+    try:
+        yield
+    finally:
+        force_on(())

@@ -51,6 +51,7 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
 
 #: A value of each setting that is not its default.
 OTHERS: dict[str, object] = {
+    "ALLOW_FORCE_ON": True,
     "DATABASE": "default",
     "REPORT_DATABASE": "default",
     "REGION": "eu",

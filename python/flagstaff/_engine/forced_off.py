@@ -23,15 +23,15 @@ def read_environment() -> None:
     Called once, at the start of a process. A forked child inherits the keys. Raises nothing.
     """
     # No row can have another key, and the extension cannot hold it. A system check reports it.
-    usable = [key for key in given_keys() if is_storable(key)]
+    usable = [key for key in keys_in(VARIABLE) if is_storable(key)]
     if usable:
         force_off(usable)
         logger.warning("%s: %s", NOTICE, some(usable))
 
 
-def given_keys() -> list[str]:
-    """Returns the keys in the environment variable, each once, also invalid ones."""
-    keys = (key.strip() for key in os.environ.get(VARIABLE, "").split(","))
+def keys_in(variable: str) -> list[str]:
+    """Returns the keys in an environment variable, each once, also invalid ones."""
+    keys = (key.strip() for key in os.environ.get(variable, "").split(","))
     return [key for key in dict.fromkeys(keys) if key]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from flagstaff import _core
 from flagstaff._declared import DECLARED, declared_value
+from flagstaff._engine import forced_on
 from flagstaff._text import Sentence, say
 from flagstaff.conf import conf
 
@@ -63,12 +64,15 @@ class Status:
     #: Rows that are ignored because they cannot be evaluated, names in rules that do not exist,
     #: values that are not as code declares them, tables and columns that the database lacks until
     #: `migrate`, and how many recent changes have no entry in the history. At most 100 texts of
-    #: these: the last one then says how many more there are. What a validator refuses follows.
+    #: these: the last one then says how many more there are. What a validator refuses follows, and
+    #: that FLAGSTAFF_FORCE_ON has no effect.
     problems: tuple[Sentence, ...]
     #: The number of all problems.
     problem_count: int
     #: The keys of the flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]
+    #: The keys of the flags that FLAGSTAFF_FORCE_ON turns on in this process.
+    forced_on: tuple[str, ...]
     pid: int
 
     def as_dict(self) -> dict[str, object]:
@@ -80,6 +84,8 @@ def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
     report = _core.status_report()
     age, refused = report["age"], [*_refused_values()]
+    if forced_on.problem is not None:
+        refused.append(forced_on.problem)
     report["problems"] += tuple(refused)
     report["problem_count"] += len(refused)
     return Status(**report, stale=age is not None and age > conf.max_staleness)

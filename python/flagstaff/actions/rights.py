@@ -7,7 +7,7 @@ request lacks what middleware adds, and "no team" may mean every team to it. So 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, TypeAlias
 
 from django.contrib.auth import get_permission_codename
@@ -62,8 +62,13 @@ def right_of(change: Changed | Event) -> Right:
         return "add" if change.action == "create" else "delete"
     is_of_users = bool(change.added.count or change.removed.count)
     fields = {difference.field for difference in change.differences}
-    toggles = Kind(change.kind) is Kind.FLAG and fields <= _TOGGLE_FIELDS and not is_of_users
+    toggles = is_toggle(Kind(change.kind), fields) and not is_of_users
     return "toggle" if toggles else "change"
+
+
+def is_toggle(kind: Kind, fields: Collection[str]) -> bool:
+    """Whether a change of these fields only turns a flag on or off, or rolls it out."""
+    return kind is Kind.FLAG and _TOGGLE_FIELDS.issuperset(fields)
 
 
 def right_to_undo(event: Event) -> Right:

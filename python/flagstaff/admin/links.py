@@ -144,6 +144,7 @@ PAGES: Mapping[str, _Entry] = {
     "unknown_keys": _Entry(say("unknown keys").lazy),
     "workers": _Entry(say("workers").lazy),
     "stale": _Entry(say("stale flags").lazy),
+    "compare": _Entry(say("compare with a file").lazy, _views_changes),
     "search": _Entry(say("Search").lazy, _views_anything, is_in_menu=False),
 }
 

@@ -15,7 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model, QuerySet
 
 from flagstaff._declared import DECLARED, declared_value, value_problems
-from flagstaff._engine.forced_off import VARIABLE, given_keys
+from flagstaff._engine.forced_off import VARIABLE, keys_in
 from flagstaff._tables.catalog import FoundTable, find_tables, query_catalog
 from flagstaff._tables.database import db
 from flagstaff._tables.group_fields import readable_groups
@@ -200,7 +200,7 @@ def row_messages(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
 
 
 def _unknown_forced_off_keys(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
-    keys = given_keys()
+    keys = keys_in(VARIABLE)
     if not keys:
         return
     existing = {

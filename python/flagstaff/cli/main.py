@@ -49,6 +49,7 @@ _OWN = {
     "segment": "values.segment",
     "export": "files.export",
     "import": "files.import_",
+    "diff": "files.diff",
     "declare": "declare.declare",
     "run-jobs": "jobs.run_jobs",
     "usage": "cleanup.usage",

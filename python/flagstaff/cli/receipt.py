@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import Error, transaction
 
-from flagstaff._engine import forced_off
+from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.attributes import doubts
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import missing_groups
@@ -31,7 +31,8 @@ from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 
-_FORCED = f"In this process it is forced off by {forced_off.VARIABLE}."
+_FORCED_OFF = f"In this process it is forced off by {forced_off.VARIABLE}."
+_FORCED_ON = f"In this process it is forced on by {forced_on.VARIABLE}."
 #: What only the document of a committed change has.
 COMMITTED = ("version", "undo")
 
@@ -114,7 +115,9 @@ def names_of_users(changes: Iterable[Changed]) -> Names:
 def flag_summary(flag: Any, allowed: int) -> str:
     """Returns the sentence that says which users have a flag."""
     summary = flag_text(flag, allowed)
-    return f"{summary} {_FORCED}" if flag.key in forced_off.keys else summary
+    if forced_on.is_forced_on(flag.key):
+        return f"{summary} {_FORCED_ON}"
+    return f"{summary} {_FORCED_OFF}" if flag.key in forced_off.keys else summary
 
 
 def _texts(changed: Changed, names: Names) -> Iterator[str]:

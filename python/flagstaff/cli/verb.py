@@ -130,6 +130,8 @@ def one_of(*arguments: AddArguments, required: bool = False) -> AddArguments:
 class VerbParser(CommandParser):
     """A parser whose errors are JSON with --json, and name a similar verb."""
 
+    #: Whether options may stand between FILE and the keys.
+    has_keys_anywhere = False
     #: Returns the list of verbs, for the end of the description.
     list_verbs: Callable[[], str] = str
 
@@ -147,6 +149,17 @@ class VerbParser(CommandParser):
         parsers = _Parsers(verbs, prefix, is_process=self.called_from_command_line)
         subparsers.choices = subparsers._name_parser_map = parsers  # noqa: SLF001
         self.list_verbs = lambda: _listed(verbs, dest)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses the arguments. argparse takes no keys after an option, unless they are mixed."""
+        if not self.has_keys_anywhere:
+            return super().parse_known_args(args, namespace)
+        # Calls this method again, in some versions of Python.
+        self.has_keys_anywhere = False
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.has_keys_anywhere = True
 
     def format_help(self) -> str:
         """Returns the help. Only here are all verbs needed."""

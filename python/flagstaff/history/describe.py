@@ -54,7 +54,7 @@ _SENTENCES: dict[str, Callable[[object, int | None], str | None]] = {
 _DEFAULTS = ((BUCKET_BY, USER), ("kind", "release"))
 _ENABLED, _ROLLOUT, _PERCENT = "enabled", "rollout_percent", " %"
 # How much of a changed JSON document is shown: parts, and characters of each.
-_MAX_PARTS, _MAX_PART = 5, 80
+_MAX_PARTS, MAX_PART = 5, 80
 # The number of values of a condition in a text of limited length.
 _MAX_VALUES = 5
 _SOURCES = {
@@ -171,7 +171,7 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
     is_value = difference.field == "value" and not difference.secret and limit is not None
     parts = describe_json_change(difference.old, difference.new) if is_value else None
     if changed := describe_rules(difference, limit):
-        parts = _first_parts([change.text for change in changed])
+        parts = first_parts([change.text for change in changed])
     if parts is not None:
         return ChangePart(field_label(difference.field), parts)
     old, new = describe_sides(difference, limit)
@@ -206,10 +206,10 @@ def describe_json_change(old: object, new: object) -> str | None:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return None
     parts = list(json_differences(old, new))
-    return _first_parts([*map(_part_text, parts)]) if parts else None
+    return first_parts([*map(_part_text, parts)]) if parts else None
 
 
-def _first_parts(texts: Sequence[str]) -> str:
+def first_parts(texts: Sequence[str]) -> str:
     """Returns some parts of a change, and the number of the others."""
     text = "; ".join(texts[:_MAX_PARTS])
     if count := len(texts) - min(len(texts), _MAX_PARTS):
@@ -220,7 +220,7 @@ def _first_parts(texts: Sequence[str]) -> str:
 
 
 def _part_text(part: JsonDifference) -> str:
-    old, new = (describe_value(side, limit=_MAX_PART) for side in (part.old, part.new))
+    old, new = (describe_value(side, limit=MAX_PART) for side in (part.old, part.new))
     texts = {"path": path_text(part.path), "old": old, "new": new}
     if part.action == "added":
         return say("{path}: added {new}", **texts).local

@@ -63,11 +63,13 @@ DOCUMENTED = {
     f"{FLAGS}workers/": "propagation",
     f"{FLAGS}unknown-keys/": "clean-up",
     f"{FLAGS}stale/": "clean-up",
+    f"{FLAGS}compare/": "environments",
 }
 SEARCH = f"{FLAGS}search/"
 #: The page of changes has a search of its own.
 WITH_SEARCH = {
-    f"{FLAGS}{name}/" for name in ("overview", "user", "unknown-keys", "workers", "stale", "search")
+    f"{FLAGS}{name}/"
+    for name in ("overview", "user", "unknown-keys", "workers", "stale", "compare", "search")
 }
 ENVIRONMENT = "p.flagstaff-environment"
 

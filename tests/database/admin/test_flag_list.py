@@ -21,7 +21,7 @@ from flagstaff.base_models import KeyManager
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
 from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
-from tests.support.forced_off import forced_off
+from tests.support.forced_off import forced_off, forced_on
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
@@ -163,6 +163,9 @@ def test_flag_that_is_forced_off_or_past_its_review_date_says_so(operator: Clien
     forced = "c Forced off in this process by FLAGSTAFF_FORCE_OFF."
     with forced_off(["c"]):
         assert cells(operator, "flag", "?o=1") == ["a stale: past review date", "b", forced]
+    with forced_on(["c"]):
+        [*_, cell] = cells(operator, "flag", "?o=1")
+        assert cell == "c Forced on in this process by FLAGSTAFF_FORCE_ON."
         assert keys(operator, "?state=attention") == ["c"]
 
 

@@ -237,7 +237,7 @@ def test_member_of_the_group_opens_every_page_of_flags(
 ) -> None:
     client = shop.client("olga")
     shop.user("olga").groups.add(operators)
-    pages = ["overview", "stale", "unknown-keys", "user", "workers"]
+    pages = ["overview", "stale", "unknown-keys", "user", "workers", "compare"]
     urls = [FLAGS, VALUES, SEGMENTS, RECENT, flag_url(flag), flag_url(flag, "kill")]
     urls += [PLANS, EXPERIMENTS, *(f"{FLAGS}{name}/" for name in pages)]
     statuses = {url: client.get(url).status_code for url in urls}

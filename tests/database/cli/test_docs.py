@@ -36,6 +36,7 @@ FILES = {
     "password.json": '"hunter2"',
     "rules.json": json.dumps(RULES),
     "size.json": "50",
+    "staging.json": json.dumps({"flagstaff": 1, "flags": {**CHANGES, "search_v2": {"rules": []}}}),
     "sizes.json": json.dumps([{"conditions": CONDITIONS, "value": 100}]),
 }
 

@@ -10,12 +10,11 @@ from django.db import transaction
 from django.test import override_settings
 
 from flagstaff import explain, flag_enabled
-from flagstaff._engine.forced_off import NOTICE
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.support.admin_pages import bucket_of
 from tests.support.conditions import condition
-from tests.support.forced_off import forced_off
+from tests.support.forced_off import forced_off, forced_on
 from tests.support.terminals import document, flags, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
@@ -183,15 +182,25 @@ def test_value_null_of_the_context_is_missing() -> None:
     assert document("explain", "new_checkout", "bob", "--context", 'plan="null"')["rule"] is None
 
 
-def test_forced_off_flag_names_the_environment() -> None:
-    with forced_off(["dark_mode"]):
+@pytest.mark.parametrize(
+    ("force", "value", "variable", "notice"),
+    [
+        (forced_off, False, "FLAGSTAFF_FORCE_OFF", "dark_mode is off for all users."),
+        (forced_on, True, "FLAGSTAFF_FORCE_ON", "dark_mode is on for all users."),
+    ],
+    ids=["off", "on"],
+)
+def test_forced_flag_names_the_environment(
+    force: Any, value: bool, variable: str, notice: str
+) -> None:
+    with force(["dark_mode"]):
         explained = document("explain", "dark_mode", "alice")
         shown = typed("flags explain dark_mode alice")
-    assert (explained["value"], explained["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
-    assert shown.splitlines() == [
-        "dark_mode is off for all users.",
-        *("", "   STEP", f"▸  override  yes  {NOTICE}"),
-    ]
+    assert (explained["value"], explained["override"]) == (value, variable)
+    [first, _, _, step] = shown.splitlines()
+    assert first == notice
+    assert step.startswith("▸  override  yes  forced ")
+    assert step.endswith(f" in this process by {variable}")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -16,7 +16,7 @@ from flagstaff._tables.user_lookup import UserTable
 from flagstaff._text.times import local_time_text
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from tests.support.forced_off import forced_off
+from tests.support.forced_off import forced_off, forced_on
 from tests.support.history import newest_entry
 from tests.support.plans import rollout
 from tests.support.shop import GERMAN, STAFF, Shop
@@ -197,6 +197,15 @@ def test_show_on_a_terminal_has_the_rules_in_words_and_counts_the_users(
     assert f"users with the flag  {users}\n" in screen
     [line] = [line for line in typed("flags list").splitlines() if line.startswith("dark_mode")]
     assert (" by rules  " in line) is (rules is not RULES)
+
+
+def test_forced_on_flags_are_named_by_list_and_show() -> None:
+    with forced_on(["dark_mode", "new_checkout"]), forced_off(["dark_mode"]):
+        shown, err = typed("flags list"), flags("list").err
+        summary, *_ = typed("flags show new_checkout").splitlines()
+    assert "rollout 25 % (forced on)" in shown
+    assert "forced on in this process by FLAGSTAFF_FORCE_ON: new_checkout\n" in err
+    assert summary.endswith("In this process it is forced on by FLAGSTAFF_FORCE_ON.")
 
 
 def test_forced_off_flags_are_named_by_list_show_and_on() -> None:

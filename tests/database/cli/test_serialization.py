@@ -156,3 +156,102 @@ def test_printed_import_command_keeps_all_options_and_refuses_other_differences(
     assert run(f"{line} --yes").status == 0
     assert rollout() == 5
     assert not FeatureFlag.objects.filter(key="summer_banner").exists()
+
+
+def test_diff_prints_a_line_for_each_field_and_has_a_status_for_them(file: Path) -> None:
+    edit(file, NARROWER, LARGER, CAROL)
+    ran = run(f"diff {file}")
+    assert ran.status == 6
+    assert ran.out.splitlines() == [
+        "kind\tkey\tfield\tdifference",
+        "flag\tbeta_reviews\tallowed_users\tonly here: bob",
+        "flag\tnew_checkout\trollout_percent\t5 % there, 25 % here",
+        "value\tpage_size\tvalue\t50 there, 20 here",
+    ]
+    assert ran.err.splitlines() == [
+        "beta_reviews: allowed users only there, no user here: 'carol'",
+        "mail_password: secret, so not compared: value",
+        "CommandError: 3 differences",
+    ]
+
+
+def test_diff_as_json_has_differences_and_what_is_none(file: Path) -> None:
+    edit(file, NARROWER, CAROL)
+    ran = run(f"diff {file} --json --only state new_checkout mail_password")
+    assert (ran.status, json.loads(ran.out)) == (
+        6,
+        {
+            "differences": [
+                {
+                    "kind": "flag",
+                    "key": "new_checkout",
+                    "field": "rollout_percent",
+                    "difference": "5 % there, 25 % here",
+                }
+            ],
+            "unknown_users": {},
+            "not_compared": {"mail_password": ["value"]},
+        },
+    )
+
+
+def test_diff_without_differences_succeeds(file: Path) -> None:
+    secret = "mail_password: secret, so not compared: value\n"
+    assert run(f"diff {file}") == (0, "", f"no differences\n{secret}")
+    assert run(f"diff {file} dark_mode --only state") == (0, "", "no differences\n")
+
+
+def test_diff_needs_a_file_or_a_known_database() -> None:
+    refused("diff", 2, "pass FILE, or --database ALIAS")
+    refused("diff --database defalt", 2, "there is no database 'defalt'; did you mean 'default'?")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{file} new_checkout --only targeting,state", "{file} --only targeting,state new_checkout"],
+    ids=["before", "after"],
+)
+def test_import_takes_keys_before_and_after_the_groups(file: Path, line: str) -> None:
+    edit(file, NARROWER, LARGER)
+    ok(f"import {line.format(file=file)}")
+    assert (rollout(), KeyValueStore.objects.get(key="page_size").value) == (5, 20)
+
+
+def test_import_of_a_part_prints_what_it_creates_and_what_it_leaves_out(file: Path) -> None:
+    edit(file, WINTER, ('"page_size":', '"page_length":'))
+    ran = ok(f"import {file} --only definition,targeting")
+    assert "created disabled, at 0 %, without allowed users: winter_banner" in ran.err
+    assert "left out, because --only lacks what they need: value page_length" in ran.err
+
+
+def test_import_of_the_unit_asks_as_the_action_does(file: Path) -> None:
+    document = json.loads(file.read_text())
+    document["flags"]["new_checkout"]["bucket_by"] = "organization"
+    file.write_text(json.dumps(document))
+    by_action = asked("unit new_checkout organization", "n").err
+    by_import = asked(f"import {file} --only targeting", "n").err
+    assert "The new unit reassigns every user at once." in by_import
+    assert by_import == by_action
+
+
+def test_command_after_a_dry_run_of_a_part_imports_this_part(file: Path) -> None:
+    edit(file, NARROWER, LARGER)
+    ran = run(f"import {file} --only state new_checkout --dry-run")
+    [line] = re.findall(r"to apply exactly this: python manage\.py flags (.+)", ran.err)
+    ok(line)
+    assert (rollout(), KeyValueStore.objects.get(key="page_size").value) == (5, 20)
+
+
+def test_rules_of_three_flags_are_promoted_and_undone_by_two_commands(file: Path) -> None:
+    keys = ["new_checkout", "dark_mode", "search_v2"]
+    document = json.loads(file.read_text())
+    for key in keys:
+        rule = {"conditions": [{"attribute": "plan", "operator": "in", "values": ["paid"]}]}
+        document["flags"][key].update(rules=[rule], rollout_percent=1, allowed_users=["zoe"])
+    file.write_text(json.dumps(document))
+    before = serialization.export()
+    ran = ok(f"import {file} --only targeting {' '.join(keys)}")
+    flags = serialization.export()["flags"]
+    assert all(flags[key] == {**before["flags"][key], "rules": [rule]} for key in keys)
+    ok(undo_of(ran.err))
+    assert serialization.export() == before

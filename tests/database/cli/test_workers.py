@@ -14,7 +14,7 @@ from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
 from flagstaff.operations import InstallTriggers
 from tests.support.fake_workers import Join, join, let_pass
-from tests.support.forced_off import forced_off
+from tests.support.forced_off import forced_off, forced_on
 from tests.support.sql import rows
 from tests.support.terminals import document, flags, refused, run, typed
 
@@ -89,6 +89,12 @@ def test_status_in_direct_mode_counts_the_rows_and_names_forced_off_flags() -> N
     with forced_off(["search_v2", "new_checkout"]):
         assert document("status")["forced_off"] == ["new_checkout", "search_v2"]
         assert "forced_off         new_checkout, search_v2\n" in typed("flags status")
+
+
+@pytest.mark.django_db
+def test_status_names_forced_on_flags() -> None:
+    with forced_on(["search_v2"]):
+        assert "forced_on      search_v2\n" in typed("flags status")
 
 
 class Old(Migration):

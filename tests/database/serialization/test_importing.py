@@ -175,3 +175,12 @@ def test_new_secret_is_written_and_never_shown() -> None:
         assert secret not in shown
     # The history does not store it.
     assert imported.undo is None
+
+
+def test_import_of_a_value_with_the_primary_key_of_a_flag_is_written() -> None:
+    flag = FeatureFlag.objects.get(key="new_checkout")
+    assert flag.allowed_users.exists()
+    KeyValueStore.objects.filter(pk=flag.pk).delete()
+    KeyValueStore.objects.create(pk=flag.pk, key="limit", value=1)
+    import_text("flagstaff: 1\nflags: {new_checkout: {}}\nvalues: {limit: {value: 2}}")
+    assert KeyValueStore.objects.get(key="limit").value == 2

@@ -14,7 +14,7 @@ import pytest
 
 import flagstaff
 from flagstaff import contrib
-from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._engine import forced_off, forced_on
 from flagstaff.conf import all_settings
 from tests.conftest import ROOT
 from tools import settings_page
@@ -99,7 +99,8 @@ def test_model_has_all_fields_in_the_page(name: str) -> None:
 
 
 def test_setting_has_a_heading() -> None:
-    assert list(sections(SETTINGS_PAGE, "##")) == [*all_settings(), VARIABLE]
+    variables = [forced_off.VARIABLE, forced_on.VARIABLE]
+    assert list(sections(SETTINGS_PAGE, "##")) == [*all_settings(), *variables]
 
 
 def test_settings_page_has_the_values_and_defaults_of_the_table() -> None:

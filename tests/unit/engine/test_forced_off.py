@@ -47,7 +47,10 @@ def test_variable_is_a_list_of_keys_that_is_logged_in_one_line(
     if given is not None:
         monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", given)
     environment.read_environment()
-    assert (environment.given_keys(), status().forced_off) == (keys, tuple(sorted(keys)))
+    assert (environment.keys_in("FLAGSTAFF_FORCE_OFF"), status().forced_off) == (
+        keys,
+        tuple(sorted(keys)),
+    )
     line = f"forced off in this process by FLAGSTAFF_FORCE_OFF: {', '.join(keys)}"
     assert caplog.record_tuples == ([("flagstaff", logging.WARNING, line)] if keys else [])
 

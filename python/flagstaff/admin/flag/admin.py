@@ -39,6 +39,7 @@ from flagstaff.admin.flag.targeting import targeting
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.flag.users import users_path
 from flagstaff.admin.links import page_url, row_id
+from flagstaff.admin.pages.compare import Compare
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.stale import StaleFlags
@@ -60,7 +61,7 @@ from flagstaff.models import WaitingAction
 from flagstaff.validators import joined_tags
 
 # Those that are about no single row.
-_PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)
+_PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Compare, Search)
 _STEPS = ("0", "1", "5", "25", "50", "100")
 # The actions after which one expects all users of a percentage to have the flag.
 _GIVING = ("on", "rollout", "rules")

@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.html import format_html, strip_tags
 from django.utils.safestring import SafeString
 
-from flagstaff._engine import forced_off
+from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import db
 from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._text import local_list, local_number, say
@@ -144,13 +144,14 @@ class Flags:
         newest: Mapping[str, tuple[int | None, float]] = value_or_default(
             "the history of flags cannot be read", read, {}
         )
+        forced = forced_off.keys | forced_on.keys
         # Without rules, there are few different ones.
         state_without_rules = cache(lambda *state: state_of(FlagState(*state), 0))
         for flag in self.all:
             pk, fields = str(flag.pk), (flag.enabled, flag.rollout_percent)
             flag.version, flag.changed = newest.get(pk) or (None, _seconds(flag.changed_at))
             flag_notes = notes.get(pk, ())
-            if flag.rules or flag.key in forced_off.keys:
+            if flag.rules or flag.key in forced:
                 state = FlagState(*fields, json.loads(flag.rules or "[]"))
                 flag.state = state_of(state, 0)
                 flag_notes = [*flag_notes, *alarms_of(flag.key, state)]

@@ -11,7 +11,7 @@ from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, 
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from flagstaff._engine import forced_off
+from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
 from flagstaff._text import localized, say
@@ -107,6 +107,9 @@ def alarms_of(key: str, state: FlagState) -> Iterator[Note]:
     """Yields why this process does not use a flag, and which rules keep users out of it."""
     if key in forced_off.keys:
         text = say("Forced off in this process by {variable}.", variable=forced_off.VARIABLE).local
+        yield Note(text, Level.PROBLEM)
+    elif key in forced_on.keys:
+        text = say("Forced on in this process by {variable}.", variable=forced_on.VARIABLE).local
         yield Note(text, Level.PROBLEM)
     # Most flags have no rules.
     for text in partial_rule_notices(state) if state.has_rules else ():

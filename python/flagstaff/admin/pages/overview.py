@@ -9,7 +9,7 @@ from functools import partial
 from django.apps import apps
 from django.db.models import Q
 
-from flagstaff._engine import forced_off
+from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.states import ALL_USERS, FlagState
@@ -102,7 +102,7 @@ class Overview(Page):
         """The flags with an alarm of their own. The apps have lines for theirs."""
         keeps_users_out = ~Q(rules=[]) & Q(enabled=True, rollout_percent__gte=ALL_USERS)
         rows = self.admin.get_queryset(self.request).order_by("key")
-        flags = rows.filter(keeps_users_out | Q(key__in=forced_off.keys))
+        flags = rows.filter(keeps_users_out | Q(key__in=forced_off.keys | forced_on.keys))
         return [
             OverviewLine(
                 flag.key,

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
-from flagstaff._engine import forced_off
+from flagstaff._engine import forced_off, forced_on
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import (
     Explanation,
@@ -89,8 +89,9 @@ _STEPS = (
 def explain(options: Options, out: Output) -> None:
     """Show step by step why a flag is on or off for a user, or which value the user gets.
 
-    Reads the current rows from the database, but for a flag that FLAGSTAFF_FORCE_OFF turns off. A
-    primary key without a user is accepted, because code can evaluate flags for bare primary keys.
+    Reads the current rows from the database, but for a flag that FLAGSTAFF_FORCE_OFF or
+    FLAGSTAFF_FORCE_ON decides. A primary key without a user is accepted, because code can evaluate
+    flags for bare primary keys.
 
     Each rule has a step with its name and its percentage, down to the rule that decides. Below it
     are its conditions, and those of its segments. "missing" means that the attribute has no value,
@@ -107,9 +108,10 @@ def explain(options: Options, out: Output) -> None:
     key, context = options["key"], parse_pairs(options["context"])
     if context.problems:
         raise CommandError(f"argument --context: {'; '.join(context.problems)}", returncode=USAGE)
-    if key in forced_off.keys:
-        # Off for all users, also where the database cannot be reached.
-        _print(explain_flag(key), f"{key} is off for all users.", None, out)
+    if key in forced_off.keys or key in forced_on.keys:
+        # The same for all users, also where the database cannot be reached.
+        state = "off" if key in forced_off.keys else "on"
+        _print(explain_flag(key), f"{key} is {state} for all users.", None, out)
         return
     # Raises for an unknown key and for a database that cannot be reached.
     value = None if find_row(conf.flag_model, key) else present_row(conf.value_model, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial, reduce
 from operator import or_
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import connections
 from django.db.models import Q
 
 from flagstaff import serialization
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._text import MAX_VALUE, counted, some
+from flagstaff._text import MAX_VALUE, counted, most_similar, some
 from flagstaff._text.cells import Column, Record
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
@@ -25,12 +26,14 @@ from flagstaff.actions.table import Expected
 from flagstaff.changes.changed import Changed, command_line
 from flagstaff.changes.consequence import written_lines
 from flagstaff.cli.action_verbs import write
-from flagstaff.cli.errors import DIFFERS, FAILED
+from flagstaff.cli.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import names_of_users
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
-from flagstaff.history.describe import describe_change
+from flagstaff.conf import reading_from
+from flagstaff.history.describe import describe_change, field_label
+from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import action_line, records_of
@@ -58,6 +61,32 @@ _COLUMNS = (
     Column("key"),
     Column("summary", header="CHANGE"),
 )
+
+
+_DIFFERENCE_COLUMNS = (
+    Column("kind", header=""),
+    Column("key"),
+    Column("field", lambda record: field_label(record["field"])),
+    Column("difference"),
+)
+
+
+def _add_keys(parser: Any) -> None:
+    """Adds the groups of fields, and KEY after FILE."""
+    parser.has_keys_anywhere = True
+    parser.add_argument(
+        "keys",
+        metavar="KEY",
+        nargs="*",
+        help="only flags, values and segments with these keys; by default all of the file",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="GROUPS",
+        type=lambda text: text.split(","),
+        help=f"only these groups of fields, with commas between them: "
+        f"{', '.join(serialization.GROUPS)}",
+    )
 
 
 @verb(
@@ -97,11 +126,13 @@ def export(options: Options, out: Output) -> None:
 @verb(
     "import flags.json --dry-run",
     'import flags.json --reason "release 42" --as-name deploy --wait',
+    "import staging.json --only targeting new_checkout search_v2",
     "import flags.json --delete-missing --yes",
     "import - < flags.json",
     topic=Topic.FILES,
     arguments=(
         option("path", 'the file; "-" is the standard input', "FILE"),
+        _add_keys,
         switch(
             "--delete-missing",
             "delete flags that are not in the section `flags` of the file; likewise for "
@@ -130,12 +161,17 @@ def import_(options: Options, out: Output) -> Done:
     """Apply the flags, values and segments of a file, in one transaction.
 
     Prints the command that undoes the import. Flags and fields that are not in the file do not
-    change. Names the actions that wait for its rows. If rows of the file have problems, the first
+    change. `--only` imports some groups of fields: definition (texts, tags, types and your own
+    fields), targeting (rules, units, conditions), state (enabled, rollout, allowed users, the
+    value). Without state, a flag that is only in the file is created disabled, at 0 %, without
+    users. Names the actions that wait for its rows. If rows of the file have problems, the first
     one of each row is listed, with its key, and nothing is written. After `--dry-run`, the exit
     status is 6 if something would change.
     """
     document = serialization.read(text_of_file(options["path"]))
-    apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
+    only, keys = options["only"], options["keys"]
+    switches = {name: options[name] for name in _SWITCHES}
+    apply = partial(serialization.apply, document, only=only, keys=keys, **switches)
     # Of the plans and the import, the last one counts.
     plans: list[serialization.Imported] = []
     cancelled: list[int] = []
@@ -146,7 +182,7 @@ def import_(options: Options, out: Output) -> Done:
         plans.append(apply(**expected.get(_DOCUMENT, {_PLAN: seen})))
         if options["cancel_waiting"]:
             # Behind its rows, as the job that runs an action locks them.
-            cancelled[:] = _waiting_for(document).cancel(current_actor(), "by an import")
+            cancelled[:] = _waiting_for(document, keys).cancel(current_actor(), "by an import")
         return [*plans[-1].changed.values()]
 
     def look() -> Look:
@@ -180,6 +216,7 @@ def import_(options: Options, out: Output) -> Done:
     ]
     if imported.skipped_users:
         out.message(f"skipped users that do not exist: {some(imported.skipped_users)}")
+    out.messages(_selection_notes(imported, only or serialization.GROUPS))
     if changes and not out.is_json:
         out.records(_COLUMNS, changes)
     if not (has_asked or out.is_dry_run):
@@ -189,7 +226,7 @@ def import_(options: Options, out: Output) -> Done:
         out.message(f"{number}already up to date")
     would_cancel = options["cancel_waiting"] and out.is_dry_run
     waiting = _report_waiting(
-        document, cancelled, out, "would be cancelled" if would_cancel else ""
+        _waiting_for(document, keys), cancelled, out, "would be cancelled" if would_cancel else ""
     )
     problem = None
     if changes and out.is_dry_run:
@@ -197,8 +234,11 @@ def import_(options: Options, out: Output) -> Done:
             f"{counted(len(changes), 'change')} would be made", returncode=DIFFERS
         )
         all_switches = {**_SWITCHES, "cancel_waiting": _CANCEL_WAITING}
-        switches = [switch for name, switch in all_switches.items() if options[name]]
-        line = command_line("import", options["path"], *switches, "--expect-plan", imported.plan)
+        words = [switch for name, switch in all_switches.items() if options[name]]
+        words += ["--only", ",".join(only)] if only else []
+        line = command_line(
+            "import", options["path"], *keys, *words, "--expect-plan", imported.plan
+        )
         out.message(f"to apply exactly this: {line}")
     result = {
         "plan": imported.plan,
@@ -206,25 +246,106 @@ def import_(options: Options, out: Output) -> Done:
         "unchanged": imported.unchanged,
         "skipped_users": imported.skipped_users,
         "waiting": waiting,
+        "left_out": [{"kind": kind.value, "key": key} for kind, key in imported.left_out],
     }
     return Done("", [], result, imported.undo, bool(changes), problem=problem)
 
 
-def _waiting_for(document: Mapping[str, Any]) -> Any:
-    """Returns what waits for the rows of a file, also for those that are like it."""
+def _selection_notes(imported: serialization.Imported, only: Collection[str]) -> Iterator[str]:
+    """Yields what an import of some fields or keys does besides, and what it leaves out."""
+    new = [
+        key
+        for (kind, key), changed in imported.changed.items()
+        if kind is Kind.FLAG and changed.old is None and not (changed.new or {}).get("enabled")
+    ]
+    if new and "state" not in only:
+        yield f"created disabled, at 0 %, without allowed users: {some(new)}"
+    if imported.added:
+        yield f"imported because rules name them: {_named(imported.added)}"
+    if imported.kept:
+        kept = _named(imported.kept)
+        yield f"not as in the file, but not changed: {kept}; pass their keys to import them"
+    if imported.left_out:
+        left_out = _named(imported.left_out)
+        yield f"only in the file, and left out, because --only lacks what they need: {left_out}"
+
+
+def _named(places: Sequence[tuple[Kind, str]]) -> str:
+    return some(f"{kind.value} {key}" for kind, key in places)
+
+
+def _waiting_for(document: Mapping[str, Any], only: Collection[str]) -> Any:
+    """Returns what waits for the rows of a file, or for these keys, also if they are like it."""
     rows = WaitingAction.objects.using(db.alias).filter(state__in=WaitingAction.OPEN)
     places = (
-        Q(row_kind=kind.value, keys__has_any_keys=[*document.get(name, ())])
+        Q(
+            row_kind=kind.value,
+            keys__has_any_keys=[key for key in document.get(name, ()) if key in only or not only],
+        )
         for kind, name in serialization.SECTIONS.items()
     )
     return rows.filter(reduce(or_, places)) if db.is_postgresql else rows.none()
 
 
 def _report_waiting(
-    document: Mapping[str, Any], cancelled: Sequence[int], out: Output, state: str
+    present: Any, cancelled: Sequence[int], out: Output, state: str
 ) -> list[Record]:
     """Prints what was cancelled, or else what waits for the rows of a file, and returns it."""
     rows = WaitingAction.objects.using(db.alias).filter(pk__in=cancelled)
-    waiting = [*rows] if cancelled else foresee(_waiting_for(document))
+    waiting = [*rows] if cancelled else foresee(present)
     out.messages(action_line(row, state) for row in waiting)
     return records_of(waiting)
+
+
+@verb(
+    "diff flags.json",
+    "diff staging.json --only targeting new_checkout search_v2",
+    "diff - --json < flags.json",
+    topic=Topic.FILES,
+    arguments=(
+        option("path", 'the file; "-" is the standard input', "FILE", nargs="?"),
+        _add_keys,
+        option("--database", "compare with this database of DATABASES in place of a file", "ALIAS"),
+    ),
+)
+def diff(options: Options, out: Output) -> None:
+    """Compare a file, or another database, with the flags, values and segments of this one.
+
+    Prints a line for each field that differs: the file is "there", this database is "here". A
+    secret value only differs, or is not compared if the file has its mask. Users that do not exist
+    here, and secrets that are not compared, are named, and are no differences. The exit status is
+    6 if there are differences.
+    """
+    document, keys = _other_side(options)
+    compared = serialization.diff(document, only=options["only"], keys=keys)
+    names, limit = names_of_users(compared.changed.values()), None if out.is_json else MAX_VALUE
+    records = [
+        {"kind": kind.value, "key": key, "field": line.field, "difference": line.text}
+        for kind, key, line in compared.lines(names, limit=limit)
+    ]
+    result = {
+        "differences": records,
+        "unknown_users": compared.unknown_users,
+        "not_compared": compared.not_compared,
+    }
+    out.records(_DIFFERENCE_COLUMNS, records, document=result, empty="no differences")
+    out.messages(compared.notes())
+    if records:
+        raise CommandError(counted(len(records), "difference"), returncode=DIFFERS)
+
+
+def _other_side(options: Options) -> tuple[dict[str, Any], list[str]]:
+    """Returns the document to compare with, and the keys."""
+    path, keys, alias = options["path"], options["keys"], options["database"]
+    if alias is None:
+        if path is None:
+            raise CommandError("pass FILE, or --database ALIAS", returncode=USAGE)
+        return serialization.read(text_of_file(path)), keys
+    if alias not in connections:
+        similar = most_similar(alias, connections)
+        guess = f"did you mean {similar!r}?" if similar else f"there are {some(connections)}"
+        raise CommandError(f"there is no database {alias!r}; {guess}", returncode=USAGE)
+    with reading_from(alias):
+        document = serialization.export(secrets=True)
+    # What would be FILE is the first key.
+    return document, keys if path is None else [path, *keys]

@@ -9,6 +9,7 @@ from django.db.models import Count
 
 from flagstaff._declared import declared_flag
 from flagstaff._engine import forced_off
+from flagstaff._engine.forced_on import NOTICE, is_forced_on
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.rows import all_rows, declared_rows, flag_row, is_stored
 from flagstaff._tables.states import AS_DECLARED, FlagState, ReleaseState, state_label, state_of
@@ -36,7 +37,9 @@ _USERS = "users with the flag"
 def _state_text(record: Record) -> str:
     label = state_label(FlagState.of_fields(record), record["allowed"])
     label = label if record["stored"] else str(AS_DECLARED)
-    return f"{label} (forced off)" if record["forced_off"] else label
+    for forced in ("off", "on"):
+        label += f" (forced {forced})" if record[f"forced_{forced}"] else ""
+    return label
 
 
 def _state_style(record: Record) -> str | None:
@@ -90,6 +93,7 @@ def _record(flag: Any, allowed: int) -> Record:
             "rollout_percent": flag.rollout_percent,
             "allowed": allowed,
             "forced_off": flag.key in forced_off.keys,
+            "forced_on": is_forced_on(flag.key),
             "stored": is_stored(flag),
             "declared": _declared_in(flag),
         },
@@ -125,10 +129,11 @@ def _declared_in(flag: Any) -> str | None:
 def list_(options: Options, out: Output) -> None:
     """List the flags with their state.
 
-    "(forced off)" means that FLAGSTAFF_FORCE_OFF turns the flag off in this process. An enabled
-    flag with rules is `by-rules`, whatever its rollout, unless the rollout and all rules are at
-    100 %: then it is `all`. For another order or selection, such as a kind, or for other columns
-    such as the owner, pass the lines to `grep`, or `--json` to `jq`.
+    "(forced off)" means that FLAGSTAFF_FORCE_OFF turns the flag off in this process, "(forced on)"
+    that FLAGSTAFF_FORCE_ON turns it on. An enabled flag with rules is `by-rules`, whatever its
+    rollout, unless the rollout and all rules are at 100 %: then it is `all`. For another order or
+    selection, such as a kind, or for other columns such as the owner, pass the lines to `grep`, or
+    `--json` to `jq`.
     """
     condition = ownership_filter(options)
     rows = all_rows(conf.flag_model).filter(condition).order_by("key")
@@ -139,8 +144,9 @@ def list_(options: Options, out: Output) -> None:
     records = [_record(flag, getattr(flag, "flagstaff_allowed", 0)) for flag in flags]
     if options["state"]:
         records = [record for record in records if record["state"] in options["state"]]
-    if forced := [record["key"] for record in records if record["forced_off"]]:
-        out.message(f"{forced_off.NOTICE}: {some(forced)}")
+    for notice, field in ((forced_off.NOTICE, "forced_off"), (NOTICE, "forced_on")):
+        if forced := [record["key"] for record in records if record[field]]:
+            out.message(f"{notice}: {some(forced)}")
     empty = "no matching flags" if options["state"] or condition else "no flags"
     out.records(_COLUMNS, records, empty=empty)
 

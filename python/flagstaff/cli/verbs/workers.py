@@ -54,6 +54,7 @@ _STATUS = {
         Column(
             "forced_off", lambda record: ", ".join(record["forced_off"]) or "none", is_text=True
         ),
+        Column("forced_on", lambda record: ", ".join(record["forced_on"]) or "none", is_text=True),
         Column("waiting", _waiting_text, is_text=True),
     )
 }

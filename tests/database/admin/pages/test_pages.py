@@ -25,13 +25,14 @@ from tests.support.sql import without_table
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["overview", "changes", "user", "unknown-keys", "workers", "stale", "search"]
+PAGES = ["overview", "changes", "user", "unknown-keys", "workers", "stale", "compare", "search"]
 # Who may open a page, as the page of the documentation says.
 _OF_FLAGS = frozenset({"view_featureflag", "toggle_featureflag"})
 ANYTHING = {"view_featureflag", "toggle_featureflag", "view_keyvaluestore", "view_segment"}
 RIGHTS = {
     "overview": {*ANYTHING, "view_experiment"},
     "changes": ANYTHING,
+    "compare": ANYTHING,
     "search": {*ANYTHING, "view_experiment"},
     **dict.fromkeys(("user", "unknown-keys", "workers", "stale"), _OF_FLAGS),
 }
@@ -96,12 +97,13 @@ def test_menu_of_each_page_of_flags_has_the_pages_in_one_block(operator: Client)
     for one in (FLAGS, VALUES, url("workers")):
         links = menu(operator.get(one))["flagstaff"]
         assert links[:2] == [url("overview"), FLAGS]
-        assert links[-5:] == [url(name) for name in PAGES[1:-1]]
+        assert links[-6:] == [url(name) for name in PAGES[1:-1]]
 
 
 def test_menu_has_the_pages_that_the_user_may_open() -> None:
     assert menu(staff("view_keyvaluestore").get(VALUES))["flagstaff"] == [
-        *(url("overview"), VALUES, "/admin/flagstaff/waitingaction/", url("changes"))
+        *(url("overview"), VALUES, "/admin/flagstaff/waitingaction/"),
+        *(url("changes"), url("compare")),
     ]
     response = staff("view_experiment", name="other").get(EXPERIMENTS)
     assert menu(response) == {
