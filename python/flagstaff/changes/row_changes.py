@@ -49,6 +49,7 @@ from flagstaff.changes.fields import assign, cleaned, differing, insert, refusal
 from flagstaff.changes.locking import (
     LockedRow,
     block_of_change,
+    compare_version,
     locked_row,
     require_version,
     row_to_change,
@@ -90,7 +91,7 @@ def update_row(
     """Changes several fields of a row at once, as `changes.flags.update` documents."""
     fields, expect = dict(fields), dict(expect or {})
     users, seen = _pop_users(fields), _pop_users(expect)
-    with locked_row(kind, key) as locked:
+    with locked_row(kind, key, expect_version) as locked:
         row, change = locked.row, AllowedUsersChange()
         if users is not None:
             present = allowed_pks(row)
@@ -122,7 +123,7 @@ def change_row(
     users: AllowedUsersChange,
     expect_version: int | None,
 ) -> Changed:
-    """Changes the fields and the allowed users of a locked row."""
+    """Changes the fields and the allowed users of a row of `locked_row` with this version."""
     row, is_new = locked
     _require_own(row, fields)
     # A text of a file may be a date, so what differs is known when it is clean.
@@ -131,7 +132,7 @@ def change_row(
         # Somebody decides that it stays, whatever the default becomes.
         values = {**values, VALUE: fields[VALUE]}
     if values or users:
-        require_version(kind, row.key, None if is_new else row.pk, expect_version)
+        compare_version(kind, row.key, None if is_new else row.pk, expect_version)
     if "key" in values:
         _require_free(kind, values["key"])
         _require_unused(kind, row)
