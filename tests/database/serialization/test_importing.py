@@ -109,7 +109,8 @@ def test_rows_that_are_written_together_get_what_a_save_writes() -> None:
     text = """
         flagstaff: 1
         flags:
-          dark_mode: {description: "5 % 'of' %s {}", review_on: "2027-03-01", tags: [x], rules: [%s]}
+          dark_mode:
+            {description: "5 % 'of' %s {}", review_on: "2027-03-01", tags: [x], rules: [%s]}
           search_v2: {description: "", review_on: "2027-04-01", tags: ["a'b", c], rules: []}
         values:
           page_size: {value: {a: [null, 1.50, "%s"]}}

@@ -50,14 +50,13 @@ def with_counts(flags: QuerySet[Any]) -> QuerySet[Any]:
     return counted
 
 
-def _is_for_allowed_users(flag: Any) -> bool:
-    return state_of(FlagState.of(flag), 0) is ReleaseState.NO_USERS
-
-
 def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
     """Returns the state of a flag and its label. Queries if it depends on the allowed users."""
-    state, allowed = FlagState.of(flag), allowed_count(flag) if _is_for_allowed_users(flag) else 0
-    return state_of(state, allowed), state_label(state, allowed)
+    fields = FlagState.of(flag)
+    state = state_of(fields, 0)
+    if state is ReleaseState.NO_USERS:
+        state = state_of(fields, allowed_count(flag))
+    return state, state_label(state, fields)
 
 
 def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:

@@ -34,7 +34,8 @@ _USERS = "users with the flag"
 
 
 def _state_text(record: Record) -> str:
-    label = state_label(FlagState.of_fields(record), record["allowed"])
+    fields = FlagState.of_fields(record)
+    label = state_label(state_of(fields, record["allowed"]), fields)
     label = label if record["stored"] else str(AS_DECLARED)
     return f"{label} (forced off)" if record["forced_off"] else label
 
