@@ -45,7 +45,15 @@ from flagstaff.changes.allowed_users import (
     users_to_change,
 )
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import assign, cleaned, differing, insert, refusal, write
+from flagstaff.changes.fields import (
+    assign,
+    cleaned,
+    differing,
+    insert,
+    refusal,
+    write,
+    written_together,
+)
 from flagstaff.changes.locking import (
     LockedRow,
     block_of_change,
@@ -68,7 +76,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import deleted_pk, version_of
+from flagstaff.history.log import deleted_pk, has_history, version_of, versions_of
 from flagstaff.validators import value_rule_problem
 
 _EXISTS = {
@@ -182,6 +190,29 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
         before=before,
         after=RowState(kind, row, users.after if users else None),
     )
+
+
+def write_fields(kind: Kind, planned: Iterable[Changed]) -> dict[str, Changed]:
+    """Writes those of the previewed changes of locked rows that only change fields, together.
+
+    Returns them by key, with their versions. Not those that change rules or a key, for which other
+    rows are locked, and not what is as it would be.
+    """
+    changes = [
+        change
+        for change in planned
+        if change.written and change.old and change.new
+        if change.new.keys().isdisjoint({ALLOWED, RULES, CONDITIONS, "key"})
+    ]
+    rows = [cast("RowState", change.after).row for change in changes]
+    with written_together():
+        for row, change in zip(rows, changes, strict=True):
+            write(row, _columns(row, change.new or ()))
+    versions = versions_of(kind, [row.pk for row in rows]) if has_history() else {}
+    return {
+        change.key: replace(change, version=versions.get(str(row.pk)))
+        for row, change in zip(rows, changes, strict=True)
+    }
 
 
 def _kept_by_rules(row: Row, new: Fields) -> Sentence | None:
