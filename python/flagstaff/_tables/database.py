@@ -138,7 +138,13 @@ class _Database:
         fields = [model._meta.get_field(name) for name in names]
         columns = {quote(field.column): _type(field, connection) for field in (pk, *fields)}
         pk_column, *written = columns
-        new = ", ".join(f"{column} = new.{column}::{columns[column]}" for column in written)
+        names_of_table = {
+            "table": self.table(model),
+            "assignments": ", ".join(f"{name} = new.{name}::{columns[name]}" for name in written),
+            "columns": ", ".join(columns),
+            "pk": pk_column,
+            "pk_type": columns[pk_column],
+        }
         row_places = f"({', '.join(['%s'] * len(columns))})"
         for batch in self.batches(rows, _MAX_ROWS):
             values = [
@@ -149,14 +155,10 @@ class _Database:
                     *((field, field.pre_save(row, add=False)) for field in fields),
                 ]
             ]
+            all_places = ", ".join([row_places] * len(batch))
+            statement = fill(sql("update_rows_v1"), {**names_of_table, "rows": all_places})
             with connection.cursor() as cursor:
-                cursor.execute(
-                    f"UPDATE {self.table(model)} AS present SET {new} "  # noqa: S608 (quoted names)
-                    f"FROM (VALUES {', '.join([row_places] * len(batch))}) "
-                    f"AS new ({', '.join(columns)}) "
-                    f"WHERE present.{pk_column} = new.{pk_column}::{columns[pk_column]}",
-                    values,
-                )
+                cursor.execute(statement, values)
                 if cursor.rowcount != len(batch):
                     raise DatabaseError(f"not every row of {model._meta.label} could be written")
 

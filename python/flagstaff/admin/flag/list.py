@@ -56,6 +56,7 @@ from flagstaff.admin.words import (
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import newest_of_rows
 from flagstaff.stale import stale_flags
 from flagstaff.stale.signals import SIGNAL_LABELS, Signal
 from flagstaff.validators import rule_problem, usable_tags
@@ -320,9 +321,7 @@ def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
     """Returns the id and the time of the newest entry of each flag that has one. One query."""
     if not db.is_postgresql:
         return {}
-    parameters = {"pks": pks, "table": db.table(conf.flag_model)}
-    rows = db.query("newest_entries_v1", parameters)
-    return {pk: (version, at) for pk, version, at in rows}
+    return {pk: (version, at) for pk, version, at in newest_of_rows(Kind.FLAG, pks)}
 
 
 def _is_counted() -> bool:
