@@ -134,9 +134,9 @@ class _Database:
         The fields are columns of the model's own table. Sends no signals.
         """
         connection, quote = self.connection, self.connection.ops.quote_name
-        pk = model._meta.pk
-        fields = [model._meta.get_field(name) for name in names]
-        columns = {quote(field.column): _type(field, connection) for field in (pk, *fields)}
+        pk, by_name = model._meta.pk, {field.name: field for field in model._meta.concrete_fields}
+        fields = [by_name[name] for name in names]
+        columns = {quote(str(field.column)): _type(field, connection) for field in (pk, *fields)}
         pk_column, *written = columns
         names_of_table = {
             "table": self.table(model),

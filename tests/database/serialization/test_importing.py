@@ -132,12 +132,9 @@ def test_rows_that_are_written_together_get_what_a_save_writes() -> None:
     assert (search.description, search.tags, search.rules) == ("", ["a'b", "c"], [])
     values = KeyValueStore.objects.in_bulk(field_name="key")
     assert values["page_size"].value == {"a": [None, 1.5, "%s"]}
-    assert [value_version("page_size"), flag_version("dark_mode")] == [
-        change.version
-        for change in map(
-            imported.changed.get, [(Kind.VALUE, "page_size"), (Kind.FLAG, "dark_mode")]
-        )
-    ]
+    versions = {key: change.version for (_, key), change in imported.changed.items()}
+    assert versions["page_size"] == value_version("page_size")
+    assert versions["dark_mode"] == flag_version("dark_mode")
 
 
 def test_own_save_of_a_model_is_called_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
