@@ -5,8 +5,8 @@
 Another process turns a flag on by its page, imports 500 flags, undoes the import, or runs a waiting
 action; each counts 1,000,000 users. It writes the flag that is killed, or other flags and then the
 killed one by a statement of its own: the same work, of which a kill waits for one write only. Both
-alternate, and the 99th percentiles are compared. An import of the killed flag holds its row until
-all 500 are written, so only the ratios of single flags have a limit: exits with 1 above 1.2.
+alternate, and the 99th percentiles are compared: exits with 1 above 1.2. The longest kill is
+printed, too: few of thousands begin while the row is locked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MIN_WRITES = 1
 #: The flag that is killed.
 KILLED, OTHER = "killed", "other"
 IMPORTED = [f"import_{number:03}" for number in range(ROWS - 1)]
-SINGLE, MANY = ("page", "job"), ("import", "undo")
+WAYS = ("page", "job", "import", "undo")
 
 
 def main() -> int:
@@ -45,16 +45,21 @@ def main() -> int:
     superuser()
     execute("VACUUM ANALYZE")
     ratios = {}
-    for way in SINGLE + MANY:
+    for way in WAYS:
         seconds: dict[str, list[float]] = {KILLED: [], OTHER: []}
         for _ in range(ROUNDS):
             for written in seconds:
                 seconds[written] += _kills_beside(way, written)
         own, others = (_percentile_99(taken) for taken in seconds.values())
         ratios[way] = own / others
+        longest = (max(taken) * 1_000 for taken in seconds.values())
         figures = f"p99 {own * 1_000:.1f} ms, of one write {others * 1_000:.1f} ms"
-        print(f"kill beside {way}: {figures}, ratio {ratios[way]:.2f}", flush=True)
-    return int(max(ratios[way] for way in SINGLE) > MAX_RATIO)
+        longest_text = ", of one write ".join(f"{taken:.1f} ms" for taken in longest)
+        print(
+            f"kill beside {way}: {figures}, ratio {ratios[way]:.2f}; longest {longest_text}",
+            flush=True,
+        )
+    return int(max(ratios.values()) > MAX_RATIO)
 
 
 def _add_flags() -> None:

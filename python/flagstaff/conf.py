@@ -114,7 +114,7 @@ class Setting(Generic[T]):
         self.name = name.strip("_").upper()
 
     def __get__(self, _conf: object, _owner: type | None = None) -> T:
-        return self.current()
+        return self.read(_project_settings())
 
     def current(self) -> T:
         """Returns the value now. Raises SettingError."""
@@ -123,7 +123,7 @@ class Setting(Generic[T]):
     def read(self, values: Mapping[str, object]) -> T:
         """Returns the value in the settings. Raises SettingError if it is not valid."""
         value = values.get(self.name, self.default)
-        if not self.is_valid(value):
+        if value is not self.default and not self.is_valid(value):
             problem = f'FLAGSTAFF["{self.name}"] is {value!r}'
             raise SettingError(problem, f"expected {self.expected}")
         return self.convert(value)
@@ -217,7 +217,15 @@ def _site(doc: str, expected: str) -> Setting[str | None]:
 
 def _model(doc: str, default: str, example: str) -> Setting[type[Model]]:
     expected = f'the label of an installed model, such as "{example}"'
-    return Setting(doc, default, expected, _is_model, apps.get_model, fixed=True)
+    return Setting(doc, default, expected, _is_model, _installed_model, fixed=True)
+
+
+def _installed_model(label: str) -> type[Model]:
+    try:
+        return apps.get_model(label)
+    except LookupError:
+        _require_installed()
+        raise
 
 
 def _require_installed() -> None:
@@ -227,9 +235,8 @@ def _require_installed() -> None:
 
 
 def _is_model(value: Any) -> bool:
-    _require_installed()
     try:
-        return isinstance(value, str) and bool(apps.get_model(value))
+        return isinstance(value, str) and bool(_installed_model(value))
     except (LookupError, ValueError):
         return False
 

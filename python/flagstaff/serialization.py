@@ -37,7 +37,7 @@ from flagstaff.changes.allowed_users import (
     allowed_pks_of,
     in_order,
 )
-from flagstaff.changes.fields import cleaned, differing, rejections
+from flagstaff.changes.fields import cleaned, differing, rejections, written_together
 from flagstaff.changes.locking import conflict_error
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, new_row, write_change
@@ -612,12 +612,13 @@ class _Import:
         changed = dict[_Place, Changed]()
         with db.atomic():
             self._lock()
-            for place, change in self._changes.items():
-                with (
-                    self._collected(place) if savepoints else nullcontext(),
-                    db.atomic(savepoint=savepoints),
-                ):
-                    changed[place] = change.write()
+            with nullcontext() if savepoints else written_together():
+                for place, change in self._changes.items():
+                    with (
+                        self._collected(place) if savepoints else nullcontext(),
+                        db.atomic(savepoint=savepoints),
+                    ):
+                        changed[place] = change.write()
             self._raise_problems()
             # What a commit would check: a user may have been deleted meanwhile.
             with rejections(secret=True):

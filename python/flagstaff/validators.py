@@ -38,6 +38,8 @@ _MAX_TAGS = 20
 
 _USABLE_UNITS = say('use "user", "visitor", or the name of an attribute, such as "organization"')
 _UNSTORABLE = say("contains a NUL character or half of a surrogate pair, which cannot be stored")
+# The category Cc of Unicode.
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 # In JSON, without escaped backslashes.
 _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|d[89a-f])")
 
@@ -171,7 +173,7 @@ def _tag_problem(  # noqa: PLR0911 (one for each problem)
         return say('the tag "{tag}" contains a comma; write two tags', tag=tag)
     if tag != tag.strip():
         return say('the tag "{tag}" starts or ends with white space; remove it', tag=tag)
-    if not is_storable(tag) or any(unicodedata.category(character) == "Cc" for character in tag):
+    if not is_storable(tag) or _CONTROL.search(tag):
         return say("tag {number} contains a control character; remove it", number=str(number))
     return say('the tag "{tag}" is given twice; remove one', tag=tag) if tag in earlier else None
 

@@ -192,6 +192,8 @@ def declared_row(model: type[Model], key: str) -> Row | None:
 
 def declaration(model: type[Model], key: str) -> Flag | Value[Any] | None:
     """Returns what code declares for a key of this model, or None."""
+    if key not in DECLARED:
+        return None
     if model is conf.flag_model:
         return declared_flag(key)
     return declared_value(key) if model is conf.value_model else None

@@ -124,14 +124,13 @@ def _share_in_sentence(percent: int, unit: str) -> str:
     return say("{percent} % (by {unit})", percent=percent, unit=short_unit(unit)).local
 
 
-def state_label(flag: FlagState, allowed: int) -> str:
+def state_label(state: ReleaseState, flag: FlagState) -> str:
     """Returns the translated label of the state of a flag."""
-    state, percent = state_of(flag, allowed), flag.rollout_percent
-    if state is ReleaseState.ROLLOUT and flag.bucket_by != USER:
-        return _share(percent, flag.bucket_by)
-    if state is ReleaseState.ROLLOUT:
-        return say("rollout {percent} %", percent=percent).local
-    return str(STATE_LABELS[state])
+    if state is not ReleaseState.ROLLOUT:
+        return str(STATE_LABELS[state])
+    if flag.bucket_by != USER:
+        return _share(flag.rollout_percent, flag.bucket_by)
+    return say("rollout {percent} %", percent=flag.rollout_percent).local
 
 
 def state_summary(flag: FlagState, allowed: int) -> str:

@@ -154,7 +154,11 @@ def some(
 
 def local_list(items: Iterable[object], limit: int = MAX_SHOWN, *, total: int | None = None) -> str:
     """Returns the same in the active language."""
-    return localized(some(items, limit, total=total))
+    texts = [*items]
+    # Most lists are short, and a page has one in each row.
+    if total is None and len(texts) <= limit:
+        return ", ".join(map(_local_text, texts))
+    return localized(some(texts, limit, total=total))
 
 
 def truncated(text: str, limit: int | None, length: int | None = None) -> str:

@@ -1,8 +1,8 @@
-"""Looks at what an action would do, and commits what was seen."""
+"""Looks at what an action or an undo would do, and commits what was seen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -26,8 +26,10 @@ from flagstaff.changes.consequence import (
 from flagstaff.changes.footprint import compare_alone, footprint_of, require_same
 from flagstaff.changes.impact import count_users, reached, rounded, sides_of
 from flagstaff.changes.row_states import Impact
+from flagstaff.changes.undo import Undone, undo
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change
 from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: Seconds for a count of users before a person or a script goes on.
@@ -124,6 +126,28 @@ def look_at_changes(
         reached_by=_reached_by_changes,
         footprint=footprint,
     )
+
+
+def look_at_undo(
+    entries: Sequence[Change],
+    rows: Sequence[Undone],
+    *,
+    without: Collection[str] = (),
+    skip_conflicts: bool = False,
+    viewer: HasPermissions | None = None,
+) -> Look:
+    """Returns what an undo would do, of which `rows` are the preview with the same options.
+
+    Counts users. Neither locks nor writes.
+    """
+
+    def write(expected: Mapping[Any, Any]) -> list[Changed]:
+        done = undo(entries, skip_conflicts=skip_conflicts, without=without, expect=expected)
+        return [row.changed for row in done if row.changed is not None]
+
+    changed = [row.changed for row in rows if row.changed is not None]
+    look = look_at_changes(changed, write, viewer=viewer)
+    return replace(look, expected={row.id: row.version for row in rows})
 
 
 def _reached_by_changes(written: Written) -> Impact:

@@ -42,7 +42,7 @@ def may(user: Any, right: Right, row: Any) -> bool:
     It is the answer of READ_ONLY and of Django's permissions, also those for single rows. Whoever
     may toggle or change a row may view it.
     """
-    if conf.read_only and right != "view":
+    if right != "view" and conf.read_only:
         return False
     rows = [None] if isinstance(row, type) else [None, row]
     names = [permission(sufficient, row) for sufficient in INCLUDED_IN.get(right, (right,))]

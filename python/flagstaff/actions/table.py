@@ -27,12 +27,14 @@ from flagstaff.actions.look import Done, Look
 from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.locking import read_rows
-from flagstaff.changes.preview import is_preview, previewed
+from flagstaff.changes.locking import read_rows, require_versions
+from flagstaff.changes.preview import ExpectedRows, is_preview, previewed
+from flagstaff.changes.row_changes import write_fields
+from flagstaff.changes.row_states import RowState
 from flagstaff.changes.undo import restore_row, undo_event
-from flagstaff.exceptions import NoHistoryError
+from flagstaff.exceptions import FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import deleted_pk, require_history, require_triggers, versions_of
+from flagstaff.history.log import deleted_pk, versions_of
 
 #: Writes one row: gets its key and the arguments of the action by name.
 Write: TypeAlias = "Callable[..., Changed | Done]"
@@ -154,8 +156,7 @@ class Run:
         kind = cast("Kind", self.action.kind)
         with suppress(NoHistoryError):
             if self.action.takes_version and self.action.always_runs is not True:
-                require_history()
-                require_triggers(kind)
+                require_versions(kind)
                 pks = {row.key: str(row.pk) for row in self.rows}
                 # Those of the others, if they were deleted.
                 deleted = ((key, deleted_pk(kind, key)) for key in self.keys if key not in pks)
@@ -181,8 +182,31 @@ class Run:
         with db.atomic():
             # In the order of an import and an undo, so that no two can deadlock.
             kind = cast("Kind", self.action.kind)
-            read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)
-            return [*map(write, self.keys)]
+            locked = read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)
+            written = self._write_together([*locked.values()], expected)
+            return [written.get(key) or write(key) for key in self.keys]
+
+    def _write_together(self, locked: Sequence[Row], expected: Expected) -> dict[str, Changed]:
+        """Writes those of which only fields change, in few statements: a kill waits for all."""
+        if self.action.deletes:
+            return {}
+        kind = cast("Kind", self.action.kind)
+        versions = {row.pk: expected.get(row.key, {}).get(EXPECT_VERSION) for row in locked}
+        if any(version is not None for version in versions.values()):
+            require_versions(kind)
+            present = versions_of(kind, versions)
+            # A write by itself raises the error about another version.
+            locked = [
+                row for row in locked if versions[row.pk] in {None, present.get(str(row.pk), 0)}
+            ]
+        expected_rows = {(kind, row.key): RowState(kind, row) for row in locked}
+        planned = list[Changed]()
+        with previewed(ExpectedRows(expected_rows)):
+            for row in locked:
+                # A write by itself raises it, or finds what new rules name.
+                with suppress(FlagstaffError):
+                    planned.append(cast("Changed", self.action.write(row.key, **self.arguments)))
+        return write_fields(kind, planned)
 
 
 def present_rows(action: Action, keys: Sequence[str], *, also_deleted: bool = False) -> list[Row]:

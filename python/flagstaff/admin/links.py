@@ -20,6 +20,7 @@ from django.utils.text import capfirst
 from flagstaff._tables.rows import is_stored
 from flagstaff._text import say
 from flagstaff.admin.app_pages import PAGES as APP_PAGES
+from flagstaff.admin.fallbacks import once
 from flagstaff.admin.rights import may, may_view
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -161,10 +162,15 @@ def page_title(name: str) -> str:
 
 def menu_links(site: AdminSite, request: HttpRequest) -> dict[str, tuple[str, str]]:
     """Returns the URL and the title of each page that the user may open, by its name."""
-    links = {
-        name: page_link(site, request, name) for name, page in PAGES.items() if page.is_in_menu
-    }
-    return {name: (url, page_title(name)) for name, url in links.items() if url}
+
+    def read() -> dict[str, tuple[str, str]]:
+        links = {
+            name: page_link(site, request, name) for name, page in PAGES.items() if page.is_in_menu
+        }
+        return {name: (url, page_title(name)) for name, url in links.items() if url}
+
+    # A page has a menu of the site, and one of its own.
+    return once(request, f"menu links {site.name}", read)
 
 
 def with_pages(

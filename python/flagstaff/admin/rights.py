@@ -56,7 +56,7 @@ def may(site: AdminSite, request: HttpRequest, right: Right, row: Any) -> bool:
     model_admin = admin_of(site, model)
     if model_admin is None:
         return rights.may(request.user, right, row)
-    if conf.read_only and right != "view":
+    if right != "view" and conf.read_only:
         return False
     if obj is None:
         return _has_permission(model_admin, request, right)

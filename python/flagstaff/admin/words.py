@@ -167,8 +167,8 @@ def link(url: str, text: str) -> SafeString | str:
 
 def two_lines(first: str, *others: str) -> SafeString:
     """Returns a line, and below it those quiet ones that are not empty."""
-    quiet = format_html_join("", "<small>{}</small>", ((line,) for line in others if line))
-    return format_html("{}{}", first, quiet)
+    quiet = [line for line in others if line]
+    return format_html("{}" + "<small>{}</small>" * len(quiet), first, *quiet)
 
 
 def key_cell(row: Any) -> SafeString:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import copy
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError
 from django.db.models import Field, IntegerField, JSONField, Model
+from django.db.models.signals import post_save, pre_save
 
 from flagstaff._declared import value_problems
 from flagstaff._tables.attributes import impossible_problem
@@ -30,6 +33,10 @@ from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import own_bucket_problem
+
+# Rows to write, by their model, the names of the fields, and whether errors may show them.
+_Together: TypeAlias = defaultdict[tuple[type[Model], tuple[str, ...], bool], list[Row]]
+_together: ContextVar[_Together | None] = ContextVar("flagstaff_together", default=None)
 
 
 def differing(row: Row, fields: Fields) -> dict[str, object]:
@@ -123,11 +130,16 @@ def write(row: Row, fields: Fields) -> None:
     # A secret that cannot be made public stays a secret.
     secret = is_secret(row)
     assign(row, fields)
+    secret = secret or is_secret(row)
     declared = declaration(model_of(row), row.key)
     # The row that was read shows them already.
     of_code = () if declared is None else declared.owned
-    names = [*fields, *of_code, *(field.name for field in auto_now_fields(model_of(row)))]
-    _save(row, secret=secret or is_secret(row), update_fields=names)
+    names = (*fields, *of_code, *(field.name for field in auto_now_fields(model_of(row))))
+    together = None if is_preview() else _together.get()
+    if together is None or not _can_wait(row, names):
+        _save(row, secret=secret, update_fields=names)
+    else:
+        together[model_of(row), names, secret].append(row)
 
 
 def insert(row: Row) -> None:
@@ -139,6 +151,38 @@ def _save(row: Row, *, secret: bool, **options: Any) -> None:
     if not is_preview():
         with rejections(secret=secret):
             row.save(using=db.alias, **options)
+
+
+@contextmanager
+def written_together() -> Iterator[None]:
+    """Writes the fields of the rows that change in the block at its end, in few statements.
+
+    They must be locked: a kill of one of them waits until all are written. Raises as `write`.
+    """
+    rows_by_names: _Together = defaultdict(list)
+    token = _together.set(rows_by_names)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+    for (model, names, secret), rows in rows_by_names.items():
+        signal = {"using": db.alias, "raw": False, "update_fields": frozenset(names)}
+        with rejections(secret=secret):
+            for row in rows:
+                pre_save.send(model, instance=row, **signal)
+            db.update(model, names, rows)
+            for row in rows:
+                post_save.send(model, instance=row, created=False, **signal)
+
+
+def _can_wait(row: Row, names: Collection[str]) -> bool:
+    """Whether fields of a row can be written together with those of others.
+
+    Not where a row may free the key that another one gets, nor past what a project's model does.
+    """
+    model = model_of(row)
+    is_plain = model.save is Model.save and not model._meta.parents
+    return is_plain and db.is_postgresql and "key" not in names
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def allow(
     With `skip_unknown`, those are left out instead and returned as `missing`.
     """
     pks = allowed_user_table().pks_of(users)
-    with locked_row(Kind.FLAG, key) as locked:
+    with locked_row(Kind.FLAG, key, expect_version) as locked:
         present = allowed_pks(locked.row)
         change = users_to_change(present, [*present, *pks], skip_unknown=skip_unknown)
         return change_row(Kind.FLAG, locked, {}, change, expect_version)
@@ -195,7 +195,7 @@ def disallow(
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
     """
     pks = allowed_user_table().pks_of(users)
-    with locked_row(Kind.FLAG, key) as locked:
+    with locked_row(Kind.FLAG, key, expect_version) as locked:
         present = allowed_pks(locked.row)
         change = users_to_change(present, present.difference(pks))
         return change_row(Kind.FLAG, locked, {}, change, expect_version)

@@ -21,7 +21,7 @@ from flagstaff.history.log import (
     events,
     require_history,
     require_triggers,
-    version_of,
+    versions_of,
 )
 from flagstaff.history.user_names import readable_names_of_actors
 
@@ -45,11 +45,15 @@ class LockedRow(NamedTuple):
 
 
 @contextmanager
-def locked_row(kind: Kind, key: str) -> Iterator[LockedRow]:
+def locked_row(kind: Kind, key: str, expect_version: int | None = None) -> Iterator[LockedRow]:
     """Yields the row of a key, locked. What code declares has one then, but for a preview.
 
-    Raises UnknownFlagError or UnknownValueError.
+    Raises UnknownFlagError, UnknownValueError, or NoHistoryError if a version is expected and
+    cannot be known.
     """
+    if expect_version is not None:
+        # Before the lock, for which a kill waits.
+        require_versions(kind)
     with block_of_change():
         row = row_to_change(kind, key) or declared_row(kind.model, key)
         if row is None:
@@ -91,27 +95,39 @@ def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kin
     return by_id
 
 
+def require_versions(kind: Kind) -> None:
+    """Raises NoHistoryError if the versions of these rows cannot be known."""
+    require_history()
+    # Without triggers the version stays the same whatever is changed.
+    require_triggers(kind)
+
+
 def require_version(
     kind: Kind, key: str, pk: object, expected: int | None, advice: str | None = None
 ) -> None:
     """Raises ConflictError unless a locked row has the expected version. None expects nothing.
 
-    `advice` says what to do next, if it is not to expect the present version.
+    `advice` says what to do next, if it is not to expect the present version. Raises NoHistoryError
+    if the version cannot be known.
+    """
+    if expected is not None:
+        require_versions(kind)
+        compare_version(kind, key, pk, expected, advice)
 
-    The one version check of the API, the admin and the commands. Raises NoHistoryError if the
-    version cannot be known.
+
+def compare_version(
+    kind: Kind, key: str, pk: object, expected: int | None, advice: str | None = None
+) -> None:
+    """Raises as `require_version`, after `require_versions`.
+
+    The one version check of the API, the admin and the commands.
     """
     if expected is None:
         return
-    require_history()
-    actual = version_of(kind, pk)
+    actual = versions_of(kind, [pk]).get(str(pk), 0)
     if actual != expected:
-        advice = advice or say(
-            "to change it anyway, expect version {version}", version=str(actual or 0)
-        )
+        advice = advice or say("to change it anyway, expect version {version}", version=str(actual))
         raise conflict_error(kind, key, pk, expected, actual, advice)
-    # Without triggers the version stays the same whatever is changed.
-    require_triggers(kind)
 
 
 def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what to do next)

@@ -45,10 +45,19 @@ from flagstaff.changes.allowed_users import (
     users_to_change,
 )
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import assign, cleaned, differing, insert, refusal, write
+from flagstaff.changes.fields import (
+    assign,
+    cleaned,
+    differing,
+    insert,
+    refusal,
+    write,
+    written_together,
+)
 from flagstaff.changes.locking import (
     LockedRow,
     block_of_change,
+    compare_version,
     locked_row,
     require_version,
     row_to_change,
@@ -67,7 +76,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import deleted_pk, version_of
+from flagstaff.history.log import deleted_pk, has_history, version_of, versions_of
 from flagstaff.validators import value_rule_problem
 
 _EXISTS = {
@@ -90,7 +99,7 @@ def update_row(
     """Changes several fields of a row at once, as `changes.flags.update` documents."""
     fields, expect = dict(fields), dict(expect or {})
     users, seen = _pop_users(fields), _pop_users(expect)
-    with locked_row(kind, key) as locked:
+    with locked_row(kind, key, expect_version) as locked:
         row, change = locked.row, AllowedUsersChange()
         if users is not None:
             present = allowed_pks(row)
@@ -122,7 +131,7 @@ def change_row(
     users: AllowedUsersChange,
     expect_version: int | None,
 ) -> Changed:
-    """Changes the fields and the allowed users of a locked row."""
+    """Changes the fields and the allowed users of a row of `locked_row` with this version."""
     row, is_new = locked
     _require_own(row, fields)
     # A text of a file may be a date, so what differs is known when it is clean.
@@ -131,7 +140,7 @@ def change_row(
         # Somebody decides that it stays, whatever the default becomes.
         values = {**values, VALUE: fields[VALUE]}
     if values or users:
-        require_version(kind, row.key, None if is_new else row.pk, expect_version)
+        compare_version(kind, row.key, None if is_new else row.pk, expect_version)
     if "key" in values:
         _require_free(kind, values["key"])
         _require_unused(kind, row)
@@ -181,6 +190,29 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
         before=before,
         after=RowState(kind, row, users.after if users else None),
     )
+
+
+def write_fields(kind: Kind, planned: Iterable[Changed]) -> dict[str, Changed]:
+    """Writes those of the previewed changes of locked rows that only change fields, together.
+
+    Returns them by key, with their versions. Not those that change rules or a key, for which other
+    rows are locked, and not what is as it would be.
+    """
+    changes = [
+        change
+        for change in planned
+        if change.written and change.old and change.new
+        if change.new.keys().isdisjoint({ALLOWED, RULES, CONDITIONS, "key"})
+    ]
+    rows = [cast("RowState", change.after).row for change in changes]
+    with written_together():
+        for row, change in zip(rows, changes, strict=True):
+            write(row, _columns(row, change.new or ()))
+    versions = versions_of(kind, [row.pk for row in rows]) if has_history() else {}
+    return {
+        change.key: replace(change, version=versions.get(str(row.pk)))
+        for row, change in zip(rows, changes, strict=True)
+    }
 
 
 def _kept_by_rules(row: Row, new: Fields) -> Sentence | None:

@@ -30,7 +30,7 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.names import fill, sql, user_field
-from flagstaff._tables.rows import OWNERS, PrimaryKey, all_rows, keys_of_apps
+from flagstaff._tables.rows import OWNERS, PrimaryKey, Row, all_rows, keys_of_apps
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.json_text import ExactNumber, read_exactly
@@ -41,7 +41,13 @@ from flagstaff.changes.allowed_users import (
     in_order,
 )
 from flagstaff.changes.changed import KIND_OPTIONS, Changed, command_words, quoted_command
-from flagstaff.changes.fields import cleaned, differing, refusal, rejections
+from flagstaff.changes.fields import (
+    cleaned,
+    differing,
+    refusal,
+    rejections,
+    written_together,
+)
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
@@ -140,6 +146,16 @@ class Undone:
     def written(self) -> Changed | None:
         """What is written; None if nothing is."""
         return self.changed if self.changed is not None and self.changed.written else None
+
+    def is_as_read(
+        self, columns: _Columns | None, users: Collection[PrimaryKey], version: int | None
+    ) -> bool:
+        """Whether the locked row is the one that was read, with its allowed users."""
+        return (
+            version == self.version
+            and users == self.before.allowed_users
+            and _is_same(columns, self._present)
+        )
 
     @property
     def new_rules(self) -> object:
@@ -496,56 +512,89 @@ def _undo(
     *,
     skip_conflicts: bool,
 ) -> list[Undone]:
-    with db.atomic():
-        rows = _taken_back(ids, without)
-        for kind in {kind for kind, _pk in expect}:
-            # Without triggers the version stays the same whatever is changed.
-            require_triggers(kind)
-        for row in rows:
-            expected = expect.get(row.id, row.version)
-            if row.version != expected:
-                advice = say("read it again")
-                raise conflict_error(row.kind, row.key, row.pk, expected, row.version, advice)
-        _read_past(rows)
-        if not is_preview():
+    def plan() -> list[Undone]:
+        with previewed():
+            return _planned(ids, expect, without, skip_conflicts=skip_conflicts)
+
+    rows = plan()
+    if not is_preview():
+        with db.atomic():
+            # Decided without locks, because a kill of one of the rows waits for them.
+            if not _lock(rows):
+                rows = plan()
             # Before a row is inserted: another transaction may wait for its key, and have them.
             existing_names([row.new_rules for row in rows], lock=True)
-        for row in rows:
-            if not row.problem:
-                with row.refused(), previewed():
-                    row.write()
-        # What is left out keeps its key and its rules, which other rows may have needed.
-        while _refuse_together(rows) and skip_conflicts:
-            pass
-        if not skip_conflicts:
-            raise_errors(row.problem for row in rows if row.problem)
-        if not is_preview():
+            _refuse(rows, skip_conflicts=skip_conflicts)
             _write([row for row in rows if row.written])
-        return sorted(rows, key=lambda row: row.entries[0], reverse=True)
+    return sorted(rows, key=lambda row: row.entries[0], reverse=True)
+
+
+def _planned(
+    ids: Mapping[RowId, set[int]],
+    expect: Mapping[RowId, int],
+    without: Collection[str],
+    *,
+    skip_conflicts: bool,
+) -> list[Undone]:
+    """Returns the rows as they would be. Neither locks nor writes."""
+    rows = _taken_back(ids, without)
+    for kind in {kind for kind, _pk in expect}:
+        # Without triggers the version stays the same whatever is changed.
+        require_triggers(kind)
+    for row in rows:
+        expected = expect.get(row.id, row.version)
+        if row.version != expected:
+            advice = say("read it again")
+            raise conflict_error(row.kind, row.key, row.pk, expected, row.version, advice)
+    _read_past(rows)
+    for row in rows:
+        if not row.problem:
+            with row.refused():
+                row.write()
+    _refuse(rows, skip_conflicts=skip_conflicts)
+    return rows
 
 
 def _taken_back(ids: Mapping[RowId, set[int]], without: Collection[str]) -> list[Undone]:
-    """Locks the rows, and returns them as they were before these entries."""
+    """Returns the rows as they were before these entries."""
+    stored = read_rows(ids, lock=False)
+    entries, columns, users = _entries_since(ids), _columns_of(stored), _users_of(stored)
+    rows = []
+    for row_id, chosen in ids.items():
+        before = RowState(row_id[0], stored.get(row_id), users.get(row_id, frozenset()))
+        undone = Undone(row_id, entries[row_id], before, columns.get(row_id), without)
+        with undone.refused():
+            undone.take_back(entries[row_id], chosen)
+        rows.append(undone)
+    return rows
+
+
+def _lock(rows: Sequence[Undone]) -> bool:
+    """Locks the rows, and returns whether all are as they were read."""
+    ids = {row.id for row in rows}
     # Locked before anything else is read. The rules that are written may name any segment. Locked
     # later than other segments, they could deadlock with a change of rules: all are locked.
     kinds, to_lock = {kind for kind, _pk in ids}, {*ids}
     if Kind.SEGMENT in kinds and len(kinds) > 1:
         pks = all_rows(Kind.SEGMENT.model).values_list("pk", flat=True)
         to_lock |= {(Kind.SEGMENT, str(pk)) for pk in pks}
-    locked = read_rows(to_lock, lock=not is_preview())
+    locked = read_rows(to_lock, lock=True)
     stored = {row_id: row for row_id, row in locked.items() if row_id in ids}
-    entries, columns = _entries_since(ids), _columns_of(stored)
-    users = allowed_pks_of([row for (kind, _pk), row in stored.items() if kind is Kind.FLAG])
-    rows = []
-    for row_id, chosen in ids.items():
-        row = stored.get(row_id)
-        allowed = frozenset(() if row is None else users.get(row.pk, ()))
-        before = RowState(row_id[0], row, allowed)
-        undone = Undone(row_id, entries[row_id], before, columns.get(row_id), without)
-        with undone.refused():
-            undone.take_back(entries[row_id], chosen)
-        rows.append(undone)
-    return rows
+    columns, users = _columns_of(stored), _users_of(stored)
+    versions = {kind: versions_of(kind, [pk for of, pk in ids if of is kind]) for kind in kinds}
+    return all(
+        row.is_as_read(
+            columns.get(row.id), users.get(row.id, frozenset()), versions[row.kind].get(row.pk)
+        )
+        for row in rows
+    )
+
+
+def _users_of(stored: Mapping[RowId, Row]) -> dict[RowId, frozenset[PrimaryKey]]:
+    """Returns the allowed users of the flags."""
+    flags = {row_id: row for row_id, row in stored.items() if row_id[0] is Kind.FLAG}
+    users = allowed_pks_of([*flags.values()])
+    return {row_id: frozenset(users[row.pk]) for row_id, row in flags.items()}
 
 
 def _columns_of(stored: Iterable[RowId]) -> dict[RowId, _Columns]:
@@ -627,6 +676,14 @@ def _unfit_columns(row: Undone) -> Iterator[tuple[str, Sentence]]:
             yield names[column], say("{problem}", problem=error_text(error))
 
 
+def _refuse(rows: Sequence[Undone], *, skip_conflicts: bool) -> None:
+    # What is left out keeps its key and its rules, which other rows may have needed.
+    while _refuse_together(rows) and skip_conflicts:
+        pass
+    if not skip_conflicts:
+        raise_errors(row.problem for row in rows if row.problem)
+
+
 def _refuse_together(rows: Sequence[Undone]) -> bool:
     """Refuses what is impossible after all rows are undone, and returns whether anything is."""
     possible = [row for row in rows if not row.problem]
@@ -688,9 +745,10 @@ def _require_free(row: Undone, owners: dict[Place, str]) -> None:
 
 
 def _write(rows: Sequence[Undone]) -> None:
-    for row in sorted(rows, key=_order):
-        _record_undo_of(row.entries)
-        row.write()
+    _record_undo_of([pk for row in rows for pk in row.entries])
+    with written_together():
+        for row in sorted(rows, key=_order):
+            row.write()
     _record_undo_of(())
     if any(row.before.row is None for row in rows):
         # The row that a foreign key names may be gone, which is only found at the commit.
@@ -714,7 +772,7 @@ def _order(row: Undone) -> tuple[int, int]:
 
 
 def _record_undo_of(entries: Sequence[int]) -> None:
-    """Makes the next entries of this transaction store the entries that they undo."""
+    """Makes the next entries of this transaction store those of them that their row has."""
     with db.connection.cursor() as cursor:
         cursor.execute(_SET_UNDOES, [json.dumps(entries) if entries else ""])
 

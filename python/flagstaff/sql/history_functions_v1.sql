@@ -22,6 +22,8 @@ REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_hidden_v1(jsonb, jsonb, text[]) FR
 -- When a value becomes secret, these columns are removed from its earlier entries, and what waits for
 -- it is cancelled, without arguments and results. If that is not possible, the change fails: it is the
 -- one error of the history that blocks a change.
+-- Of the entries that the transaction takes back (the parameter flagstaff.undoes), each entry stores
+-- those of its row. Anyone can set the parameter, and an entry must not fail because of it.
 -- An UPDATE of a pk is recorded as a delete and an insert, because rows are joined by their pks.
 -- If an entry cannot be written, the trigger warns and the change succeeds: the history must never
 -- block a change. For the same reason it waits at most one second for a lock. The token of the
@@ -39,6 +41,10 @@ DECLARE
     hidden_keys text[];
     pairs text;
     statement text;
+    undone bigint[] := CASE
+        WHEN current_setting('flagstaff.undoes', true) ~ '^\[[1-9][0-9]{0,17}(, [1-9][0-9]{0,17})*\]$'
+        THEN translate(current_setting('flagstaff.undoes', true), '[]', '{}')::bigint[]
+    END;
 BEGIN
     CASE TG_OP
         WHEN 'INSERT' THEN
@@ -127,7 +133,7 @@ BEGIN
     statement :=
         $query$
             INSERT INTO {change_table}
-                (object_table, relation, object_pk, key, action, old, new, hidden)
+                (object_table, relation, object_pk, key, action, undoes, old, new, hidden)
             SELECT
                 $7::regclass,
                 $1::"char",
@@ -139,6 +145,7 @@ BEGIN
                     WHEN $6 = 'TRUNCATE' THEN 'truncate'
                     ELSE 'delete'
                 END,
+                undone.ids,
                 CASE WHEN is_secret THEN old - $4 ELSE old END,
                 CASE WHEN is_secret THEN new - $4 ELSE new END,
                 CASE WHEN is_secret THEN {schema}.flagstaff_hidden_v1(old, new, $4) END
@@ -149,6 +156,11 @@ BEGIN
                     OR coalesce(new, old) ->> $2 = ANY ($8)
                 )
             ) AS value (is_secret)
+            LEFT JOIN (
+                SELECT object_pk, jsonb_agg(id ORDER BY id DESC)
+                FROM {change_table} WHERE id = ANY ($9) AND object_table = $7::regclass
+                GROUP BY object_pk
+            ) AS undone (pk, ids) ON undone.pk = coalesce(new, old) ->> $2
             -- As texts, because 1 and 1.0 are equal numbers but different values.
             WHERE (old - $5)::text IS DISTINCT FROM (new - $5)::text
             ORDER BY coalesce(new, old) ->> $3
@@ -165,7 +177,7 @@ BEGIN
             END IF;
             EXECUTE format(statement, pairs)
             USING TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], secret, TG_ARGV[4:], TG_OP, TG_RELID,
-                hidden_pks;
+                hidden_pks, undone;
             RETURN NULL;
         EXCEPTION WHEN OTHERS THEN
             CONTINUE WHEN attempt < 3 AND SQLSTATE = '23505';
@@ -190,6 +202,10 @@ AS $function$
 DECLARE
     pairs text;
     statement text;
+    undone bigint[] := CASE
+        WHEN current_setting('flagstaff.undoes', true) ~ '^\[[1-9][0-9]{0,17}(, [1-9][0-9]{0,17})*\]$'
+        THEN translate(current_setting('flagstaff.undoes', true), '[]', '{}')::bigint[]
+    END;
 BEGIN
     CASE TG_OP
         WHEN 'INSERT' THEN
@@ -210,7 +226,7 @@ BEGIN
     statement :=
         $query$
             INSERT INTO {change_table}
-                (object_table, relation, object_pk, key, action, old, new)
+                (object_table, relation, object_pk, key, action, undoes, old, new)
             SELECT
                 $3::regclass,
                 $1::"char",
@@ -222,6 +238,7 @@ BEGIN
                     ORDER BY id DESC LIMIT 1
                 ), ''),
                 lower($2),
+                undone.ids,
                 entry.removed,
                 entry.added
             FROM (
@@ -233,6 +250,11 @@ BEGIN
                 GROUP BY flag
             ) AS entry (flag, removed, added)
             LEFT JOIN %1$s AS flag ON flag.%2$I = entry.flag
+            LEFT JOIN (
+                SELECT object_pk, jsonb_agg(id ORDER BY id DESC)
+                FROM {change_table} WHERE id = ANY ($4) AND object_table = $3::regclass
+                GROUP BY object_pk
+            ) AS undone (pk, ids) ON undone.pk = entry.flag::text
             ORDER BY 4
         $query$;
     FOR attempt IN 1..3 LOOP
@@ -248,7 +270,7 @@ BEGIN
             EXECUTE format(
                 statement, TG_ARGV[3], TG_ARGV[4], TG_ARGV[5],
                 format(pairs, TG_ARGV[1], TG_ARGV[2], TG_TABLE_SCHEMA, TG_TABLE_NAME)
-            ) USING TG_ARGV[0], TG_OP, TG_ARGV[3];
+            ) USING TG_ARGV[0], TG_OP, TG_ARGV[3], undone;
             RETURN NULL;
         EXCEPTION WHEN OTHERS THEN
             CONTINUE WHEN attempt < 3 AND SQLSTATE = '23505';

@@ -11,7 +11,8 @@ from types import ModuleType
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from flagstaff.actions import Kind, all_actions
 from flagstaff.exceptions import ConflictError, FlagstaffError
@@ -34,6 +35,7 @@ from tests.support.samples import (
     result_of,
     rows_now,
 )
+from tests.support.shop import Shop
 from tests.support.terminals import refused, run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
@@ -150,6 +152,30 @@ def test_several_keys_are_changed_together_or_not_at_all() -> None:
     assert run("details new_checkout dark_mode --owner payments").status == 0
     refused("details new_checkout gone_1 gone_2 --owner search", 5, "gone_1", "gone_2")
     assert FeatureFlag.objects.filter(owner="payments").count() == 2
+
+
+@pytest.mark.parametrize("count", [2, 30])
+def test_rows_of_an_action_are_locked_and_written_together(count: int) -> None:
+    keys = [f"off_{number}" for number in range(count)]
+    FeatureFlag.objects.bulk_create(FeatureFlag(key=key, rollout_percent=5) for key in keys)
+    with CaptureQueriesContext(connection) as queries:
+        assert run(f"on {' '.join(keys)} --yes").status == 0
+    statements = [query["sql"] for query in queries]
+    assert len([text for text in statements if 'UPDATE "flagstaff_featureflag"' in text]) == 1
+    assert len([text for text in statements if "FOR UPDATE" in text]) == 1
+    assert FeatureFlag.objects.filter(key__in=keys, enabled=True).count() == count
+    versions = {version for key in keys if (version := flag_version(key))}
+    assert len(versions) == count
+
+
+def test_kill_of_several_flags_cancels_what_waits_for_one_that_is_off(shop: Shop) -> None:
+    shop.user("ana")
+    waiting = shop.waiting("on summer_banner")
+    shop.flag("new_checkout")
+    assert run("kill new_checkout summer_banner").status == 0
+    waiting.refresh_from_db()
+    assert waiting.state == "cancelled"
+    assert not FeatureFlag.objects.filter(key="new_checkout", enabled=True).exists()
 
 
 def test_examples_of_every_action_are_read() -> None:

@@ -704,23 +704,33 @@ def undo_queries(entries: list[Change]) -> tuple[int, int, int]:
     return len(texts) - len(writes) - len(names), len(writes), len(names)
 
 
-def test_undo_reads_as_often_for_many_rows_and_writes_each_at_most_three_times(
+def test_undo_reads_as_often_for_many_rows_and_writes_changed_ones_together(
     users: list[User],
 ) -> None:
     few, writes, names = undo_queries(change_rows(2))
-    assert (writes <= 3 * 8, names) == (True, 9)
+    assert (writes <= 3 * 6, names) == (True, 2)
     many, writes, names = undo_queries(change_rows(6))
-    assert (writes <= 3 * 24, names) == (True, 25)
-    assert few < 35
+    assert (writes <= 3 * 14, names) == (True, 2)
+    assert few < 65
     assert many == few
 
 
-def test_undo_of_created_segments_reads_all_rules_once() -> None:
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("users")
+def test_entries_of_an_undo_of_several_rows_store_those_of_their_row() -> None:
+    entries = change_rows(2)
+    undone = {row.id: {*row.entries} for row in undo(entries)}
+    new = Change.objects.filter(pk__gt=max(entry.pk for entry in entries))
+    assert {(entry.kind, entry.object_pk) for entry in new} == undone.keys()
+    assert all({*entry.undone} == undone[entry.kind, entry.object_pk] for entry in new)
+
+
+def test_undo_of_created_segments_reads_all_rules_before_the_lock_and_under_it() -> None:
     entries = by_ana(*(partial(changes.segments.create, f"new_{n}", [GERMAN]) for n in range(5)))
     with CaptureQueriesContext(connection) as queries:
         assert all(one.written for one in undo(entries))
     # Those of flags, and those of values.
-    assert len([one for one in queries if '%"segment"%' in one["sql"]]) == 2
+    assert len([one for one in queries if '%"segment"%' in one["sql"]]) == 2 * 2
     assert not Segment.objects.exists()
 
 

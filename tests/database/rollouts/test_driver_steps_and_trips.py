@@ -12,9 +12,8 @@ from django.db import transaction
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.clock import ClockTimestamp, database_now
-from flagstaff.rollouts.driver import _advance, run_plans
+from flagstaff.rollouts.driver import PlanReport, _advance, run_plans
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.models import (
     GUARDED_FOR,

@@ -12,8 +12,7 @@ from django.db import connection, transaction
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance
-from flagstaff.rollouts.advance import PlanReport
-from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.driver import PlanReport, run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.status import plan_record
 from tests.support.concurrency import in_threads, run_during

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+from typing import Any
 
 import pytest
+from django.db.models import Model
 from django.db.models.signals import post_save
 
 from flagstaff import acting_as, changes, serialization
@@ -100,6 +103,51 @@ def test_import_calls_the_receivers_of_the_project_and_a_dry_run_does_not() -> N
     finally:
         post_save.disconnect(receive, FeatureFlag)
     assert sorted(saved) == ["dark_mode", "one", "two"]
+
+
+def test_rows_that_are_written_together_get_what_a_save_writes() -> None:
+    text = """
+        flagstaff: 1
+        flags:
+          dark_mode:
+            {description: "5 % 'of' %s {}", review_on: "2027-03-01", tags: [x], rules: [%s]}
+          search_v2: {description: "", review_on: "2027-04-01", tags: ["a'b", c], rules: []}
+        values:
+          page_size: {value: {a: [null, 1.50, "%s"]}}
+          motto: {value: "off"}
+    """
+    rule = '{"conditions": [{"attribute": "plan", "operator": "in", "values": ["é"]}]}'
+    changes.flags.update(
+        "search_v2", {"description": "x", "tags": ["b"], "rules": [json.loads(rule)]}
+    )
+    changes.values.create("motto", "on")
+    before = FeatureFlag.objects.get(key="dark_mode").changed_at
+    imported = import_text(text.replace("[%s]", f"[{rule}]"))
+    assert len(imported.changed) == 4
+    dark_mode, search = FeatureFlag.objects.filter(key__in=["dark_mode", "search_v2"]).order_by(
+        "key"
+    )
+    assert (dark_mode.description, dark_mode.review_on) == ("5 % 'of' %s {}", date(2027, 3, 1))
+    assert (dark_mode.rules, dark_mode.changed_at > before) == ([json.loads(rule)], True)
+    assert (search.description, search.tags, search.rules) == ("", ["a'b", "c"], [])
+    values = KeyValueStore.objects.in_bulk(field_name="key")
+    assert values["page_size"].value == {"a": [None, 1.5, "%s"]}
+    versions = {key: change.version for (_, key), change in imported.changed.items()}
+    assert versions["page_size"] == value_version("page_size")
+    assert versions["dark_mode"] == flag_version("dark_mode")
+
+
+def test_own_save_of_a_model_is_called_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[str] = []
+
+    def save(flag: FeatureFlag, **options: Any) -> None:
+        saved.append(flag.key)
+        Model.save(flag, **options)
+
+    monkeypatch.setattr(FeatureFlag, "save", save)
+    import_text("flagstaff: 1\nflags: {dark_mode: {kind: ops}, new_checkout: {kind: ops}}")
+    assert saved == ["dark_mode", "new_checkout"]
+    assert {*FeatureFlag.objects.filter(key__in=saved).values_list("kind", flat=True)} == {"ops"}
 
 
 def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason() -> None:

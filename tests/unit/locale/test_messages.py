@@ -15,7 +15,7 @@ import django
 import pytest
 from django.utils.translation import override
 
-from flagstaff._tables.states import FlagState, state_label, state_summary
+from flagstaff._tables.states import FlagState, ReleaseState, state_label, state_summary
 from flagstaff._text import say
 from flagstaff.changes import Changed
 from flagstaff.history import Kind
@@ -237,7 +237,7 @@ def test_state_is_translated_as_a_whole_sentence() -> None:
             state_summary(FlagState(enabled=True, rollout_percent=5), 2)
             == "Für 5 % aller und 2 weitere an."
         )
-        assert state_label(FlagState(enabled=False, rollout_percent=0), 0) == "aus"
+        assert state_label(ReleaseState.OFF, FlagState(enabled=False, rollout_percent=0)) == "aus"
 
 
 # The German translation: the placeholders of the messages, compiled, and complete at a release.

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from flagstaff.rollouts.advance import Decision, decide
+from flagstaff.rollouts.driver import Decision, decide
 from flagstaff.rollouts.functions import (
     GuardOutcome,
     GuardTimeoutError,

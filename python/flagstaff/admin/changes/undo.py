@@ -17,10 +17,10 @@ from django.utils.text import capfirst
 from flagstaff._text import local_list, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
+from flagstaff.actions.commit import look_at_undo
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import right_of
 from flagstaff.actions.table import Run
-from flagstaff.actions.undo_look import look_at_undo
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.action_page import ActionPage
 from flagstaff.admin.base_admin import BaseAdmin

@@ -56,6 +56,7 @@ from flagstaff.admin.words import (
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import newest_of_rows
 from flagstaff.stale import stale_flags
 from flagstaff.stale.signals import SIGNAL_LABELS, Signal
 from flagstaff.validators import rule_problem, usable_tags
@@ -112,10 +113,11 @@ class ListedFlag:
     notes: Sequence[Note] = ()
     needs_attention: bool = False
     #: Of the rows of a page: the usage of a day, the newest change, whether the user may toggle
-    #: the flag, and the parameter that leads back to the same list.
+    #: the flag, the label of its button, and the parameter that leads back to the same list.
     usage: KeyUsage = NOT_USED
     newest_change: str = ""
     may_toggle: bool = False
+    button: str = ""
     back: str = ""
 
 
@@ -205,13 +207,15 @@ class Flags:
         back = urlencode({BACK: f"{self.request.get_full_path()}#"})
         # Others may just have been deleted.
         flags = [flag for flag in flags if flag.pk in rows]
+        is_writable = not conf.read_only
+        buttons = {True: say("Kill…").local, False: say("Turn on…").local}
         for flag in flags:
             row = rows[flag.pk]
             row.listed, flag.back, flag.usage = flag, back, usage.get(flag.key, NOT_USED)
             flag.newest_change = changed.get(str(flag.pk), "")
             # A row of the query set is not hidden.
-            may_toggle = not conf.read_only and self.admin.has_toggle_permission(self.request, row)
-            flag.may_toggle = may_toggle
+            flag.may_toggle = is_writable and self.admin.has_toggle_permission(self.request, row)
+            flag.button = buttons[row.enabled]
         return [rows[flag.pk] for flag in flags]
 
     # The choices of the filters.
@@ -318,9 +322,7 @@ def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
     """Returns the id and the time of the newest entry of each flag that has one. One query."""
     if not db.is_postgresql:
         return {}
-    parameters = {"pks": pks, "table": db.table(conf.flag_model)}
-    rows = db.query("newest_entries_v1", parameters)
-    return {pk: (version, at) for pk, version, at in rows}
+    return {pk: (version, at) for pk, version, at in newest_of_rows(Kind.FLAG, pks)}
 
 
 def _is_counted() -> bool:
@@ -547,9 +549,7 @@ class FlagListAdmin(BaseAdmin):
     def on_off(self, flag: Any) -> SafeString:
         """A link to the page that turns the flag on, or kills it. Disabled without permission."""
         # The accessible name begins with the visible one.
-        page, label = (
-            ("kill", say("Kill…").local) if flag.enabled else ("on", say("Turn on…").local)
-        )
+        page, label = "kill" if flag.enabled else "on", flag.listed.button
         name = f"{label} {flag.key}"
         if not flag.listed.may_toggle:
             return format_html(

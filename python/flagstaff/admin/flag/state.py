@@ -21,7 +21,7 @@ from flagstaff.admin.app_pages import PAGES, Level, Note, OnFlag
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import code_text, flag_text
-from flagstaff.changes.row_states import Impact, Key, RowState
+from flagstaff.changes.row_states import Impact, Key
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
@@ -50,14 +50,13 @@ def with_counts(flags: QuerySet[Any]) -> QuerySet[Any]:
     return counted
 
 
-def _is_for_allowed_users(flag: Any) -> bool:
-    return state_of(FlagState.of(flag), 0) is ReleaseState.NO_USERS
-
-
 def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
     """Returns the state of a flag and its label. Queries if it depends on the allowed users."""
-    state, allowed = FlagState.of(flag), allowed_count(flag) if _is_for_allowed_users(flag) else 0
-    return state_of(state, allowed), state_label(state, allowed)
+    fields = FlagState.of(flag)
+    state = state_of(fields, 0)
+    if state is ReleaseState.NO_USERS:
+        state = state_of(fields, allowed_count(flag))
+    return state, state_label(state, fields)
 
 
 def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:
@@ -65,9 +64,15 @@ def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:
     counted = users_line(say("users with the flag").local, impact[key])
     if not is_one:
         return [counted]
+    states = [side.get(key) for side in impact.sides]
+    # Those that are stored are the same on both sides.
+    stored = next((state.row for state in states if state and state.allowed_users is None), None)
+    count = 0 if stored is None else count_allowed_users(stored)
     texts = [
-        flag_text(side[key].row, _allowed(side[key])) if key in side else ""
-        for side in impact.sides
+        flag_text(state.row, count if state.allowed_users is None else len(state.allowed_users))
+        if state
+        else ""
+        for state in states
     ]
     return [Line(say("who has the flag").local, *texts), counted]
 
@@ -93,11 +98,6 @@ def lines_of_flags(
 def summary_of(flag: Any) -> str:
     """Returns the sentence that says which users have a flag. Queries."""
     return flag_text(flag, count_allowed_users(flag))
-
-
-def _allowed(state: RowState) -> int:
-    users = state.allowed_users
-    return count_allowed_users(state.row) if users is None else len(users)
 
 
 # What somebody must look at, and what is good to know.

@@ -35,7 +35,8 @@ _USERS = "users with the flag"
 
 
 def _state_text(record: Record) -> str:
-    label = state_label(FlagState.of_fields(record), record["allowed"])
+    fields = FlagState.of_fields(record)
+    label = state_label(state_of(fields, record["allowed"]), fields)
     label = label if record["stored"] else str(AS_DECLARED)
     for forced in ("off", "on"):
         label += f" (forced {forced})" if record[f"forced_{forced}"] else ""
