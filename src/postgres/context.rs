@@ -15,10 +15,6 @@ use crate::watch_registry::WatchRegistry;
 /// The time between two reports from behind replication, of usage and of the row in the register. With
 /// [`jittered`](crate::postgres::random::jittered) it stays within what `worker_function_v1.sql` expects.
 pub(crate) const REGION_GAP: Duration = Duration::from_secs(122);
-/// How long a connection to the primary is kept behind replication, so that the counts of plans and of
-/// experiments share one, and so do usage and the row in the register.
-const REGION_IDLE: Duration = Duration::from_secs(15);
-
 /// What the threads of one engine share.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -30,8 +26,6 @@ pub(crate) struct Context {
     /// The primary, if the project has another alias for it.
     pub(crate) primary: Option<CurrentTarget>,
     pub(crate) pool: Pool,
-    /// How long its connections are kept at least.
-    pub(crate) pool_idle: Duration,
     pub(crate) queries: Queries,
     pub(crate) status: SharedStatus,
     pub(crate) signals: Signals,
@@ -74,8 +68,7 @@ impl Context {
         let target = primary.unwrap_or(&self.target).load_full();
         if !Arc::ptr_eq(&target, &self.report_target.load()) {
             self.report_target.store(target);
-            let least = if self.reports_from_region() { REGION_IDLE } else { Duration::ZERO };
-            self.pool.keep_for(self.pool_idle.max(least));
+            self.pool.keep_if_frequent(self.reports_from_region());
         }
     }
 

@@ -127,7 +127,6 @@ impl Engine {
         let context = Arc::new(Context {
             live,
             pool: Pool::new(report_target.clone(), options.pool_size, options.pool_idle),
-            pool_idle: options.pool_idle,
             target: CurrentTarget::new(target),
             report_target,
             primary: primary.map(CurrentTarget::from_pointee),

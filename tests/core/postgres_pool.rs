@@ -5,6 +5,7 @@ use std::fs::{read_dir, read_to_string};
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -171,6 +172,35 @@ fn kept_connections_are_closed_with_the_pool_and_later_ones_after_use() {
     pool.close();
     until_closed(kept);
     until_closed(pid(&pool));
+}
+
+#[test]
+fn connection_is_kept_from_the_second_of_tasks_that_follow_each_other_soon() {
+    let pool = pool(1, Duration::ZERO);
+    pool.keep_if_frequent(true);
+    until_closed(pid(&pool));
+    let kept = pid(&pool);
+    assert_eq!(pid(&pool), kept);
+    pool.keep_no_more();
+    assert_eq!(pid(&pool), kept);
+    until_closed(kept);
+}
+
+#[test]
+fn work_that_was_offered_is_done_once_over_the_connection_of_the_next_task_that_succeeds() {
+    let pool = pool(1, Duration::ZERO);
+    let (sender, done) = channel();
+    pool.offer(move |client| {
+        let row = client.query_one("SELECT pg_backend_pid()", &[]);
+        assert!(sender.send(row.expect("a row").get::<_, i32>(0)).is_ok());
+    });
+    assert!(run(&pool, LONG, "SELECT 1/0").is_err());
+    assert!(done.try_recv().is_err());
+    let used = pid(&pool);
+    assert_eq!(done.try_recv(), Ok(used));
+    assert!(!pool.take_back());
+    pool.offer(|_| ());
+    assert!(pool.take_back());
 }
 
 #[test]

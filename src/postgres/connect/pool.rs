@@ -4,6 +4,7 @@
 //! A task runs in a thread of its own, and its caller waits for it until the deadline. A pool of which
 //! a task has failed is replaced: its server may hang, and `r2d2` would go on connecting to it.
 
+use std::fmt;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::postgres::threads;
 const CONNECTING: &str = "connect over the pool";
 /// The longest pause after a failure to connect.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// Tasks that follow each other within this time share a connection, where a log-in is far away.
+const FREQUENT: Duration = Duration::from_secs(15);
 /// The longest life of a connection: a server may keep memory for each.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
@@ -42,16 +45,40 @@ pub struct Task {
 pub struct Pool {
     target: Arc<CurrentTarget>,
     size: u32,
+    /// How long a connection is kept that nothing uses; zero if it is closed at once.
+    idle: Duration,
     state: Mutex<State>,
+    offered: Arc<Offered>,
+}
+
+/// Work that needs no connection of its own.
+type Work = Box<dyn FnOnce(&mut Client) + Send>;
+
+/// The work that the next task does over its connection.
+#[derive(Default)]
+struct Offered(Mutex<Option<Work>>);
+
+impl Offered {
+    fn lock(&self) -> MutexGuard<'_, Option<Work>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Offered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Offered")
+    }
 }
 
 #[derive(Debug)]
 struct State {
     connections: Option<Arc<Connections>>,
-    /// How long a connection is kept that nothing uses; zero if it is closed at once.
-    idle: Duration,
-    /// Whether none is kept any more, because the engine ends.
-    is_ending: bool,
+    /// Whether connections are kept that nothing uses.
+    keeps: bool,
+    /// Whether they are kept at least while tasks follow each other soon: a log-in is far away.
+    keeps_if_frequent: bool,
+    /// When the last task has ended.
+    last_used: Option<Instant>,
 }
 
 /// The connections to one target, until they are replaced.
@@ -68,8 +95,13 @@ impl Pool {
     /// connect yet.
     #[must_use]
     pub fn new(target: Arc<CurrentTarget>, size: u32, idle: Duration) -> Self {
-        let state = State { connections: None, idle, is_ending: false };
-        Self { target, size, state: Mutex::new(state) }
+        let state = State {
+            connections: None,
+            keeps: !idle.is_zero(),
+            keeps_if_frequent: false,
+            last_used: None,
+        };
+        Self { target, size, idle, state: Mutex::new(state), offered: Arc::default() }
     }
 
     /// Returns the result of `work` over a connection. Blocks, until `task.until` or until
@@ -99,9 +131,11 @@ impl Pool {
     ) -> Result<T, Error> {
         let (sender, result) = channel();
         let connections = self.connections();
-        let (used, size, idle) = (connections.clone(), self.size, self.lock().idle);
+        let least = if self.lock().keeps_if_frequent { FREQUENT } else { Duration::ZERO };
+        let (used, size, idle) = (connections.clone(), self.size, self.idle.max(least));
+        let offered = self.offered.clone();
         threads::spawn(task.thread, task.doing, move || {
-            let outcome = used.run(size, idle, task, work);
+            let outcome = used.run(size, idle, task, with_offered(work, offered));
             drop(used);
             // A caller that has gone needs no result.
             drop(sender.send(outcome));
@@ -113,21 +147,25 @@ impl Pool {
         outcome
     }
 
-    /// Sets how long the connections to the next target are kept.
-    pub fn keep_for(&self, idle: Duration) {
-        self.lock().idle = idle;
+    /// Sets whether the connections to the next target are kept while tasks follow each other soon.
+    pub fn keep_if_frequent(&self, keeps: bool) {
+        self.lock().keeps_if_frequent = keeps;
     }
 
-    /// Whether there is a connection that nothing uses.
-    pub fn has_idle(&self) -> bool {
-        let connections = self.lock().connections.clone();
-        let pool = connections.as_ref().and_then(|connections| connections.pool.get());
-        pool.is_some_and(|pool| pool.state().idle_connections > 0)
+    /// Lets the next task that succeeds do this work, too, over its connection.
+    pub fn offer(&self, work: impl FnOnce(&mut Client) + Send + 'static) {
+        *self.offered.lock() = Some(Box::new(work));
+    }
+
+    /// Takes back the work that was offered. Returns false if a task does it, or has done it.
+    pub fn take_back(&self) -> bool {
+        self.offered.lock().take().is_some()
     }
 
     /// Keeps no unused connection from now on.
     pub fn keep_no_more(&self) {
-        self.lock().is_ending = true;
+        let mut state = self.lock();
+        (state.keeps, state.keeps_if_frequent) = (false, false);
     }
 
     /// Closes the unused connections, and keeps none from now on. Does not wait.
@@ -149,10 +187,7 @@ impl Pool {
     fn release(&self, connections: Arc<Connections>, is_ok: bool) {
         let released = Arc::as_ptr(&connections);
         drop(connections);
-        let keeps = {
-            let state = self.lock();
-            !state.is_ending && !state.idle.is_zero()
-        };
+        let keeps = self.lock().used_now();
         drop(self.take_if(|connections| {
             (!is_ok && Arc::as_ptr(connections) == released)
                 || (!keeps && Arc::strong_count(connections) == 1)
@@ -169,6 +204,30 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Notes the end of a task. Returns whether its connection is kept.
+    fn used_now(&mut self) -> bool {
+        let before = self.last_used.replace(Instant::now());
+        let is_frequent = before.is_some_and(|before| before.elapsed() < FREQUENT);
+        self.keeps || (self.keeps_if_frequent && is_frequent)
+    }
+}
+
+/// Work that does what was offered, too, if it has succeeded.
+fn with_offered<T>(
+    work: impl FnOnce(&mut Client) -> Result<T, Error>,
+    offered: Arc<Offered>,
+) -> impl FnOnce(&mut Client) -> Result<T, Error> {
+    move |client| {
+        let result = work(client)?;
+        let also = offered.lock().take();
+        if let Some(also) = also {
+            also(client);
+        }
+        Ok(result)
     }
 }
 

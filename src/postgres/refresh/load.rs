@@ -258,7 +258,8 @@ async fn begin(
         client.query(&queries.token_set, &[]),
         client.query(READ_POINT, &names),
         new_tokens(client, queries, scope.since()),
-        answer(client, queries, question),
+        // On the heap: few loads ask.
+        Box::pin(answer(client, queries, question)),
     );
     locked?;
     let tokens = Some(tokens::from_rows(&tokens?)?);

@@ -19,12 +19,11 @@ use crate::postgres::queries::Queries;
 use crate::postgres::random::jittered;
 use crate::postgres::threads;
 
-/// The time after which a report uses a connection that is open for another report. Usage is written
-/// at least as often as this report, so both share their log-ins.
+/// The time after which another report, such as that of usage, writes the row over its connection.
 const SHARED_AFTER: Duration = Duration::from_secs(100);
-/// The time after which it no longer waits for such a connection. It is kept for a while, so that
-/// the other report, if it is late, shares that of this one.
-const MAX_GAP: Duration = Duration::from_secs(130);
+/// The time after which the row is written alone, if another report has written the last one: that of
+/// usage is never later.
+const MAX_GAP: Duration = Duration::from_secs(135);
 /// For how long a worker is expected after a report.
 const EXPECTED: f64 = 300.0;
 /// The time for a report.
@@ -47,7 +46,7 @@ pub(super) struct RegionReport {
     /// What the last report has shown, and when.
     written: Option<(Shown, Instant)>,
     in_flight: Option<(Shown, Duration, Receiver<Outcome>)>,
-    /// Whether the last report has used a connection that was open.
+    /// Whether the report in flight waits for another one, or was written by it.
     is_shared: bool,
     paused_until: Option<Instant>,
     gap: Duration,
@@ -55,31 +54,42 @@ pub(super) struct RegionReport {
 }
 
 impl RegionReport {
-    /// Whether a report is due that shows this.
-    ///
-    /// `has_connection` is whether it needs no log-in.
-    pub(super) fn is_due(&self, shown: Shown, has_connection: bool) -> bool {
+    /// Begins a report if one is due, or lets another report write it, if it is due soon. Does not block;
+    /// the engine's thread is woken at its end.
+    pub(super) fn report(&mut self, row: RegisterRow, shown: Shown, context: &Arc<Context>) {
+        if self.is_shared && self.in_flight.is_some() && context.pool.take_back() {
+            self.in_flight = None;
+        }
+        if self.in_flight.is_some() {
+            return;
+        }
+        let due = self.due(shown);
         let now = Instant::now();
-        let due = self.written.map_or(now, |(before, at)| {
-            let may_share = has_connection && now >= at + SHARED_AFTER;
-            if may_share || shown.is_awaited_after(before) { now } else { at + self.gap }
-        });
-        self.in_flight.is_none() && self.paused_until.map_or(due, |until| due.max(until)) <= now
-    }
-
-    /// Begins a report. Does not block; the engine's thread is woken at its end.
-    pub(super) fn send(&mut self, row: RegisterRow, shown: Shown, context: &Arc<Context>) {
-        self.is_shared = context.pool.has_idle();
+        self.is_shared = now < due;
+        if self.is_shared && self.written.is_none_or(|(_, at)| now < at + SHARED_AFTER) {
+            return;
+        }
         let (row, used) = (row.of_region(EXPECTED), context.clone());
         let work = move |client: &mut Client| {
             write(client, &row, &used.queries)?;
             Ok(number_of_echo(client, &used.queries))
         };
         self.may_have_row = true;
-        match begin(context, REPORT, work) {
+        let outcome =
+            if self.is_shared { Ok(offer(context, work)) } else { begin(context, REPORT, work) };
+        match outcome {
             Ok(outcome) => self.in_flight = Some((shown, since_boot(), outcome)),
             Err(_) => self.paused_until = Some(Instant::now() + AFTER_FAILURE),
         }
+    }
+
+    /// When a report is due that shows this.
+    fn due(&self, shown: Shown) -> Instant {
+        let now = Instant::now();
+        let due = self.written.map_or(now, |(before, at)| {
+            if shown.is_awaited_after(before) { now } else { at + self.gap }
+        });
+        self.paused_until.map_or(due, |until| due.max(until))
     }
 
     /// The outcome of a report that has ended since the last call.
@@ -105,6 +115,8 @@ impl RegionReport {
 
     /// Deletes the row, because the worker ends. Blocks for half a second at most.
     pub(super) fn end(&mut self, row: RegisterRow, context: &Arc<Context>) {
+        // Another report would write the row again.
+        context.pool.take_back();
         if !take(&mut self.may_have_row) {
             return;
         }
@@ -114,6 +126,20 @@ impl RegionReport {
             drop(ended.recv_timeout(END));
         }
     }
+}
+
+/// Lets another report do the work over its connection. Wakes the engine's thread at its end.
+fn offer<T: Send + 'static>(
+    context: &Arc<Context>,
+    work: impl FnOnce(&mut Client) -> Result<T, Error> + Send + 'static,
+) -> Receiver<Result<T, Error>> {
+    let (sender, outcome) = channel();
+    let used = context.clone();
+    context.pool.offer(move |client| {
+        drop(sender.send(work(client)));
+        used.signals.wake();
+    });
+    outcome
 }
 
 /// Begins work at the primary, in a thread of its own: a connection cannot be closed by one that runs
@@ -156,32 +182,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn report_is_due_for_a_barrier_at_once_and_for_another_token_after_the_gap() {
         let mut report = RegionReport { gap: REGION_GAP, ..RegionReport::default() };
-        assert!(report.is_due(SHOWN, false));
+        let due_in = |report: &RegionReport, shown| {
+            report.due(shown).saturating_duration_since(Instant::now())
+        };
+        assert_eq!(due_in(&report, SHOWN), Duration::ZERO);
         report.written = Some((SHOWN, Instant::now()));
-        assert!(!report.is_due(Shown { token: 8, ..SHOWN }, false));
-        assert!(report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }, false));
+        assert_eq!(due_in(&report, Shown { token: 8, ..SHOWN }), REGION_GAP);
+        assert_eq!(due_in(&report, Shown { barrier: 8, token: 8, ..SHOWN }), Duration::ZERO);
         report.paused_until = Some(Instant::now() + AFTER_FAILURE);
-        assert!(!report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }, false));
+        assert_eq!(due_in(&report, Shown { barrier: 8, token: 8, ..SHOWN }), AFTER_FAILURE);
         advance(REGION_GAP).await;
-        assert!(report.is_due(SHOWN, false));
+        assert_eq!(due_in(&report, SHOWN), Duration::ZERO);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn report_shares_the_connection_of_another_one_a_little_earlier() {
-        let written = Some((SHOWN, Instant::now()));
-        let report = RegionReport { gap: REGION_GAP, written, ..RegionReport::default() };
-        assert!(!report.is_due(SHOWN, true));
-        advance(SHARED_AFTER).await;
-        assert_eq!([true, false].map(|open| report.is_due(SHOWN, open)), [true, false]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn report_waits_for_the_one_before() {
-        let (_sender, receiver) = channel();
+    #[test]
+    fn outcome_of_a_report_is_read_once_it_is_there() {
+        let (sender, receiver) = channel();
         let in_flight = Some((SHOWN, Duration::ZERO, receiver));
-        let mut report = RegionReport { in_flight, ..RegionReport::default() };
-        assert!(!report.is_due(SHOWN, false));
+        let mut report = RegionReport { in_flight, is_shared: true, ..RegionReport::default() };
         assert!(report.ended().is_none());
-        assert!(!report.is_due(SHOWN, false));
+        assert!(sender.send(Ok(Some(7))).is_ok());
+        assert!(matches!(report.ended(), Some(Ok(Some((7, Duration::ZERO))))));
+        assert_eq!(report.gap, MAX_GAP);
     }
 }

@@ -152,10 +152,8 @@ impl Register {
                 self.problem = Some(problem(refusal(&error).unwrap_or_else(|| error.message())));
             }
         }
-        if self.region.is_due(shown, context.pool.has_idle()) {
-            let row = RegisterRow::new(&self.secret, context, shown, shown.mode.as_str());
-            self.region.send(row.read_from(self.server_id.clone()), shown, context);
-        }
+        let row = RegisterRow::new(&self.secret, context, shown, shown.mode.as_str());
+        self.region.report(row.read_from(self.server_id.clone()), shown, context);
     }
 
     pub(super) fn may_have_row(&self) -> bool {

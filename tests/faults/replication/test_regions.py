@@ -101,7 +101,7 @@ def test_receivers_without_workers_are_one_note_and_a_kill_beside_them_succeeds(
     execute(regions.primary, "SELECT pg_create_logical_replication_slot('capture', 'pgoutput')")
     execute(regions.primary, "CREATE PUBLICATION capture FOR TABLE flagstaff_keyvaluestore")
     programs_of = programs(module_postgres_server.version)
-    receivers = [
+    receivers: list[list[Any]] = [
         ["pg_receivewal", "--directory", tmp_path, "--dbname", regions.primary],
         [
             *("pg_recvlogical", "--slot", "capture", "--start", "--file", "-"),
@@ -112,7 +112,7 @@ def test_receivers_without_workers_are_one_note_and_a_kill_beside_them_succeeds(
     with ExitStack() as stack:
         stack.enter_context(ready(regions.primary))
         for program, *arguments in receivers:
-            command: list[Any] = [programs_of / program, *arguments]
+            command = [programs_of / program, *arguments]
             process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
             stack.callback(process.terminate)
         # The standby, which has another one behind it, the subscriber, the backup and the capture.

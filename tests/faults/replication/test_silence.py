@@ -73,11 +73,12 @@ def full_slot(regions: Regions) -> Iterator[None]:
     assert execute(primary, lost) == ("lost",)
     subscriber.run("ALTER SUBSCRIPTION regions ENABLE")
     yield
-    for statement in ("DISABLE", "SET (slot_name = NONE)"):
-        subscriber.run(f"ALTER SUBSCRIPTION regions {statement}")
+    subscriber.run("ALTER SUBSCRIPTION regions DISABLE")
+    # Without its subscription, it would look like a primary that was emptied.
+    subscriber.run(f"TRUNCATE {', '.join((*FLAGS, TOKENS, ECHO))} CASCADE")
+    subscriber.run("ALTER SUBSCRIPTION regions SET (slot_name = NONE)")
     subscriber.run("DROP SUBSCRIPTION regions")
     execute(primary, "SELECT pg_drop_replication_slot('regions')")
-    subscriber.run(f"TRUNCATE {', '.join((*FLAGS, TOKENS, ECHO))} CASCADE")
     begin_copy(primary, subscriber.url, "regions")
 
 
