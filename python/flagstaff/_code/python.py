@@ -160,7 +160,8 @@ class _Module:
 
     def first_line(self, node: ast.stmt) -> int:
         """Returns the first line of a statement, with its decorators."""
-        return min([node.lineno, *(part.lineno for part in getattr(node, "decorator_list", ()))])
+        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+        return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
     def text(self, node: ast.stmt) -> str:
         """Returns the lines of a statement."""
@@ -484,7 +485,7 @@ def _parse(path: Path, text: str) -> _Module | None:
     tree = _tree(short)
     if tree is None:
         tree, cut = _tree(text), {}
-    return tree and _Module(path, text.split("\n"), tree, _Scope(tree), cut)
+    return None if tree is None else _Module(path, text.split("\n"), tree, _Scope(tree), cut)
 
 
 # The first lines of a function, and what follows it: a line that is not deeper.
