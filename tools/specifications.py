@@ -601,7 +601,7 @@ def evaluate(case: Expectation) -> bool:
         if key not in case.flags:
             continue
         flag = case.flags[key]()
-        rules = [
+        rules: list[dict[str, Any]] = [
             {"conditions": conditions, "rollout_percent": 100 * on}
             for alternatives, on in flag.rules
             for conditions in alternatives
