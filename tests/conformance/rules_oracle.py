@@ -96,14 +96,22 @@ class Result(NamedTuple):
 
 
 def evaluate(
-    flag: Flag, pk: str | None, attributes: Mapping[str, Any], time_zone: tzinfo
+    flag: Flag,
+    pk: str | None,
+    attributes: Mapping[str, Any],
+    time_zone: tzinfo,
+    *,
+    without: list[str] | None = None,
 ) -> Result:
-    """Evaluates a flag for the user with this primary key, `None` for an anonymous one."""
+    """Evaluates a flag for the user with this primary key, `None` for an anonymous one.
+
+    Adds the needed flags that have no result to `without`.
+    """
     if not flag.enabled:
         return Result(False, "DISABLED", None, None)
     if pk is not None and pk in flag.allowed:
         return Result(True, "TARGETING_MATCH", None, None)
-    conditions = _Conditions(flag, pk, attributes, time_zone)
+    conditions = _Conditions(flag, pk, attributes, time_zone, [] if without is None else without)
     for number, rule in enumerate(flag.rules, 1):
         if all(conditions.state(condition) is True for condition in rule["conditions"]):
             percent = rule.get("rollout_percent", 100)
@@ -121,7 +129,7 @@ def evaluate_value(
     """Evaluates a value for the user with this primary key, `None` for an anonymous one."""
     if not value.rules:
         return Result(value.value, "STATIC", None, None)
-    conditions = _Conditions(value, pk, attributes, time_zone)
+    conditions = _Conditions(value, pk, attributes, time_zone, [])
     for number, rule in enumerate(value.rules, 1):
         if all(conditions.state(condition) is True for condition in rule["conditions"]):
             percent = rule.get("rollout_percent", 100)
@@ -185,6 +193,8 @@ class _Conditions:
     pk: str | None
     attributes: Mapping[str, Any]
     time_zone: tzinfo
+    #: The needed flags that have no result.
+    without: list[str]
 
     def state(self, condition: dict[str, Any]) -> bool | None:
         """Returns whether a condition is true, or `None` for what is missing or of another type.
@@ -212,10 +222,11 @@ class _Conditions:
     def _segment_state(self, key: str, negate: bool) -> bool | None:
         if key not in self.row.segments:
             return None
-        states = [self.state(condition) for condition in self.row.segments[key]]
+        # None is checked after the one that decides.
+        states = (self.state(condition) for condition in self.row.segments[key])
         if negate:
             return any(state is False for state in states)
-        return all(states)
+        return all(state is True for state in states)
 
     def _bucket_state(self, condition: dict[str, Any], negate: bool) -> bool | None:
         unit = _unit_of(self.row, self.pk, self.attributes)
@@ -227,11 +238,11 @@ class _Conditions:
         return (is_below is (condition["operator"] == "lt")) is not negate
 
     def _flag_state(self, key: str, expected: bool) -> bool | None:
-        flag = self.row.flags.get(key)
-        if flag is None or not flag.enabled or depth_of(flag) > _STEPS - 1:
+        result = _needed_result(self, key)
+        if result is None:
+            self.without.append(key)
             return None
-        result = evaluate(flag, self.pk, self.attributes, self.time_zone)
-        return result.value is expected
+        return result is expected
 
     def _matches(self, attribute: Any, condition: dict[str, Any]) -> bool | None:
         elements = attribute if isinstance(attribute, list) else [attribute]
@@ -248,6 +259,20 @@ class _Conditions:
 
 #: The most flags that are followed, one needed by the other.
 _STEPS = 4
+
+
+def _needed_result(conditions: _Conditions, key: str) -> bool | None:
+    """Returns the result of a needed flag, `None` if it is off or has no end.
+
+    Also if it is false, and a condition that was checked needs a flag without a result.
+    """
+    flag = conditions.row.flags.get(key)
+    if flag is None or not flag.enabled or depth_of(flag) > _STEPS - 1:
+        return None
+    without: list[str] = []
+    given = conditions.pk, conditions.attributes, conditions.time_zone
+    result = evaluate(flag, *given, without=without)
+    return None if without and not result.value else result.value
 
 
 def depth_of(row: Flag | Value, above: int = 0) -> float:
