@@ -128,7 +128,7 @@ def row_notes(
     """Returns a line for each action of a row in these states. A constant number of queries."""
 
     def read() -> list[Note]:
-        actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
+        actions = WaitingAction.objects.using(db.alias).of_rows(kind, [key])
         shown = shown_actions(site, request, actions.filter(state__in=states))
         return [
             Note(waiting_line(site, waiting), _level(waiting))

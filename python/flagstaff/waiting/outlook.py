@@ -322,29 +322,31 @@ class _Scene:
 
     def _require_same_rows(self, action: WaitingAction) -> None:
         """Raises FlagstaffError if a row that decides is another one, or not as expected."""
+        if not action.takes_away:
+            self._require_no_change(action)
         gone = list[str]()
         for row in action.stands_on:
             kind = Kind.of_noun(row["kind"])
             if kind is None:
                 continue
-            # Not everybody may see what else uses a segment, and names others.
-            is_named = is_own(action, row) or (
-                kind is Kind.SEGMENT and action.row_kind != kind.value
-            )
-            since = self.events.get((kind, row["pk"]), ())
-            if not action.takes_away and (event := first_change(action, row, since)):
-                raise EndedError(self._change_text(event, row, is_named=is_named))
             state = self.expected.rows.get((kind, row["key"]))
             # What code declares need not have a row.
             if state is None or ("" if state.row.pk is None else str(state.row.pk)) != row["pk"]:
-                gone.append(row["key"] if is_named else str(_OTHER))
+                gone.append(row["key"] if _is_named(action, row) else str(_OTHER))
             elif not action.takes_away:
-                self._require_same_fields(action, row, state, is_named=is_named)
+                self._require_same_fields(action, row, state)
         if gone and (not action.takes_away or len(gone) == len(action.keys)):
             raise EndedError("{keys} is gone, or another one", keys=some(gone))
 
+    def _require_no_change(self, action: WaitingAction) -> None:
+        """Raises EndedError after a change that ends an action."""
+        for row in action.stands_on:
+            kind: Any = Kind.of_noun(row["kind"])
+            if event := first_change(action, row, self.events.get((kind, row["pk"]), ())):
+                raise EndedError(self._change_text(event, action, row))
+
     def _require_same_fields(
-        self, action: WaitingAction, row: Mapping[str, Any], state: RowState, *, is_named: bool
+        self, action: WaitingAction, row: Mapping[str, Any], state: RowState
     ) -> None:
         allowed = {*action.rests_on, action.pk}
         for name in row["fields"]:
@@ -362,14 +364,14 @@ class _Scene:
             fields = some(map(field_label, changed))
             raise FlagstaffError(
                 say("{fields} of {key} is not as expected", fields=fields, key=row["key"])
-                if is_named
+                if _is_named(action, row)
                 else _OTHER
             )
 
-    def _change_text(self, event: Event, row: Mapping[str, Any], *, is_named: bool) -> Sentence:
+    def _change_text(self, event: Event, action: WaitingAction, row: Mapping[str, Any]) -> Sentence:
         """Returns who has changed what, and when; of rows that not everybody may see, only when."""
         time = full_time(event.at)
-        if not is_named:
+        if not _is_named(action, row):
             text = say("what depends on it, or what it depends on, was changed at {time}")
             return say(text, time=time)
         user = self.users.get(event.actor or "")
@@ -419,15 +421,8 @@ class _Scene:
             return changes
         changes = [*takings(changes)]
         if any(change.written for change in changes):
-            self._require_no_later_change(action)
+            self._require_no_change(action)
         return changes
-
-    def _require_no_later_change(self, action: WaitingAction) -> None:
-        """Raises EndedError if a person has decided after the time of what takes away."""
-        for row in action.stands_on:
-            since = self.events.get((Kind(row["kind"]), row["pk"]), ())
-            if event := first_change(action, row, since):
-                raise EndedError(self._change_text(event, row, is_named=True))
 
     def _require_expected(self, action: WaitingAction, run: Run) -> None:
         """Raises EndedError if a row of an app, such as a plan, is not the one it was."""
@@ -457,6 +452,12 @@ class _Scene:
             for row in action.stands_on:
                 for name in row["fields"] if is_own(action, row) else ():
                     self.touched[row["kind"], row["key"], name].add(action.pk)
+
+
+def _is_named(action: WaitingAction, row: Mapping[str, Any]) -> bool:
+    """Whether texts name a row; not everybody may see what else uses a segment that changes."""
+    is_named_by_it = row["kind"] == Kind.SEGMENT.value and row["kind"] != action.row_kind
+    return is_named_by_it or is_own(action, row)
 
 
 _OTHER = say("what depends on it, or what it depends on, has changed")
