@@ -432,6 +432,13 @@ class _Scene:
                 "{kind} {key} has been changed meanwhile", kind=run.action.noun, key=run.keys[0]
             )
 
+    def _with_users(self, after: RowState) -> RowState:
+        """Returns a state with the list of users as those before have left it."""
+        before = self.expected.rows.get((after.kind, after.row.key))
+        if after.allowed_users is not None or before is None:
+            return after
+        return replace(after, allowed_users=before.allowed_users)
+
     def _apply(self, action: WaitingAction, changes: Sequence[Changed]) -> None:
         """Lets later actions see what this one would leave."""
         for change in changes:
@@ -439,7 +446,7 @@ class _Scene:
             if change.after is None or change.after.row is None:
                 self.expected.rows.pop(at, None)
             else:
-                self.expected.rows[at] = change.after
+                self.expected.rows[at] = self._with_users(change.after)
             for name in change.new or change.old or () if change.written else ():
                 self.touched[change.kind.value, change.key, name].add(action.pk)
         kind = Kind.of_noun(action.kind)

@@ -79,6 +79,18 @@ def test_rules_that_name_a_segment_stand_on_the_rollout_before(shop: Shop) -> No
     assert pass_time(2) == ["done"] * 2
 
 
+def test_users_are_allowed_before_and_after_a_rollout(shop: Shop) -> None:
+    permit(shop.user("ana"), "change_featureflag", "view_user")
+    for name in ("alice", "bob"):
+        shop.user(name)
+    for line, time in ((f"allow {KEY} alice", NINE), (f"rollout {KEY} 25", TEN)):
+        at(line, time)
+    at(f"allow {KEY} bob", FIVE)
+    assert obstacles() == ["", "", ""]
+    assert pass_time(3) == ["done"] * 3
+    assert FeatureFlag.objects.get().allowed_users.count() == 2
+
+
 def test_value_is_set_twice(shop: Shop) -> None:
     shop.value("page_size")
     at("value set page_size 30", NINE)
