@@ -58,8 +58,9 @@ from flagstaff.waiting.standing import (
     only_takes,
     touched,
     was_written,
+    writes_of,
 )
-from flagstaff.waiting.stored import OPEN, State, stored_action, stored_run
+from flagstaff.waiting.stored import CREATE, OPEN, State, stored_action, stored_run
 
 logger = logging.getLogger("flagstaff")
 
@@ -180,6 +181,7 @@ class _Scene:
         self.events = events_since(self.waiting)
         self.expected = ExpectedRows()
         self._read_rows(more)
+        self._read_keys()
         people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
         actors = {event.actor for event in chain.from_iterable(self.events.values())}
         self.users = users_with_rights(people, {actor for actor in actors if actor})
@@ -219,6 +221,16 @@ class _Scene:
         for state in states:
             users_of_flag = frozenset(pks[state.row.pk])
             rows[Kind.FLAG, state.row.key] = replace(state, allowed_users=users_of_flag)
+
+    def _read_keys(self) -> None:
+        """Reads what has, or had, the keys of the rows that are to be created."""
+        creations = [action for action in self.waiting if action.action == CREATE]
+        self.writes = writes_of(creations)
+        #: What has a key already, by the kind of the new row. A segment may have any key.
+        self.owners: dict[str, dict[str, str]] = defaultdict(dict)
+        for kind in {action.kind for action in creations} & {Kind.FLAG.value, Kind.VALUE.value}:
+            keys = [action.keys[0] for action in creations if action.kind == kind]
+            self.owners[kind] = taken_keys(kind, keys)
 
     def play(self, until: tuple[datetime, int] | None = None) -> None:
         """Judges all actions in their order, or those that run before a time and a number."""
@@ -405,12 +417,13 @@ class _Scene:
             self._require_expected(action, run)
             return []
         if run.action.creates:
-            for key, owner in taken_keys(action.kind, run.keys).items():
+            [key] = run.keys
+            if owner := self.owners[action.kind].get(key):
                 raise FlagstaffError(key_is_taken(key, owner))
             if run.rows:
-                raise EndedError("{key} exists already", key=run.keys[0])
-            if was_written(action):
-                raise EndedError("{key} was created and deleted meanwhile", key=run.keys[0])
+                raise EndedError("{key} exists already", key=key)
+            if was_written(action, self.writes):
+                raise EndedError("{key} was created and deleted meanwhile", key=key)
             return []
         try:
             with previewed(self.expected):

@@ -20,6 +20,8 @@ from flagstaff.models import WaitingAction
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
 PROBLEMS = WaitingAction.PROBLEMS
+#: The action that creates a row, of all kinds.
+CREATE = "create"
 _NOT_RUN = say("no run-jobs has run it")
 
 

@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import acting_as, changes
@@ -16,7 +18,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
 from tests.support.plans import rollout
-from tests.support.shop import Shop
+from tests.support.shop import STAFF, Shop
 from tests.support.terminals import document, refused, run
 from tests.support.waiting import ask, run_jobs
 
@@ -281,6 +283,19 @@ def test_rights_are_asked_in_a_constant_number_of_queries(
     User.objects.filter(username="user_3").update(is_active=False)
     with django_assert_max_num_queries(6):  # type: ignore[operator]
         assert [bool(action.obstacle) for action in foresee(actions)].count(True) == 1
+
+
+def test_keys_of_creations_are_read_in_a_constant_number_of_queries(shop: Shop) -> None:
+    permit(User.objects.get(username="ana"), "add_featureflag", "add_segment")
+    # A segment may have the key of a flag.
+    ask(f"segment create {KEY} {shlex.quote(json.dumps([STAFF]))}")
+    counts = []
+    for number in range(4):
+        ask(f"create new_{number}")
+        with CaptureQueriesContext(connection) as queries:
+            assert obstacles() == [""] * (number + 2)
+        counts.append(len(queries))
+    assert counts == counts[:1] * 4
 
 
 # A flag whose off is the dangerous state.
