@@ -204,6 +204,7 @@ mod results {
         };
         assert_eq!(["1", "2"].map(|user| is_on(&of_user(user))), [false, true]);
         assert!(!is_on(&Overrides::default().with_forced_off(["a".to_owned()])));
+        assert!(is_on(&Overrides::default().with_forced_on(["a".to_owned()])));
     }
 
     #[test]
@@ -470,6 +471,8 @@ mod explained {
         assert_eq!(text("d", Some(&set)), "overridden by a test");
         let forced = Overrides::default().with_forced_off(["a".to_owned()]);
         assert_eq!(text("d", Some(&forced)), "forced off in this process by FLAGSTAFF_FORCE_OFF");
+        let forced = Overrides::default().with_forced_on(["a".to_owned()]);
+        assert_eq!(text("d", Some(&forced)), "forced on in this process by FLAGSTAFF_FORCE_ON");
     }
 
     #[test]
