@@ -274,9 +274,10 @@ def _written(waiting: WaitingAction, run: Run, expected: Expected) -> tuple[Writ
     if not waiting.takes_away:
         return run.write(expected), []
     if run.action.look is None:
-        keys = {row.key: row for row in run.rows}
-        present = replace(run, keys=[key for key in waiting.keys if key in keys])
-        run = replace(present, keys=[change.key for change in takings(present.preview())])
+        rows = {row.key: row for row in run.rows}
+        present = replace(run, keys=[key for key in waiting.keys if key in rows])
+        keys = [change.key for change in takings(present.preview())]
+        run = replace(present, keys=keys, rows=[rows[key] for key in keys])
     left_out = [key for key in waiting.keys if key not in run.keys]
     texts = [str(say("left out: {keys}", keys=some(left_out)))] if left_out else []
     return run.write(expected), texts

@@ -144,6 +144,17 @@ def test_lower_rollout_never_raises() -> None:
     assert (rollout(KEY), waiting.result) == (10, f"nothing had to be changed; left out: {KEY}")
 
 
+def test_lower_rollout_of_several_flags_raises_none_of_them(shop: Shop) -> None:
+    keys = KEY, "dark_mode", "invoices"
+    for key in keys[1:]:
+        shop.flag(key, rollout_percent=50)
+    changes.flags.set_rollout(KEY, 50)
+    at(f"rollout {' '.join(keys)} 25", NINE)
+    changes.flags.set_rollout(KEY, 10)
+    assert pass_time() == ["done"]
+    assert [rollout(key) for key in keys] == [10, 25, 25]
+
+
 def test_off_leaves_out_a_row_that_is_gone(shop: Shop) -> None:
     shop.flag("dark_mode")
     waiting = at(f"off {KEY} dark_mode", NINE)
