@@ -71,7 +71,10 @@ def store_groups(members: Mapping[str, Iterable[int]]) -> None:
 
 def clear() -> None:
     """Deletes all flags, values, segments, users and groups."""
-    for model in (FeatureFlag, KeyValueStore, Segment, User, Group):
+    # What rules need cannot be deleted.
+    FeatureFlag.objects.update(rules=[])
+    KeyValueStore.objects.update(rules=[])
+    for model in (Segment, FeatureFlag, KeyValueStore, User, Group):
         model._default_manager.all().delete()
 
 
