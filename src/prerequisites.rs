@@ -1,7 +1,7 @@
 //! The flags that conditions need, and the result that each would have there.
 
 use crate::counters::Bulk;
-use crate::evaluate::{Reason, evaluate};
+use crate::evaluate::needed;
 use crate::flag::Flag;
 use crate::overrides::{FlagOverride, Overrides};
 use crate::rules::Attributes;
@@ -47,7 +47,8 @@ impl<'a> Prerequisites<'a> {
     }
 
     /// The result of the flag with this key, not counted. `None` if it is off, unknown or unreadable,
-    /// or if the flags that it needs have no end: what needs it is then false, whatever it asks for.
+    /// or false by a brake ([`needed`]), or if the flags that it needs have no end: what needs it is
+    /// then false, whatever it asks for.
     #[must_use]
     pub fn result(
         &self,
@@ -66,8 +67,7 @@ impl<'a> Prerequisites<'a> {
         if self.is_use {
             flag.serve(Bulk::Needed);
         }
-        let evaluation = flag.enabled.then(|| evaluate(key, flag, subject, attributes))?;
-        (evaluation.reason != Reason::Error).then_some(evaluation.value)
+        flag.enabled.then(|| needed(key, flag, subject, attributes))?
     }
 
     /// Whether tests have set results for single users, on which any other result may depend.
