@@ -96,8 +96,8 @@ pub fn evaluate(
 }
 
 /// The result of an enabled flag for a condition that needs it. `None` if its rules cannot be read,
-/// or if it is false because its own rollout is 0 %, or perhaps because a flag is off that it needs
-/// itself: a brake must not make a condition true that asks for a flag that is off.
+/// or if it is false because it is at 0 % without rules, or perhaps because a flag is off that it
+/// needs itself: a brake must not make a condition true that asks for a flag that is off.
 #[must_use]
 pub fn needed(
     key: &str,
@@ -116,7 +116,7 @@ pub fn needed(
         }
         _ => (evaluate(key, flag, subject, attributes), false),
     };
-    let is_braked = evaluation.rule.is_none() && flag.rollout_percent <= 0;
+    let is_braked = rules.is_none_or(Rules::is_empty) && flag.rollout_percent <= 0;
     let is_unknown = is_braked || is_held || evaluation.reason == Reason::Error;
     (evaluation.value || !is_unknown).then_some(evaluation.value)
 }

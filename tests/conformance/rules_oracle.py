@@ -254,8 +254,8 @@ class _Conditions:
         if flag is None or not flag.enabled or depth_of(flag) > _STEPS - 1:
             return OFF
         result, is_limited = _evaluate(flag, self.pk, self.attributes, self.time_zone)
-        # A rollout of 0 % is a brake, too.
-        is_braked = result.rule is None and flag.rollout_percent <= 0
+        # A rollout of 0 % is a brake, too; with rules, it is for those whom none of them lets in.
+        is_braked = not flag.rules and flag.rollout_percent <= 0
         if not result.value and (is_limited or is_braked):
             return OFF
         return result.value is expected

@@ -71,7 +71,9 @@ def store_groups(members: Mapping[str, Iterable[int]]) -> None:
 
 def clear() -> None:
     """Deletes all flags, values, segments, users and groups."""
-    for model in (FeatureFlag, KeyValueStore, Segment, User, Group):
+    # Flags and segments may need each other in a circle, which SQL has written.
+    FeatureFlag.objects.update(rules=[])
+    for model in (KeyValueStore, Segment, FeatureFlag, User, Group):
         model._default_manager.all().delete()
 
 

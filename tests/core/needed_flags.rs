@@ -103,14 +103,16 @@ mod results {
     #[test]
     fn condition_is_true_for_the_result_that_it_asks_for() {
         assert_eq!([true, false].map(|is| is_on_for([flag("a", "a", 100)], is)), [true, false]);
-        assert_eq!([true, false].map(|is| is_on_for([flag("a", "a", 0)], is)), [false, true]);
+        let nobody = flag_with_rules("a", "a", r#"[{"conditions": [], "rollout_percent": 0}]"#);
+        assert_eq!([true, false].map(|is| is_on_for([nobody.clone()], is)), [false, true]);
     }
 
     #[test]
     fn flag_that_is_off_unknown_or_unreadable_makes_it_false_whatever_it_asks_for() {
         let off = FlagRow { enabled: Some(false), ..flag("a", "a", 100) };
         let unreadable = flag_with_rules("a", "a", "[7]");
-        for rows in [vec![off], vec![], vec![unreadable], vec![needing("a", "a")]] {
+        let braked = flag("a", "a", 0);
+        for rows in [vec![off], vec![], vec![unreadable], vec![needing("a", "a")], vec![braked]] {
             let results = [true, false].map(|is| is_on_for(rows.clone(), is));
             assert_eq!(results, [false, false], "{rows:?}");
         }
@@ -149,7 +151,7 @@ mod results {
         };
         let on = segments([segment("1", "s", r#"[{"flag": "a", "is": true}]"#)]);
         for (percent, enabled, results) in
-            [(100, true, [true, false]), (0, true, [false, true]), (100, false, [false, false])]
+            [(100, true, [true, false]), (0, true, [false, false]), (100, false, [false, false])]
         {
             let row = FlagRow { enabled: Some(enabled), ..flag("a", "a", percent) };
             let loaded = snapshot([on.clone(), flags([row, of_segment(false), of_segment(true)])]);
