@@ -103,7 +103,9 @@ mod results {
     #[test]
     fn condition_is_true_for_the_result_that_it_asks_for() {
         assert_eq!([true, false].map(|is| is_on_for([flag("a", "a", 100)], is)), [true, false]);
-        let nobody = flag_with_rules("a", "a", r#"[{"conditions": [], "rollout_percent": 0}]"#);
+        let rule = r#"{"attribute": "plan", "operator": "isnull", "values": [true]}"#;
+        let rules = format!(r#"[{{"conditions": [{rule}], "rollout_percent": 0}}]"#);
+        let nobody = flag_with_rules("a", "a", &rules);
         assert_eq!([true, false].map(|is| is_on_for([nobody.clone()], is)), [false, true]);
     }
 
@@ -255,7 +257,7 @@ mod ends {
 
     #[test]
     fn rest_of_a_flag_in_a_circle_decides() {
-        let rules = r#"[{"conditions": [{"flag": "a", "is": true}], "rollout_percent": 0},
+        let rules = r#"[{"conditions": [{"flag": "a", "is": true}]},
             {"conditions": [{"flag": "b", "is": true}]}]"#;
         let loaded = snapshot([flags([flag_with_rules("a", "a", rules), flag("b", "b", 100)])]);
         assert!(is_on(&loaded, "a"));
