@@ -416,8 +416,8 @@ def _condition_text(condition: Any, max_values: int | None) -> str:
     if "bucket" in condition:
         # Without a unit, both are false: neither is the negation of the other.
         [bound] = condition["values"]
-        text = _SENTENCES[f"bucket {condition['operator']}"]
-        return say(text, bucket=_quoted(condition["bucket"]), values=_quoted(bound)).local
+        sentence_of = _SENTENCES[f"bucket {condition['operator']}"]
+        return say(sentence_of, bucket=_quoted(condition["bucket"]), values=_quoted(bound)).local
     operator, values = condition["operator"], _items(condition["values"])
     names = {
         "attribute": str(condition.get("attribute")),

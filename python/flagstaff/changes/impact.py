@@ -331,8 +331,8 @@ def _count(
     _require_all_rows(*(table for query in queries for table in _tables_of(query)))
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
     for key, (_gain, _lose, had, has, changed) in zip(keys, counts, strict=True):
-        sides = had > 0, has > 0
-        effects[key] = replace(effects[key], anonymous=sides, anonymous_changed=changed > 0)
+        anonymous = had > 0, has > 0
+        effects[key] = replace(effects[key], anonymous=anonymous, anonymous_changed=changed > 0)
     listed = {user for side in allowed for users in side.values() for user in users}
     counted, is_estimate = _read(comparison, read, listed, deadline)
     users, effects.changed, *numbers = counted
