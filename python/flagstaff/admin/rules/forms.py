@@ -265,11 +265,12 @@ class BucketForm(Row):
         typed = self.cleaned_data
         if self.errors:
             return typed
-        bound = typed["values"]
+        # As it is typed: 5 and 5.0 are the same, but not the same JSON.
+        number = float if "." in self.texts["values"] else int
         return {
             "bucket": typed["bucket"],
             "operator": typed["operator"],
-            "values": [float(bound) if bound % 1 else int(bound)],
+            "values": [number(typed["values"])],
             **({"negate": True} if typed["negate"] else {}),
         }
 
