@@ -62,6 +62,7 @@ templates! {
     TYPE_MISMATCH, "cannot be compared with the values";
     NO_SEGMENT, "there is no such segment";
     NO_SUCH_FLAG, "there is no such flag";
+    LACKS_FLAG, "it is false, because it cannot be read or a flag that it needs is off";
     ENDLESS_FLAG, "its own conditions form a circle, or go more than four flags deep";
     // Values.
     NO_VALUE, "there is no value with this key, or its row is invalid";
@@ -445,7 +446,7 @@ impl Steps {
                 About::Segment { conditions: None, .. } => Some((&NO_SEGMENT).into()),
                 About::Bucket(Some(bucket)) => Some(known_unit(unit.name, percent_text(bucket))),
                 About::Bucket(None) => Some(unit.missing()),
-                About::Flag(_) => needed.and_then(|(_, needed)| needed_text(needed)),
+                About::Flag(_) => needed.and_then(|(_, needed)| needed_text(needed, outcome)),
                 _ => outcome_text(outcome).map(Message::from),
             };
             let is_of_unit = condition.about == About::Bucket(None);
@@ -498,8 +499,11 @@ fn condition_texts(rules: &Rules) -> Vec<ConditionTexts<'_>> {
 }
 
 /// Why a condition on a flag is false whose evaluation has no steps, and what is set over the others.
-fn needed_text(needed: Prerequisite<'_>) -> Option<Message> {
+fn needed_text(needed: Prerequisite<'_>, outcome: Outcome) -> Option<Message> {
     match needed {
+        Prerequisite::Flag(flag) if flag.enabled && outcome == Outcome::Missing => {
+            Some((&LACKS_FLAG).into())
+        }
         Prerequisite::Flag(_) => None,
         Prerequisite::Set(FlagOverride::Test(_)) => Some((&OVERRIDDEN).into()),
         Prerequisite::Set(found @ FlagOverride::ForcedOff) => {

@@ -397,17 +397,17 @@ def _growthbook(condition: Any, groups: Any) -> Alternatives:
         elif name == "$not":
             parts.append(inverse(_growthbook(value, groups)))
         elif isinstance(value, dict) and any(key.startswith("$") for key in value):
-            parts += [_operator(name, *one, groups) for one in value.items()]
+            parts += [_operator(name, *one, groups=groups) for one in value.items()]
         else:
-            parts.append(_operator(name, "$eq", value, groups))
+            parts.append(_operator(name, "$eq", value, groups=groups))
     return both(ALWAYS, *parts)
 
 
-def _operator(name: str, operator: str, value: Any, groups: Any) -> Alternatives:  # noqa: C901, PLR0911, PLR0912 (a table of operators)
+def _operator(name: str, operator: str, value: Any, *, groups: Any) -> Alternatives:  # noqa: C901, PLR0911, PLR0912 (a table of operators)
     if operator in _INVERSE:
         if operator in {"$nin", "$nini"} and not isinstance(value, list):
             return NEVER
-        return inverse(_operator(name, _INVERSE[operator], value, groups))
+        return inverse(_operator(name, _INVERSE[operator], value, groups=groups))
     if operator == "$not":
         return inverse(_growthbook({name: value}, groups))
     if operator == "$inGroup":
@@ -433,11 +433,11 @@ def _operator(name: str, operator: str, value: Any, groups: Any) -> Alternatives
     if operator in {"$all", "$alli"}:
         one = {"$all": "$eq", "$alli": "$ini"}[operator]
         given = ([part] if one == "$ini" else part for part in value)
-        return both(*(_operator(name, one, part, groups) for part in given))
+        return both(*(_operator(name, one, part, groups=groups) for part in given))
     if operator == "$elemMatch":
         if len(value) != 1 or not next(iter(value)).startswith("$"):
             raise UnsayableError("one element for several conditions, or objects in lists")
-        return _operator(name, *next(iter(value.items())), groups)
+        return _operator(name, *next(iter(value.items())), groups=groups)
     if operator in {"$regex", "$regexi"}:
         try:
             re.compile(value)
@@ -601,7 +601,7 @@ def evaluate(case: Expectation) -> bool:
         if key not in case.flags:
             continue
         flag = case.flags[key]()
-        rules = [
+        rules: list[dict[str, Any]] = [
             {"conditions": conditions, "rollout_percent": 100 * on}
             for alternatives, on in flag.rules
             for conditions in alternatives
@@ -619,8 +619,8 @@ def evaluate(case: Expectation) -> bool:
     names.pop(ALWAYS[0][0]["attribute"], None)
     values = [case.attributes.get(name.removeprefix("a.")) for name in names]
     users: Any = iter([("1", *values)])
-    [_changed, [[_gained, _lost, _had, has, _differs]]] = comparison.count(users, [*names])
-    return has > 0
+    _changed, [counts] = comparison.count(users, [*names])
+    return counts[3] > 0
 
 
 def main() -> int:

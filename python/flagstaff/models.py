@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -119,15 +120,15 @@ class JobsRun(models.Model):
 
 
 class _WaitingActions(models.QuerySet["WaitingAction"]):
-    def of_row(self, kind: str, key: str) -> _WaitingActions:
-        """Returns the actions of a row; a flag has those of its plan, too.
+    def of_rows(self, kind: str, keys: Iterable[str]) -> _WaitingActions:
+        """Returns the actions of rows; a flag has those of its plan, too.
 
         Without a history, which SQLite lacks, nothing waits.
         """
         if not is_postgresql(connections[self.db]):
             return self.none()
         of_kind = models.Q(kind=kind) | models.Q(row_kind=kind)
-        return self.filter(of_kind, keys__contains=[key])
+        return self.filter(of_kind, keys__has_any_keys=[*keys])
 
     def cancel_giving(
         self, kind: str, key: str, actor: str, why: str, *, is_preview: bool = False
@@ -139,7 +140,7 @@ class _WaitingActions(models.QuerySet["WaitingAction"]):
         """
         try:
             with transaction.atomic(using=self.db):
-                giving = self.of_row(kind, key).filter(takes_away=False)
+                giving = self.of_rows(kind, [key]).filter(takes_away=False)
                 return giving.numbers() if is_preview else giving.cancel(actor, why)
         except DatabaseError:
             logger.exception("flagstaff: what waits for %s %s was not cancelled", kind, key)

@@ -146,6 +146,16 @@ mod results {
     }
 
     #[test]
+    fn flag_turned_off_makes_the_opposite_of_what_needs_it_no_truer() {
+        let opposite = flag_with_rules("z", "z", &needs_result("a", false));
+        for (enabled, percent, is) in [(true, 100, false), (true, 0, false), (false, 100, false)] {
+            let row = FlagRow { enabled: Some(enabled), ..flag("b", "b", percent) };
+            let loaded = snapshot([flags([opposite.clone(), needing("a", "b"), row])]);
+            assert_eq!(is_on(&loaded, "z"), is, "{enabled} {percent}");
+        }
+    }
+
+    #[test]
     fn segment_may_need_a_flag() {
         let of_segment = |negate| {
             let rule = format!(r#"[{{"conditions": [{{"segment": "s", "negate": {negate}}}]}}]"#);
@@ -198,6 +208,7 @@ mod results {
         };
         assert_eq!(["1", "2"].map(|user| is_on(&of_user(user))), [false, true]);
         assert!(!is_on(&Overrides::default().with_forced_off(["a".to_owned()])));
+        assert!(is_on(&Overrides::default().with_forced_on(["a".to_owned()])));
     }
 
     #[test]
@@ -447,6 +458,7 @@ mod explained {
             needing("b", "gone"),
             needing("c", "c"),
             needing("d", "a"),
+            needing("e", "b"),
         ])]);
         let text = |key: &str, overrides: Option<&Overrides>| {
             let flags = Prerequisites { snapshot: &loaded, overrides, is_use: false };
@@ -457,10 +469,14 @@ mod explained {
         assert_eq!(text("b", None), "there is no such flag");
         let expected = "its own conditions form a circle, or go more than four flags deep";
         assert_eq!(text("c", None), expected);
+        let expected = "it is false, because it cannot be read or a flag that it needs is off";
+        assert_eq!(text("e", None), expected);
         let set = Overrides::new([("a".to_owned(), false)], [], []);
         assert_eq!(text("d", Some(&set)), "overridden by a test");
         let forced = Overrides::default().with_forced_off(["a".to_owned()]);
         assert_eq!(text("d", Some(&forced)), "forced off in this process by FLAGSTAFF_FORCE_OFF");
+        let forced = Overrides::default().with_forced_on(["a".to_owned()]);
+        assert_eq!(text("d", Some(&forced)), "forced on in this process by FLAGSTAFF_FORCE_ON");
     }
 
     #[test]

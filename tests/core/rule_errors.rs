@@ -269,7 +269,10 @@ fn versions_are_valid() {
             assert_eq!(values_error(operator, &json!([version]).to_string()), expected);
         }
     }
-    assert!(has_valid_values("version_lt", r#"["1", "v1.2", "V1.2", "18446744073709551616.0.0-a.1+b"]"#));
+    assert!(has_valid_values(
+        "version_lt",
+        r#"["1", "v1.2", "V1.2", "18446744073709551616.0.0-a.1+b"]"#
+    ));
 }
 
 #[test]

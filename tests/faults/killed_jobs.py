@@ -1,7 +1,8 @@
-"""A process that runs waiting actions in three others, and kills these again and again.
+"""A process that runs waiting actions in several others, and kills these again and again.
 
-It changes some of the rows meanwhile, and prints how many processes it killed and what became of
-the actions. Arguments: the number of actions, the seed of the random numbers.
+It changes some of the rows meanwhile. Or else further processes write to them what decides nothing,
+so that all actions run. It prints how many processes it killed, how often the others have written,
+and what became of the actions. Arguments: the number of actions, of jobs and of writers.
 """
 
 from __future__ import annotations
@@ -9,32 +10,53 @@ from __future__ import annotations
 import random
 import sys
 from datetime import timedelta
+from functools import partial
 from threading import Event
 
 import django
 
-from tests.faults.killing import run_and_kill
-
-PROCESSES = 3
+from tests.faults.killing import run_and_kill, running_beside
 
 
 def main() -> None:
-    number, chance, killed = int(sys.argv[1]), random.Random(int(sys.argv[2])), 0
+    number, jobs, writers = map(int, sys.argv[1:])
     prepare(number)
-    # Seconds in which a process is killed, more if the machine is too busy for an action in them.
-    longest, left = 0.2, number
-    while left:
-        for flag in chance.sample(range(number), max(1, number // 200)):
-            FeatureFlag.objects.filter(key=f"waits_{flag}").update(bucket_by=f"unit_{killed}")
-        connection.close()
-        killed += run_and_kill(lambda: run_due(Event()), PROCESSES, PROCESSES, longest, chance)
-        before, left = left, WaitingAction.objects.filter(state="waiting").count()
-        longest *= 1.5 if before == left else 1
+    connection.close()
+    with running_beside(partial(write, number), writers):
+        killed = run_jobs(number, jobs, changed=0 if writers else max(1, number // 200))
+    written = Change.objects.filter(relation="f", new__has_key="owner").count()
     states = [*WaitingAction.objects.order_by("id").values_list("state", flat=True)]
     assert len(states) == number
     for waiting in WaitingAction.objects.all():
         check(waiting)
-    print(killed, states.count("done"), states.count("failed"))
+    print(killed, written, states.count("done"), states.count("failed"))
+
+
+def run_jobs(number: int, jobs: int, changed: int) -> int:
+    """Runs and kills jobs until nothing waits, and returns how many were killed.
+
+    Changes so many rows before each time.
+    """
+    chance, killed = random.Random(1), 0
+    # Seconds in which a process is killed, more if the machine is too busy for an action in them.
+    longest, left = 0.1, number
+    while left:
+        for flag in chance.sample(range(number), changed):
+            FeatureFlag.objects.filter(key=f"waits_{flag}").update(bucket_by=f"unit_{killed}")
+        connection.close()
+        killed += run_and_kill(lambda: run_due(Event()), jobs, jobs, longest, chance)
+        before, left = left, WaitingAction.objects.filter(state="waiting").count()
+        longest *= 1.5 if before == left else 1
+    return killed
+
+
+def write(number: int, seed: int) -> None:
+    """Writes until it is killed."""
+    chance = random.Random(seed)
+    # Not all the time: the jobs need the processors, too.
+    while not Event().wait(0.1):
+        key = f"waits_{chance.randrange(number)}"
+        changes.flags.update(key, owner=f"team {chance.randrange(10**6)}")
 
 
 def prepare(number: int) -> None:
@@ -72,7 +94,7 @@ if __name__ == "__main__":
     from django.db.models.functions import Now
     from django.utils import timezone
 
-    from flagstaff import acting_as
+    from flagstaff import acting_as, changes
     from flagstaff.actions import all_actions
     from flagstaff.actions.commit import look_at
     from flagstaff.actions.table import Run

@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 def run_and_kill(
@@ -27,6 +28,26 @@ def run_and_kill(
     statuses = [os.waitpid(pid, 0)[1] for pid in pids]
     assert set(statuses) <= {0, signal.SIGKILL}, statuses
     return statuses.count(signal.SIGKILL)
+
+
+@contextmanager
+def running_beside(work: Callable[[int], object], children: int) -> Iterator[None]:
+    """Runs the work in so many children, each with its number, and kills them at the end."""
+    pids = []
+    for number in range(children):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            try:
+                work(number)
+            finally:
+                os._exit(1)
+    try:
+        yield
+    finally:
+        assert [os.waitpid(pid, os.WNOHANG)[0] for pid in pids] == [0] * children
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _fork(work: Callable[[], object], wait: int, start: int) -> int:

@@ -1,6 +1,8 @@
-"""Three processes that run waiting actions, killed at random, while others change the rows."""
+"""Processes that run waiting actions, killed at random, while others change the rows."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,22 @@ ACTIONS = repeats(full=1000, reduced=60)
 def test_each_action_runs_once_or_is_refused_for_the_true_reason(
     database: str, query: Query
 ) -> None:
-    query("DELETE FROM flagstaff_featureflag RETURNING id")
-    ran = run_python(database, "-m", "tests.faults.killed_jobs", str(ACTIONS), "1")
-    killed, done, failed = map(int, ran.stdout.split())
+    killed, _written, done, failed = run_and_kill(database, query, ACTIONS, jobs=3)
     assert done + failed == ACTIONS
     assert done > 0
     assert killed >= 3
+
+
+def test_each_action_runs_once_beside_twelve_writers(database: str, query: Query) -> None:
+    killed, written, done, failed = run_and_kill(database, query, 24, jobs=2, writers=12)
+    assert (done, failed) == (24, 0)
+    assert written >= 24
+    assert killed >= 10
+
+
+def run_and_kill(database: str, query: Query, *numbers: int, jobs: int, writers: int = 0) -> Any:
+    query("DELETE FROM flagstaff_featureflag RETURNING id")
+    arguments = map(str, (*numbers, jobs, writers))
+    ran = run_python(database, "-m", "tests.faults.killed_jobs", *arguments)
+    print(ran.stdout)
+    return map(int, ran.stdout.split())

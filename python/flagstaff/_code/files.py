@@ -43,13 +43,17 @@ def tracked_files(folder: Path) -> list[str]:
 def project_files(folders: Iterable[Path], left_out: Collection[Path] = ()) -> Iterator[str]:
     """Yields the files below folders, each once, without those that the project did not write.
 
-    `left_out` are further folders without the project's code, such as those of static files.
+    `left_out` are further folders without the project's code, such as those of static files. So
+    are repositories of git below without one of the folders: other projects beside this one.
     """
     seen: set[str] = set()
     skipped = {str(folder.resolve()) for folder in left_out}
-    for top in folders:
-        for folder, inner, names in os.walk(top.resolve()):
-            if folder in seen or "pyvenv.cfg" in names:
+    tops = [folder.resolve() for folder in folders]
+    for top in tops:
+        for folder, inner, names in os.walk(top):
+            is_repository = ".git" in inner or ".git" in names
+            is_other = is_repository and not any(own.is_relative_to(folder) for own in tops)
+            if folder in seen or is_other or "pyvenv.cfg" in names:
                 inner.clear()
                 continue
             seen.add(folder)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
-import gc
-import re
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from flagstaff._code.files import text_or_nothing
+from flagstaff._code.syntax import (
+    FUNCTIONS,
+    Binding,
+    Import,
+    Module,
+    Scope,
+    Scopes,
+    imported,
+    parsed,
+)
 from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
 
 # A file without any of these cannot use a key, and is not parsed. An import of
@@ -83,7 +89,7 @@ class _Named:
 @dataclass(frozen=True)
 class _Class:
     node: ast.ClassDef
-    module: _Module
+    module: Module
 
 
 @dataclass(frozen=True)
@@ -104,83 +110,10 @@ class _Missing:
     """A name that a module of declarations does not have."""
 
     name: str
-    module: _Module
+    module: Module
 
 
 _Meaning: TypeAlias = _Text | _Named | _Class | _Package | _Missing | None
-
-
-@dataclass(frozen=True)
-class _Import:
-    """What an import statement binds to a name: a module, or a name in it."""
-
-    module: str
-    level: int
-    name: str | None
-
-
-_Binding: TypeAlias = ast.expr | ast.ClassDef | _Import | None
-
-
-@dataclass
-class _Scope:
-    """The names that a module, a class or a function binds."""
-
-    node: ast.AST
-
-    @cached_property
-    def names(self) -> dict[str, _Binding]:
-        """What each name is bound to; None if that is not known, as for an argument."""
-        names: dict[str, _Binding] = {}
-        for name, binding in _bindings(self.node):
-            # Bound twice, it can be both.
-            names[name] = binding if names.get(name, binding) == binding else None
-        return names
-
-    @cached_property
-    def star_imports(self) -> list[_Import]:
-        """The modules whose names are all imported."""
-        return [
-            replace(binding, name=None)
-            for binding in self.names.values()
-            if isinstance(binding, _Import) and binding.name == "*"
-        ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Module:
-    """A file with its syntax tree, which lacks the bodies of most functions."""
-
-    path: Path
-    lines: Sequence[str]
-    tree: ast.Module
-    scope: _Scope
-    #: The last line of a body that the tree lacks, by its first one.
-    cut: Mapping[int, int]
-
-    def first_line(self, node: ast.stmt) -> int:
-        """Returns the first line of a statement, with its decorators."""
-        return min([node.lineno, *(part.lineno for part in getattr(node, "decorator_list", ()))])
-
-    def text(self, node: ast.stmt) -> str:
-        """Returns the lines of a statement."""
-        end = node.end_lineno or node.lineno
-        return "\n".join(self.lines[self.first_line(node) - 1 : self.cut.get(end, end)])
-
-    def whole(self, node: ast.stmt) -> ast.stmt:
-        """Returns a statement with all bodies."""
-        first = self.first_line(node)
-        if self.cut.keys().isdisjoint(range(first, (node.end_lineno or first) + 1)):
-            return node
-        # With the same lines and columns as in the file.
-        above = "\n" * (first - 2) + "if 1:\n" if node.col_offset else "\n" * (first - 1)
-        tree = _tree(above + self.text(node))
-        statement = tree.body[0] if tree else node
-        return statement.body[0] if node.col_offset and isinstance(statement, ast.If) else statement
-
-
-_Scopes: TypeAlias = tuple[_Scope, ...]
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 @dataclass
@@ -189,7 +122,7 @@ class PythonReader:
 
     #: The folders from which the project imports.
     roots: Sequence[Path]
-    _modules: dict[Path, _Module | None] = field(default_factory=dict)
+    _modules: dict[Path, Module | None] = field(default_factory=dict)
     _paths: dict[tuple[Path, str], _Package | None] = field(default_factory=dict)
     _mentions: dict[Path, bool] = field(default_factory=dict)
 
@@ -197,25 +130,25 @@ class PythonReader:
         """Yields the uses of keys in a file, by line. A file that is no Python has none."""
         if _has_one(_NAMES, text):
             file = Path(path).absolute()
-            module = self._modules.get(file) or _parse(file, text)
+            module = self._modules.get(file) or parsed(file, text)
             if module is not None:
                 yield from sorted(_Reading(self, module, path).uses(), key=lambda use: use.line)
 
-    def module_at(self, package: _Package) -> _Module | None:
+    def module_at(self, package: _Package) -> Module | None:
         """Returns the module of a package or a module of the project, parsed once."""
         path = package.file
         if path not in self._modules:
-            self._modules[path] = _parse(path, text_or_nothing(str(path)))
+            self._modules[path] = parsed(path, text_or_nothing(str(path)))
         return self._modules[path]
 
-    def concerns(self, binding: _Binding, module: _Module, known: Collection[str]) -> bool:
+    def concerns(self, binding: Binding, module: Module, known: Collection[str]) -> bool:
         """Whether what a name is bound to can evaluate a key, or is declared.
 
         `known` are the names of the module of which that is known.
         """
         if isinstance(binding, ast.expr):
             return _root(binding) in known
-        if not isinstance(binding, _Import):
+        if not isinstance(binding, Import):
             return False
         package = self.package(binding.module, binding.level, module)
         if package is None:
@@ -224,13 +157,13 @@ class PythonReader:
         has_names = self._has_names(package) or self._has_names(inner)
         return has_names and (binding.name == "*" or self._is_concern(binding, module))
 
-    def _is_concern(self, binding: _Import, module: _Module) -> bool:
+    def _is_concern(self, binding: Import, module: Module) -> bool:
         """Whether an imported name is about keys: most names of a module that uses them are not."""
         meaning = self.bound_to(binding, module, (module.scope,), 0)
         if isinstance(meaning, _Named):
             return meaning.path.partition(".")[0] == "flagstaff"
         if isinstance(meaning, _Class):
-            return self._declares(meaning.module, _Scope(meaning.node))
+            return self._declares(meaning.module, Scope(meaning.node))
         return isinstance(meaning, _Package | _Missing | _Text)
 
     def _has_names(self, package: _Package) -> bool:
@@ -239,7 +172,7 @@ class PythonReader:
             self._mentions[path] = _has_one(_NAMES, text_or_nothing(str(path)))
         return self._mentions[path]
 
-    def package(self, name: str, level: int, module: _Module) -> _Package | None:
+    def package(self, name: str, level: int, module: Module) -> _Package | None:
         """Returns what an import of a module names in the project; None for another package."""
         if not level and name.partition(".")[0] == "flagstaff":
             return None
@@ -255,7 +188,7 @@ class PythonReader:
                 return package
         return None
 
-    def meaning(self, node: ast.expr, module: _Module, scopes: _Scopes, depth: int = 0) -> _Meaning:
+    def meaning(self, node: ast.expr, module: Module, scopes: Scopes, depth: int = 0) -> _Meaning:
         """Returns what an expression is."""
         if depth > _MAX_DEPTH:
             return None
@@ -271,7 +204,7 @@ class PythonReader:
             return self._of_call(function, node, module, scopes, depth)
         return None
 
-    def _of_name(self, name: str, module: _Module, scopes: _Scopes, depth: int) -> _Meaning:
+    def _of_name(self, name: str, module: Module, scopes: Scopes, depth: int) -> _Meaning:
         for index in range(len(scopes) - 1, -1, -1):
             if name in (names := scopes[index].names):
                 if name == _FIXTURE:
@@ -284,12 +217,12 @@ class PythonReader:
                 return meaning
         return None
 
-    def bound_to(self, binding: _Binding, module: _Module, scopes: _Scopes, depth: int) -> _Meaning:
+    def bound_to(self, binding: Binding, module: Module, scopes: Scopes, depth: int) -> _Meaning:
         if isinstance(binding, ast.ClassDef):
             return _Class(binding, module)
         if isinstance(binding, ast.expr):
             return self.meaning(binding, module, scopes, depth + 1)
-        if not isinstance(binding, _Import) or depth > _MAX_DEPTH:
+        if not isinstance(binding, Import) or depth > _MAX_DEPTH:
             return None
         package = self.package(binding.module, binding.level, module)
         if package is None:
@@ -311,7 +244,7 @@ class PythonReader:
             return self._of_name(name, module, (module.scope,), depth + 1)
         return _Missing(name, module) if self._declares(module, module.scope) else None
 
-    def _declares(self, module: _Module, scope: _Scope) -> bool:
+    def _declares(self, module: Module, scope: Scope) -> bool:
         """Whether a module, or a class in it, has a declaration."""
         values = (value for value in scope.names.values() if isinstance(value, ast.Call))
         scopes = (module.scope,)
@@ -322,7 +255,7 @@ class PythonReader:
         if isinstance(owner, _Package):
             return self._in_package(owner, node.attr, depth)
         if isinstance(owner, _Class):
-            names = _Scope(owner.node).names
+            names = Scope(owner.node).names
             scopes = (owner.module.scope,)
             return self.bound_to(names.get(node.attr), owner.module, scopes, depth)
         if isinstance(owner, _Text):
@@ -336,7 +269,7 @@ class PythonReader:
         return _Named(_SNAPSHOT if path == f"{_REQUEST}.snapshot" else path)
 
     def _of_call(
-        self, function: _Meaning, node: ast.Call, module: _Module, scopes: _Scopes, depth: int
+        self, function: _Meaning, node: ast.Call, module: Module, scopes: Scopes, depth: int
     ) -> _Meaning:
         path = function.path if isinstance(function, _Named) else ""
         if path == "flagstaff.snapshot":
@@ -347,9 +280,7 @@ class PythonReader:
             return _Text(key.text, kind) if isinstance(key, _Text) else None
         return None
 
-    def is_mixin(
-        self, node: ast.ClassDef, module: _Module, scopes: _Scopes, depth: int = 0
-    ) -> bool:
+    def is_mixin(self, node: ast.ClassDef, module: Module, scopes: Scopes, depth: int = 0) -> bool:
         """Whether a class inherits from FlagRequiredMixin."""
         for base in node.bases if depth < _MAX_DEPTH else ():
             meaning = self.meaning(base, module, scopes)
@@ -367,7 +298,7 @@ class _Reading:
     """Finds the uses of one file."""
 
     reader: PythonReader
-    module: _Module
+    module: Module
     path: str
 
     def uses(self) -> Iterator[Use]:
@@ -380,7 +311,7 @@ class _Reading:
         yield from self._of_statements(self.module.tree.body, (scope,), names)
 
     def _of_statements(
-        self, statements: Iterable[ast.stmt], scopes: _Scopes, names: Collection[str]
+        self, statements: Iterable[ast.stmt], scopes: Scopes, names: Collection[str]
     ) -> Iterator[Use]:
         """Looks only at the statements of a module or a class whose text has one of the names."""
         for node in statements:
@@ -390,12 +321,12 @@ class _Reading:
                 yield from self.of_class(node, scopes)
                 for decorator in node.decorator_list:
                     yield from self._visit(decorator, scopes)
-                yield from self._of_statements(node.body, (*scopes, _Scope(node)), names)
+                yield from self._of_statements(node.body, (*scopes, Scope(node)), names)
             else:
                 yield from self._visit(self.module.whole(node), scopes)
 
-    def of_import(self, node: ast.ImportFrom, scopes: _Scopes) -> Iterator[Use]:
-        for _name, binding in _imported(node):
+    def of_import(self, node: ast.ImportFrom, scopes: Scopes) -> Iterator[Use]:
+        for _name, binding in imported(node):
             yield from self._missing(self.reader.bound_to(binding, self.module, scopes, 0), node)
 
     def _missing(self, meaning: _Meaning, node: ast.AST) -> Iterator[Use]:
@@ -406,27 +337,27 @@ class _Reading:
                 names=(*meaning.module.scope.names,),
             )
 
-    def _visit(self, node: ast.AST, scopes: _Scopes) -> Iterator[Use]:
+    def _visit(self, node: ast.AST, scopes: Scopes) -> Iterator[Use]:
         """Yields the uses of a node and of all below it."""
         if find := _FINDERS.get(type(node)):
             yield from find(self, node, scopes)
-        if isinstance(node, _FUNCTIONS):
+        if isinstance(node, FUNCTIONS):
             # A function does not see the names of the class around it.
             visible = (scope for scope in scopes if not isinstance(scope.node, ast.ClassDef))
-            scopes = (*visible, _Scope(node))
+            scopes = (*visible, Scope(node))
         elif isinstance(node, ast.ClassDef):
-            scopes = (*scopes, _Scope(node))
+            scopes = (*scopes, Scope(node))
         for child in _children(node):
             yield from self._visit(child, scopes)
 
-    def of_attribute(self, node: ast.Attribute, scopes: _Scopes) -> Iterator[Use]:
+    def of_attribute(self, node: ast.Attribute, scopes: Scopes) -> Iterator[Use]:
         owner = self.reader.meaning(node.value, self.module, scopes)
         if isinstance(owner, _Text) and owner.kind:
             yield self._use(node, owner.kind, owner.text)
         elif isinstance(owner, _Package):
             yield from self._missing(self.reader.meaning(node, self.module, scopes), node)
 
-    def of_call(self, node: ast.Call, scopes: _Scopes) -> Iterator[Use]:
+    def of_call(self, node: ast.Call, scopes: Scopes) -> Iterator[Use]:
         if isinstance(node.func, ast.Attribute) and node.func.attr == "as_view":
             keys = [word.value for word in node.keywords if word.arg == "flag_key"]
             yield from self._keys(keys, FLAG, scopes)
@@ -445,17 +376,17 @@ class _Reading:
                 kind = _KINDS.get(word.arg or "", "")
                 yield from self._keys(_keys_of_mark(word.value), kind, scopes, is_override=True)
 
-    def of_subscript(self, node: ast.Subscript, scopes: _Scopes) -> Iterator[Use]:
+    def of_subscript(self, node: ast.Subscript, scopes: Scopes) -> Iterator[Use]:
         if self.reader.meaning(node.value, self.module, scopes) == _Named(_REQUEST):
             yield from self._keys([node.slice], FLAG, scopes)
 
-    def of_class(self, node: ast.ClassDef, scopes: _Scopes) -> Iterator[Use]:
-        key = _Scope(node).names.get("flag_key")
+    def of_class(self, node: ast.ClassDef, scopes: Scopes) -> Iterator[Use]:
+        key = Scope(node).names.get("flag_key")
         if isinstance(key, ast.expr) and self.reader.is_mixin(node, self.module, scopes):
             yield from self._keys([key], FLAG, scopes)
 
     def _keys(
-        self, nodes: Iterable[ast.expr], kind: str, scopes: _Scopes, *, is_override: bool = False
+        self, nodes: Iterable[ast.expr], kind: str, scopes: Scopes, *, is_override: bool = False
     ) -> Iterator[Use]:
         for node in nodes:
             meaning = self.reader.meaning(node, self.module, scopes)
@@ -477,65 +408,6 @@ class _Reading:
 
 def _has_one(names: Iterable[str], text: str) -> bool:
     return any(name in text for name in names)
-
-
-def _parse(path: Path, text: str) -> _Module | None:
-    short, cut = _without_bodies(f"{text}\n")
-    tree = _tree(short)
-    if tree is None:
-        tree, cut = _tree(text), {}
-    return tree and _Module(path, text.split("\n"), tree, _Scope(tree), cut)
-
-
-# The first lines of a function, and what follows it: a line that is not deeper.
-_FUNCTION = re.compile(
-    r"^([ \t]*)(?:async[ \t]+)?def[ \t]+\w+(?:\([ \t]*\n(?:\1[ \t][^\n]*\n)+\1\))?[^\n]*:[ \t]*"
-    r"(?:#[^\n]*)?\n",
-    re.MULTILINE,
-)
-
-
-@cache
-def _end(indent: str) -> re.Pattern[str]:
-    return re.compile(rf"^(?!{indent}[ \t])[ \t]*[^\s#]|\Z", re.MULTILINE)
-
-
-def _without_bodies(text: str) -> tuple[str, dict[int, int]]:
-    """Returns Python with `pass` for the bodies of functions, and their last lines by their first.
-
-    To parse them takes most of the time, and names are bound outside. The lines stay where they
-    are. A body with a part of a string stays; what else this pattern takes for one does not parse.
-    """
-    parts, cut, kept, position, line = list[str](), dict[int, int](), 0, 0, 1
-    while function := _FUNCTION.search(text, position):
-        position = start = function.end()
-        end = cast("re.Match[str]", _end(function[1]).search(text, start)).start()
-        body = text[start:end]
-        if not body or body.count('"""') % 2 or body.count("'''") % 2:
-            continue
-        parts += [text[kept:start], function[1], " pass", "\n" * body.count("\n")]
-        first = line + text.count("\n", kept, start)
-        line = first + body.count("\n")
-        cut[first] = line - 1
-        kept = position = end
-    return "".join([*parts, text[kept:]]), cut
-
-
-def _tree(text: str) -> ast.Module | None:
-    """Returns the syntax tree; None if it is no Python."""
-    # It would look at the new objects for a third of the time.
-    is_collected = gc.isenabled()
-    gc.disable()
-    try:
-        with warnings.catch_warnings():
-            # Of invalid escapes in the project's strings.
-            warnings.simplefilter("ignore")
-            return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    finally:
-        if is_collected:
-            gc.enable()
 
 
 def _argument(node: ast.Call, name: str) -> ast.expr | None:
@@ -568,83 +440,6 @@ def _is_request(node: ast.expr) -> bool:
     return name == "request"
 
 
-def _bindings(node: ast.AST) -> Iterator[tuple[str, _Binding]]:
-    """Yields the names that a scope binds, without those of the functions and classes in it."""
-    if isinstance(node, _FUNCTIONS):
-        arguments = node.args
-        optional = [argument for argument in (arguments.vararg, arguments.kwarg) if argument]
-        for argument in (
-            *arguments.posonlyargs,
-            *arguments.args,
-            *arguments.kwonlyargs,
-            *optional,
-        ):
-            yield argument.arg, None
-    if not isinstance(node, ast.Lambda):
-        body = getattr(node, "body", [])
-        yield from _bound_below(body)
-
-
-def _bound_below(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, _Binding]]:
-    for node in nodes:
-        yield from _bound_by(node)
-        if not isinstance(node, _SCOPES):
-            for block in _BLOCKS:
-                yield from _bound_below(getattr(node, block, ()))
-
-
-# What statements have that contains statements, and those that have others of no interest.
-_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
-_SCOPES = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Expr)
-
-
-def _bound_by(node: ast.AST) -> Iterator[tuple[str, _Binding]]:
-    """Yields what a statement binds."""
-    match node:
-        case ast.ClassDef():
-            yield node.name, node
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ExceptHandler(name=str()):
-            yield str(node.name), None
-        case ast.Import() | ast.ImportFrom():
-            yield from _imported(node)
-        case ast.Assign():
-            for target in node.targets:
-                yield from _stored(target, node.value)
-        case ast.AnnAssign(value=ast.expr()):
-            yield from _stored(node.target, node.value)
-        case ast.For() | ast.AsyncFor() | ast.AugAssign():
-            yield from _stored(node.target)
-        case ast.With() | ast.AsyncWith():
-            for item in node.items:
-                yield from _stored(item.optional_vars)
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, _Binding]]:
-    for alias in node.names:
-        if isinstance(node, ast.ImportFrom):
-            binding = _Import(node.module or "", node.level, alias.name)
-            # A star binds no name, but the modules with all names are kept beside them.
-            is_star = alias.name == "*"
-            yield f"* {binding}" if is_star else alias.asname or alias.name, binding
-        elif alias.asname:
-            yield alias.asname, _Import(alias.name, 0, None)
-        else:
-            first = alias.name.partition(".")[0]
-            yield first, _Import(first, 0, None)
-
-
-def _stored(
-    target: ast.AST | None, value: ast.expr | None = None
-) -> Iterator[tuple[str, _Binding]]:
-    """Yields the names in the target of an assignment. Those of a tuple have no known value."""
-    if isinstance(target, ast.Name):
-        yield target.id, value
-    elif isinstance(target, ast.Starred):
-        yield from _stored(target.value)
-    for part in getattr(target, "elts", ()):
-        yield from _stored(part)
-
-
 def _children(node: ast.AST) -> Iterator[ast.AST]:
     """Yields the nodes below one, as `ast.iter_child_nodes` does, in a third of its time."""
     for name in node._fields:
@@ -659,7 +454,7 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
 
 _LEAVES = {ast.Load, ast.Store, ast.Del, ast.Name, ast.Constant}
 # What may use a key.
-_FINDERS: Mapping[type[ast.AST], Callable[[_Reading, Any, _Scopes], Iterator[Use]]] = {
+_FINDERS: Mapping[type[ast.AST], Callable[[_Reading, Any, Scopes], Iterator[Use]]] = {
     ast.ImportFrom: _Reading.of_import,
     ast.ClassDef: _Reading.of_class,
     ast.Call: _Reading.of_call,

@@ -29,6 +29,7 @@ from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee, would_end
 from flagstaff.waiting.stored import (
+    CREATE,
     OPEN,
     PROBLEMS,
     State,
@@ -41,8 +42,6 @@ from flagstaff.waiting.stored import (
 #: The parameter with the number of the action that a page asks for again, and the argument with
 #: the users of a flag.
 AGAIN, USERS = "again", "users"
-# The action that creates a row, of all kinds.
-_CREATE = "create"
 # The overview shows no more lines, and a row has few.
 _MAX_LINES = 50
 
@@ -58,7 +57,7 @@ def shown_actions(
             actions = actions.exclude(row_kind=kind, keys__has_any_keys=hidden)
     # A row that does not exist yet is among no rows that are hidden.
     kinds = [kind for kind, model in models.items() if hides_rows(site, model)]
-    creations = actions.filter(kind__in=kinds, action=_CREATE).exclude(asked_by=current_actor())
+    creations = actions.filter(kind__in=kinds, action=CREATE).exclude(asked_by=current_actor())
     unseen = [
         row.pk
         for row in (creations if kinds else ())
@@ -128,7 +127,7 @@ def row_notes(
     """Returns a line for each action of a row in these states. A constant number of queries."""
 
     def read() -> list[Note]:
-        actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
+        actions = WaitingAction.objects.using(db.alias).of_rows(kind, [key])
         shown = shown_actions(site, request, actions.filter(state__in=states))
         return [
             Note(waiting_line(site, waiting), _level(waiting))

@@ -244,7 +244,8 @@ def chain_errors(after: Mapping[Name, object]) -> dict[Name, ChainError]:
     rules of others if the new ones need a flag, and then comes alone (`needs_alone`).
     """
     changed = {name: _names_of(rules) for name, rules in after.items()}
-    if not any(_needs_flag(named) for named in changed.values()):
+    # Together, because each step of a chain is a query.
+    if not _needs_flag({name for named in changed.values() for name in named}):
         return {}
     needs_alone()
     stored: dict[Any, list[Name]] = {
@@ -270,7 +271,7 @@ def _names_of(rules: object) -> list[Name]:
     return [*dict(names_in(rules))]
 
 
-def _needs_flag(named: Iterable[Name]) -> bool:
+def _needs_flag(named: Collection[Name]) -> bool:
     """Whether one of these names is a flag, or a segment with conditions on flags."""
     read = read_named(named)
     return any(kind is Kind.FLAG for kind, _key in [*named, *read])

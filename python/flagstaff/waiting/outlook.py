@@ -58,8 +58,9 @@ from flagstaff.waiting.standing import (
     only_takes,
     touched,
     was_written,
+    writes_of,
 )
-from flagstaff.waiting.stored import OPEN, State, stored_action, stored_run
+from flagstaff.waiting.stored import CREATE, OPEN, State, stored_action, stored_run
 
 logger = logging.getLogger("flagstaff")
 
@@ -180,6 +181,7 @@ class _Scene:
         self.events = events_since(self.waiting)
         self.expected = ExpectedRows()
         self._read_rows(more)
+        self._read_keys()
         people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
         actors = {event.actor for event in chain.from_iterable(self.events.values())}
         self.users = users_with_rights(people, {actor for actor in actors if actor})
@@ -219,6 +221,16 @@ class _Scene:
         for state in states:
             users_of_flag = frozenset(pks[state.row.pk])
             rows[Kind.FLAG, state.row.key] = replace(state, allowed_users=users_of_flag)
+
+    def _read_keys(self) -> None:
+        """Reads what has, or had, the keys of the rows that are to be created."""
+        creations = [action for action in self.waiting if action.action == CREATE]
+        self.writes = writes_of(creations)
+        #: What has a key already, by the kind of the new row. A segment may have any key.
+        self.owners: dict[str, dict[str, str]] = defaultdict(dict)
+        for kind in {action.kind for action in creations} & {Kind.FLAG.value, Kind.VALUE.value}:
+            keys = [action.keys[0] for action in creations if action.kind == kind]
+            self.owners[kind] = taken_keys(kind, keys)
 
     def play(self, until: tuple[datetime, int] | None = None) -> None:
         """Judges all actions in their order, or those that run before a time and a number."""
@@ -322,29 +334,31 @@ class _Scene:
 
     def _require_same_rows(self, action: WaitingAction) -> None:
         """Raises FlagstaffError if a row that decides is another one, or not as expected."""
+        if not action.takes_away:
+            self._require_no_change(action)
         gone = list[str]()
         for row in action.stands_on:
             kind = Kind.of_noun(row["kind"])
             if kind is None:
                 continue
-            # Not everybody may see what else uses a segment, and names others.
-            is_named = is_own(action, row) or (
-                kind is Kind.SEGMENT and action.row_kind != kind.value
-            )
-            since = self.events.get((kind, row["pk"]), ())
-            if not action.takes_away and (event := first_change(action, row, since)):
-                raise EndedError(self._change_text(event, row, is_named=is_named))
             state = self.expected.rows.get((kind, row["key"]))
             # What code declares need not have a row.
             if state is None or ("" if state.row.pk is None else str(state.row.pk)) != row["pk"]:
-                gone.append(row["key"] if is_named else str(_OTHER))
+                gone.append(row["key"] if _is_named(action, row) else str(_OTHER))
             elif not action.takes_away:
-                self._require_same_fields(action, row, state, is_named=is_named)
+                self._require_same_fields(action, row, state)
         if gone and (not action.takes_away or len(gone) == len(action.keys)):
             raise EndedError("{keys} is gone, or another one", keys=some(gone))
 
+    def _require_no_change(self, action: WaitingAction) -> None:
+        """Raises EndedError after a change that ends an action."""
+        for row in action.stands_on:
+            kind: Any = Kind.of_noun(row["kind"])
+            if event := first_change(action, row, self.events.get((kind, row["pk"]), ())):
+                raise EndedError(self._change_text(event, action, row))
+
     def _require_same_fields(
-        self, action: WaitingAction, row: Mapping[str, Any], state: RowState, *, is_named: bool
+        self, action: WaitingAction, row: Mapping[str, Any], state: RowState
     ) -> None:
         allowed = {*action.rests_on, action.pk}
         for name in row["fields"]:
@@ -362,14 +376,14 @@ class _Scene:
             fields = some(map(field_label, changed))
             raise FlagstaffError(
                 say("{fields} of {key} is not as expected", fields=fields, key=row["key"])
-                if is_named
+                if _is_named(action, row)
                 else _OTHER
             )
 
-    def _change_text(self, event: Event, row: Mapping[str, Any], *, is_named: bool) -> Sentence:
+    def _change_text(self, event: Event, action: WaitingAction, row: Mapping[str, Any]) -> Sentence:
         """Returns who has changed what, and when; of rows that not everybody may see, only when."""
         time = full_time(event.at)
-        if not is_named:
+        if not _is_named(action, row):
             text = say("what depends on it, or what it depends on, was changed at {time}")
             return say(text, time=time)
         user = self.users.get(event.actor or "")
@@ -403,12 +417,13 @@ class _Scene:
             self._require_expected(action, run)
             return []
         if run.action.creates:
-            for key, owner in taken_keys(action.kind, run.keys).items():
+            [key] = run.keys
+            if owner := self.owners[action.kind].get(key):
                 raise FlagstaffError(key_is_taken(key, owner))
             if run.rows:
-                raise EndedError("{key} exists already", key=run.keys[0])
-            if was_written(action):
-                raise EndedError("{key} was created and deleted meanwhile", key=run.keys[0])
+                raise EndedError("{key} exists already", key=key)
+            if was_written(action, self.writes):
+                raise EndedError("{key} was created and deleted meanwhile", key=key)
             return []
         try:
             with previewed(self.expected):
@@ -419,15 +434,8 @@ class _Scene:
             return changes
         changes = [*takings(changes)]
         if any(change.written for change in changes):
-            self._require_no_later_change(action)
+            self._require_no_change(action)
         return changes
-
-    def _require_no_later_change(self, action: WaitingAction) -> None:
-        """Raises EndedError if a person has decided after the time of what takes away."""
-        for row in action.stands_on:
-            since = self.events.get((Kind(row["kind"]), row["pk"]), ())
-            if event := first_change(action, row, since):
-                raise EndedError(self._change_text(event, row, is_named=True))
 
     def _require_expected(self, action: WaitingAction, run: Run) -> None:
         """Raises EndedError if a row of an app, such as a plan, is not the one it was."""
@@ -437,6 +445,13 @@ class _Scene:
                 "{kind} {key} has been changed meanwhile", kind=run.action.noun, key=run.keys[0]
             )
 
+    def _with_users(self, after: RowState) -> RowState:
+        """Returns a state with the list of users as those before have left it."""
+        before = self.expected.rows.get((after.kind, after.row.key))
+        if after.allowed_users is not None or before is None:
+            return after
+        return replace(after, allowed_users=before.allowed_users)
+
     def _apply(self, action: WaitingAction, changes: Sequence[Changed]) -> None:
         """Lets later actions see what this one would leave."""
         for change in changes:
@@ -444,7 +459,7 @@ class _Scene:
             if change.after is None or change.after.row is None:
                 self.expected.rows.pop(at, None)
             else:
-                self.expected.rows[at] = change.after
+                self.expected.rows[at] = self._with_users(change.after)
             for name in change.new or change.old or () if change.written else ():
                 self.touched[change.kind.value, change.key, name].add(action.pk)
         kind = Kind.of_noun(action.kind)
@@ -457,6 +472,12 @@ class _Scene:
             for row in action.stands_on:
                 for name in row["fields"] if is_own(action, row) else ():
                     self.touched[row["kind"], row["key"], name].add(action.pk)
+
+
+def _is_named(action: WaitingAction, row: Mapping[str, Any]) -> bool:
+    """Whether texts name a row; not everybody may see what else uses a segment that changes."""
+    is_named_by_it = row["kind"] == Kind.SEGMENT.value and row["kind"] != action.row_kind
+    return is_named_by_it or is_own(action, row)
 
 
 _OTHER = say("what depends on it, or what it depends on, has changed")

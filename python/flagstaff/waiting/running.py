@@ -291,9 +291,11 @@ def _end_in_front(waiting: WaitingAction) -> None:
     """Ends what was to run before and did not: afterwards it would undo what has run."""
     rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
     before = Q(run_at__lt=waiting.run_at) | Q(run_at=waiting.run_at, pk__lt=waiting.pk)
-    before &= Q(row_kind=waiting.row_kind, keys__has_any_keys=waiting.keys, takes_away=False)
     # With its own row, in the order in which people lock them.
-    for other in rows.filter(before | Q(pk=waiting.pk)).order_by("pk").select_for_update():
+    in_front = rows.of_rows(waiting.row_kind, waiting.keys).filter(
+        Q(before, takes_away=False) | Q(pk=waiting.pk)
+    )
+    for other in in_front.order_by("pk").select_for_update():
         if other.pk != waiting.pk:
             text = say("{number}, which was to run after it, has run", number=waiting.key)
             _end(other, State.FAILED, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from django.db.models import Q
@@ -117,14 +117,28 @@ def first_change(waiting: WaitingAction, row: Mapping[str, Any], since: Sequence
     return None
 
 
-def was_written(creation: WaitingAction) -> bool:
-    """Whether a row with the key of a creation has been there since it was asked for. A query."""
+def writes_of(creations: Collection[WaitingAction]) -> list[Change]:
+    """Returns the entries of the keys of creations, since the first was asked for. A query."""
+    if not creations:
+        return []
     entries = Change.objects.filter(
-        relation=Kind(creation.kind).row_relation,
-        key__in=creation.keys,
-        at__gt=creation.asked_at,
+        relation__in={Kind(row.kind).row_relation for row in creations},
+        key__in={key for row in creations for key in row.keys},
+        at__gt=min(row.asked_at for row in creations),
     )
-    return entries.exclude(source__in=[*map(source_of, creation.rests_on)]).exists()
+    return [*entries.only("relation", "key", "at", "source")]
+
+
+def was_written(creation: WaitingAction, entries: Iterable[Change]) -> bool:
+    """Whether a row with the key of a creation has been there since it was asked for."""
+    allowed = {*map(source_of, creation.rests_on)}
+    return any(
+        entry.relation == Kind(creation.kind).row_relation
+        and entry.key in creation.keys
+        and entry.at > creation.asked_at
+        and entry.source not in allowed
+        for entry in entries
+    )
 
 
 # What takes away.

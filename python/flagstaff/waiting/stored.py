@@ -20,6 +20,8 @@ from flagstaff.models import WaitingAction
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
 PROBLEMS = WaitingAction.PROBLEMS
+#: The action that creates a row, of all kinds.
+CREATE = "create"
 _NOT_RUN = say("no run-jobs has run it")
 
 
@@ -106,29 +108,18 @@ def action_line(waiting: WaitingAction, state: str = "") -> Sentence:
     )
 
 
-def _row(record: Record) -> WaitingAction:
-    waiting = WaitingAction(state=record["state"], run_at=record["run_at"])
-    waiting.obstacle = record["obstacle"]
-    return waiting
-
-
-def _why(record: Record) -> str:
-    is_overdue = _row(record).is_overdue
-    return str(record["obstacle"] or record["result"] or (_NOT_RUN if is_overdue else ""))
-
-
 def _style(record: Record) -> str | None:
-    return "WARNING" if _row(record).needs_attention else None
+    return "WARNING" if record["needs_attention"] else None
 
 
 #: Of the list.
 COLUMNS = (
     Column("id", align_right=True),
-    Column("state", lambda record: _row(record).shown_state[0], style=_style),
+    Column("shown_state", header="STATE", style=_style),
     Column("what"),
     Column("run_at"),
     Column("asked_by_name", header="ASKED BY"),
-    Column("result", _why, truncate=True, style=_style),
+    Column("why", header="RESULT", truncate=True, style=_style),
 )
 
 
@@ -161,6 +152,9 @@ def records_of(rows: Sequence[WaitingAction]) -> list[Record]:
                 "id": row.pk,
                 "what": action_text(row),
                 "obstacle": row.obstacle,
+                "shown_state": row.shown_state[0],
+                "needs_attention": row.needs_attention,
+                "why": row.obstacle or row.result or (str(_NOT_RUN) if row.is_overdue else ""),
                 **{f"{role}_name": names[getattr(row, role)] for role in people},
             },
         )

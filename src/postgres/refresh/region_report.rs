@@ -19,8 +19,9 @@ use crate::postgres::queries::Queries;
 use crate::postgres::random::jittered;
 use crate::postgres::threads;
 
-/// The time after which another report, such as that of usage, writes the row over its connection.
-const SHARED_AFTER: Duration = Duration::from_secs(100);
+/// The time after which another report, such as that of usage, writes the row over its connection. It is
+/// short, so that both soon come together: usage is written as often as the row.
+const SHARED_AFTER: Duration = Duration::from_secs(20);
 /// The time after which the row is written alone, if another report has written the last one: that of
 /// usage is never later.
 const MAX_GAP: Duration = Duration::from_secs(135);

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from flagstaff import changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import advance, functions, transitions
+from flagstaff.rollouts import driver, functions, transitions
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from tests.support.concurrency import in_threads, run_during
@@ -100,7 +100,7 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
     monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     pass_step()
-    owner = {"record": advance, "set_rollout": changes.flags}.get(after, transitions)
+    owner = {"record": driver, "set_rollout": changes.flags}.get(after, transitions)
     original = getattr(owner, after)
 
     def killed(*arguments: Any, **options: Any) -> Any:

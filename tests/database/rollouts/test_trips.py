@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import advance
+from flagstaff.rollouts import driver
 from flagstaff.rollouts.driver import PlanReport, run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.status import plan_record
@@ -216,4 +216,4 @@ def test_trip_disables_a_flag_whose_history_cannot_be_read(monkeypatch: pytest.M
     [report] = trip(monkeypatch)
     flag = FeatureFlag.objects.get()
     assert (report.event, flag.enabled, flag.rollout_percent) == ("tripped", False, 0)
-    assert advance.ACTOR in {one.actor for one in flag_history(KEY)}
+    assert driver.ACTOR in {one.actor for one in flag_history(KEY)}

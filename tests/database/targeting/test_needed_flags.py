@@ -109,5 +109,5 @@ def test_comparison_evaluates_buckets_and_needed_flags_on_both_sides() -> None:
     after = {pk for pk, _plan in users if hundredths("holdout", pk) < 500}
     before = {pk for pk, plan in users if plan == "pro"}
     expected = [len(after - before), len(before - after), len(before), len(after), changed]
-    assert counts == [expected, expected]
+    assert [[*of_key] for of_key in counts] == [expected, expected]
     assert changed == len(before ^ after)

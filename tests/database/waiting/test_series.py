@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import acting_as, changes
@@ -16,7 +18,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
 from tests.support.plans import rollout
-from tests.support.shop import Shop
+from tests.support.shop import STAFF, Shop
 from tests.support.terminals import document, refused, run
 from tests.support.waiting import ask, run_jobs
 
@@ -77,6 +79,18 @@ def test_rules_that_name_a_segment_stand_on_the_rollout_before(shop: Shop) -> No
     rules = json.dumps([{"conditions": [{"segment": "enterprise"}]}])
     at(f"rules {KEY} {shlex.quote(rules)}", TEN)
     assert pass_time(2) == ["done"] * 2
+
+
+def test_users_are_allowed_before_and_after_a_rollout(shop: Shop) -> None:
+    permit(shop.user("ana"), "change_featureflag", "view_user")
+    for name in ("alice", "bob"):
+        shop.user(name)
+    for line, time in ((f"allow {KEY} alice", NINE), (f"rollout {KEY} 25", TEN)):
+        at(line, time)
+    at(f"allow {KEY} bob", FIVE)
+    assert obstacles() == ["", "", ""]
+    assert pass_time(3) == ["done"] * 3
+    assert FeatureFlag.objects.get().allowed_users.count() == 2
 
 
 def test_value_is_set_twice(shop: Shop) -> None:
@@ -267,8 +281,22 @@ def test_rights_are_asked_in_a_constant_number_of_queries(
         ask(f"rollout {key} 50", actor=f"user_{number}")
     actions = [*WaitingAction.objects.all()]
     User.objects.filter(username="user_3").update(is_active=False)
-    with django_assert_max_num_queries(6):  # type: ignore[operator]
+    # Five of them, with a savepoint, read what depends on the flags.
+    with django_assert_max_num_queries(11):  # type: ignore[operator]
         assert [bool(action.obstacle) for action in foresee(actions)].count(True) == 1
+
+
+def test_keys_of_creations_are_read_in_a_constant_number_of_queries(shop: Shop) -> None:
+    permit(User.objects.get(username="ana"), "add_featureflag", "add_segment")
+    # A segment may have the key of a flag.
+    ask(f"segment create {KEY} {shlex.quote(json.dumps([STAFF]))}")
+    counts = []
+    for number in range(4):
+        ask(f"create new_{number}")
+        with CaptureQueriesContext(connection) as queries:
+            assert obstacles() == [""] * (number + 2)
+        counts.append(len(queries))
+    assert counts == counts[:1] * 4
 
 
 # A flag whose off is the dangerous state.

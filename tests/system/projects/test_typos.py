@@ -95,6 +95,9 @@ flag_enabled("other")
 """,
     "shop/not_python.py": "from flagstaff import (\n",
     "shop/templates/waffle.html": '{% load waffle_tags %}{% flag "other" %}{% endflag %}',
+    # Another project below BASE_DIR.
+    "other/.git/HEAD": "",
+    "other/module.py": 'from flagstaff import flag_enabled\nflag_enabled("other")\n',
     "venv/pyvenv.cfg": "",
     "venv/module.py": 'from flagstaff import flag_enabled\nflag_enabled("other")\n',
 }

@@ -154,7 +154,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """What can be done now. The page of the allowed users leads to the actions with them."""
         if action.name == "off" and not row.enabled:
             # What waits may turn it on.
-            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.FLAG.value, row.key)
+            waiting = WaitingAction.objects.using(db.alias).of_rows(Kind.FLAG.value, [row.key])
             return waiting.filter(state__in=WaitingAction.OPEN).exists()
         declared = declaration(self.model, row.key)
         offered = {

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import connections
-from django.db.models import Q
 
 from flagstaff import serialization
 from flagstaff._attribution import current_actor
@@ -277,14 +276,11 @@ def _named(places: Sequence[tuple[Kind, str]]) -> str:
 def _waiting_for(document: Mapping[str, Any], only: Collection[str]) -> Any:
     """Returns what waits for the rows of a file, or for these keys, also if they are like it."""
     rows = WaitingAction.objects.using(db.alias).filter(state__in=WaitingAction.OPEN)
-    places = (
-        Q(
-            row_kind=kind.value,
-            keys__has_any_keys=[key for key in document.get(name, ()) if key in only or not only],
-        )
+    of_kinds = (
+        rows.of_rows(kind.value, [key for key in document.get(name, ()) if key in only or not only])
         for kind, name in serialization.SECTIONS.items()
     )
-    return rows.filter(reduce(or_, places)) if db.is_postgresql else rows.none()
+    return reduce(or_, of_kinds)
 
 
 def _report_waiting(
