@@ -6,7 +6,7 @@
 use crate::bucket::bucket;
 use crate::bucketing_unit::{OfRow, unit_bucket};
 use crate::flag::Flag;
-use crate::rules::Attributes;
+use crate::rules::{Attributes, Rules};
 use crate::subject::Subject;
 use crate::targeting::Targeting;
 
@@ -84,7 +84,8 @@ pub fn evaluate(
     }
     let targeting = flag.targeting.as_deref();
     if let Some(targeting) = targeting
-        && let Some(decided) = decided_by_rule(key, targeting, subject, attributes)
+        && let Some(decided) =
+            decided_by_rule(key, targeting, Some(flag.rollout_percent), subject, attributes)
     {
         return decided;
     }
@@ -94,11 +95,39 @@ pub fn evaluate(
     split(key, targeting, flag.rollout_percent, subject, attributes)
 }
 
-/// The evaluation of the first rule that matches. Not inlined: most flags have no rules.
+/// The result of an enabled flag for a condition that needs it. `None` if its rules cannot be read,
+/// or if it is false because it is at 0 % without rules, or perhaps because a flag is off that it
+/// needs itself: a brake must not make a condition true that asks for a flag that is off.
+#[must_use]
+pub fn needed(
+    key: &str,
+    flag: &Flag,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Option<bool> {
+    if flag.allowed_users.contains(subject) {
+        return Some(true);
+    }
+    let rules = flag.rules().and_then(|rules| rules.rules());
+    let (evaluation, is_held) = match (flag.targeting.as_deref(), rules) {
+        (Some(targeting), Some(rules)) if !rules.flags().is_empty() => {
+            let of_row = OfRow { subject, bucket_by: targeting.bucket_by.as_deref(), attributes };
+            below_ceiling(key, targeting, flag.rollout_percent, rules, &of_row)
+        }
+        _ => (evaluate(key, flag, subject, attributes), false),
+    };
+    let is_braked = rules.is_none_or(Rules::is_empty) && flag.rollout_percent <= 0;
+    let is_unknown = is_braked || is_held || evaluation.reason == Reason::Error;
+    (evaluation.value || !is_unknown).then_some(evaluation.value)
+}
+
+/// The evaluation of the first rule that matches, or of the rollout of a flag whose rules need others.
+/// Not inlined: most flags have no rules.
 #[inline(never)]
 fn decided_by_rule(
     key: &str,
     targeting: &Targeting,
+    rollout_percent: Option<i32>,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
 ) -> Option<Evaluation> {
@@ -106,6 +135,11 @@ fn decided_by_rule(
         return Some(Evaluation::new(false, Reason::Error));
     };
     let of_row = OfRow { subject, bucket_by: targeting.bucket_by.as_deref(), attributes };
+    if let Some(rollout_percent) = rollout_percent
+        && !rules.flags().is_empty()
+    {
+        return Some(below_ceiling(key, targeting, rollout_percent, rules, &of_row).0);
+    }
     let decision = rules.decide(&of_row)?;
     let evaluation = match decision.rollout_percent {
         0 => Evaluation::new(false, Reason::TargetingMatch),
@@ -113,6 +147,27 @@ fn decided_by_rule(
         100.. => Evaluation::new(true, Reason::TargetingMatch),
     };
     Some(Evaluation { rule: Some(decision.number), ..evaluation })
+}
+
+/// The evaluation of a flag whose rules need other flags, and whether one that is off limits it.
+#[inline(never)]
+fn below_ceiling(
+    key: &str,
+    targeting: &Targeting,
+    rollout_percent: i32,
+    rules: &Rules,
+    of_row: &OfRow<'_, impl Attributes>,
+) -> (Evaluation, bool) {
+    let (decision, ceiling) = rules.decide_below(of_row);
+    let rule = decision.map(|decision| decision.number);
+    let given = decision.map_or(rollout_percent, |decision| decision.rollout_percent.into());
+    let evaluation = match given.min(ceiling.map_or(100, i32::from)) {
+        100.. if rule.is_none() => Evaluation::new(true, Reason::Static),
+        100.. => Evaluation::new(true, Reason::TargetingMatch),
+        ..=0 if rule.is_some() => Evaluation::new(false, Reason::TargetingMatch),
+        percent => split(key, Some(targeting), percent, of_row.subject, of_row.attributes),
+    };
+    (Evaluation { rule, ..evaluation }, ceiling.is_some())
 }
 
 /// What the rules of a value, whose key is `key`, decide for `subject`: true if the subject gets the
@@ -127,7 +182,7 @@ pub fn evaluate_value(
     subject: &Subject<'_>,
     attributes: &impl Attributes,
 ) -> Evaluation {
-    match decided_by_rule(key, targeting, subject, attributes) {
+    match decided_by_rule(key, targeting, None, subject, attributes) {
         None if targeting.has_rules() => Evaluation::new(false, Reason::Default),
         None | Some(Evaluation { reason: Reason::Error, .. }) => {
             Evaluation::new(false, Reason::Static)

@@ -1,12 +1,10 @@
 //! The flags that conditions need, and the result that each would have there.
 
-use std::cell::Cell;
-
 use crate::counters::Bulk;
-use crate::evaluate::{Reason, evaluate};
+use crate::evaluate::needed;
 use crate::flag::Flag;
 use crate::overrides::{FlagOverride, Overrides};
-use crate::rules::{Attribute, Attributes};
+use crate::rules::Attributes;
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
@@ -49,9 +47,8 @@ impl<'a> Prerequisites<'a> {
     }
 
     /// The result of the flag with this key, not counted. `None` if it is off, unknown or unreadable,
-    /// or if the flags that it needs have no end: what needs it is then false, whatever it asks for.
-    /// So is what needs a flag that is false while a flag that it needs itself is one of these: to
-    /// turn a flag off must not make the opposite of another one true.
+    /// or false by a brake ([`needed`]), or if the flags that it needs have no end: what needs it is
+    /// then false, whatever it asks for.
     #[must_use]
     pub fn result(
         &self,
@@ -70,43 +67,12 @@ impl<'a> Prerequisites<'a> {
         if self.is_use {
             flag.serve(Bulk::Needed);
         }
-        let needing = Needing { attributes, lacks_flag: Cell::new(false) };
-        let evaluation = flag.enabled.then(|| evaluate(key, flag, subject, &needing))?;
-        let is_decided = evaluation.value || !needing.lacks_flag.get();
-        (evaluation.reason != Reason::Error && is_decided).then_some(evaluation.value)
+        flag.enabled.then(|| needed(key, flag, subject, attributes))?
     }
 
     /// Whether tests have set results for single users, on which any other result may depend.
     #[must_use]
     pub fn are_set_for_users(&self) -> bool {
         self.overrides.is_some_and(|overrides| overrides.flags_of_users().next().is_some())
-    }
-}
-
-/// The attributes of a flag that is needed, which note whether a flag that it needs has no result.
-struct Needing<'a, A> {
-    attributes: &'a A,
-    lacks_flag: Cell<bool>,
-}
-
-impl<A: Attributes> Attributes for Needing<'_, A> {
-    #[inline]
-    fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
-        self.attributes.read(name, with)
-    }
-
-    #[inline]
-    fn read_unit<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
-        self.attributes.read_unit(name, with)
-    }
-
-    fn flag(&self, key: &str) -> Option<bool> {
-        let found = self.attributes.flag(key);
-        self.lacks_flag.set(self.lacks_flag.get() || found.is_none());
-        found
-    }
-
-    fn utc(&self, wall: i64) -> i64 {
-        self.attributes.utc(wall)
     }
 }

@@ -33,6 +33,7 @@ templates! {
     ALLOWED, "the user is an allowed user";
     NOT_ALLOWED, "the user is not an allowed user";
     ROLLOUT, "the rollout is {percent} %";
+    LIMITED, "a flag that a rule needs is off, so at most {percent} % have this one";
     KNOWN_USER, "the user is {user}";
     KNOWN_UNIT, "the bucket of this {unit} is {bucket}";
     HAS_UNIT, "there is a {unit}";
@@ -187,11 +188,17 @@ pub fn of_flag(
     if reason == Reason::Error {
         steps.add("rules", false, true, unreadable(&FLAG_RULES, row_rules));
     }
-    let matching = |percent| unit.matching(percent, &FLAG_OFF, &FLAG_OFF_WITHOUT);
     let of_row = OfRow { subject, bucket_by: flag.bucket_by(), attributes };
+    let rules = row_rules.and_then(RowRules::rules).filter(|rules| !rules.flags().is_empty());
+    let most = rules.and_then(|rules| rules.decide_below(&of_row).1).unwrap_or(100);
+    if most < 100 {
+        let text = LIMITED.with([("percent", most.to_string().into())]);
+        steps.add("needed flags", false, false, text);
+    }
+    let matching = |percent: u8| unit.matching(percent.min(most), &FLAG_OFF, &FLAG_OFF_WITHOUT);
     let scene = Scene { unit: &unit, of_row, flags };
     steps.add_rules(row_rules, rule, &scene, |_| true, matching);
-    let percent = flag.rollout_percent;
+    let percent = flag.rollout_percent.min(most.into());
     steps.add("100 %", for_all, for_all, ROLLOUT.with([("percent", percent.to_string().into())]));
     steps.add_unit(&unit, user, unit.bucket.is_none(), decides(Reason::Default));
     steps.add("bucket < rollout", value, true, unit.comparison(percent));

@@ -104,6 +104,15 @@ impl PlainCondition {
     }
 }
 
+impl PlainCondition {
+    /// Whether it is true; `None` if the flag that it needs is off, so that it decides nothing.
+    fn known(&self, attributes: &impl Attributes) -> Option<bool> {
+        let outcome = self.outcome(attributes);
+        let is_off = outcome == Outcome::Missing && matches!(self, Self::Flag(_));
+        (!is_off).then_some(outcome == Outcome::Passed)
+    }
+}
+
 /// The conditions of a segment. It contains the subjects for whom all are true.
 #[derive(Debug)]
 pub struct SegmentConditions {
@@ -145,6 +154,26 @@ impl Condition {
                 }
             }
         }
+    }
+}
+
+impl Condition {
+    /// Whether the condition is true; `None` if it is false only because a flag that it needs is off.
+    pub(super) fn known(&self, segments: &Segments, attributes: &impl Attributes) -> Option<bool> {
+        let (index, negate) = match self {
+            Self::Plain(condition) => return condition.known(attributes),
+            Self::Segment { index, negate } => (*index, *negate),
+        };
+        let Some(segment) = segments.get(index).and_then(Option::as_ref) else {
+            return Some(false);
+        };
+        let known = || segment.conditions.iter().map(|condition| condition.known(attributes));
+        if self.passes(segments, attributes) {
+            return Some(true);
+        }
+        let is_off = known().any(|known| known.is_none());
+        let is_open = is_off && (negate || !known().any(|known| known == Some(false)));
+        (!is_open).then_some(false)
     }
 }
 

@@ -97,6 +97,29 @@ impl Rules {
         Some(Decision { number, rollout_percent: rule.rollout_percent })
     }
 
+    /// The first rule whose conditions are all true, and the lowest percentage of the rules before it
+    /// that might decide if flags that they need were not off. No later rule and no rollout gives more,
+    /// so turning off a flag gives nobody anything. `None` without such a rule.
+    #[must_use]
+    pub fn decide_below(&self, attributes: &impl Attributes) -> (Option<Decision>, Option<u8>) {
+        let mut ceiling: Option<u8> = None;
+        for (rule, number) in self.parsed.rules.iter().zip(1..) {
+            let rollout_percent = rule.rollout_percent;
+            let known = |condition: &Condition| condition.known(&self.segments, attributes);
+            let mut is_off = false;
+            let may_match = rule.conditions.iter().map(known).all(|known| {
+                is_off |= known.is_none();
+                known != Some(false)
+            });
+            if may_match && is_off {
+                ceiling = Some(ceiling.map_or(rollout_percent, |low| low.min(rollout_percent)));
+            } else if may_match {
+                return (Some(Decision { number, rollout_percent }), ceiling);
+            }
+        }
+        (None, ceiling)
+    }
+
     /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -86,6 +86,10 @@ class Value:
     flags: Mapping[str, Flag] = field(default_factory=dict, repr=False)
 
 
+#: The state of a condition on a flag that is off.
+OFF = object()
+
+
 class Result(NamedTuple):
     """A result, its reason, and the number of the rule that decided."""
 
@@ -96,31 +100,38 @@ class Result(NamedTuple):
 
 
 def evaluate(
-    flag: Flag,
-    pk: str | None,
-    attributes: Mapping[str, Any],
-    time_zone: tzinfo,
-    *,
-    without: list[str] | None = None,
+    flag: Flag, pk: str | None, attributes: Mapping[str, Any], time_zone: tzinfo
 ) -> Result:
-    """Evaluates a flag for the user with this primary key, `None` for an anonymous one.
+    """Evaluates a flag for the user with this primary key, `None` for an anonymous one."""
+    return _evaluate(flag, pk, attributes, time_zone)[0]
 
-    Adds the needed flags that have no result to `without`.
+
+def _evaluate(
+    flag: Flag, pk: str | None, attributes: Mapping[str, Any], time_zone: tzinfo
+) -> tuple[Result, bool]:
+    """Returns the result, and whether a flag that is off limits it.
+
+    A rule that only flags that are off keep from deciding gives nobody anything, and nothing after
+    it gives more than its percentage.
     """
     if not flag.enabled:
-        return Result(False, "DISABLED", None, None)
+        return Result(False, "DISABLED", None, None), False
     if pk is not None and pk in flag.allowed:
-        return Result(True, "TARGETING_MATCH", None, None)
-    conditions = _Conditions(flag, pk, attributes, time_zone, [] if without is None else without)
+        return Result(True, "TARGETING_MATCH", None, None), False
+    conditions, most, is_limited = _Conditions(flag, pk, attributes, time_zone), 100, False
     for number, rule in enumerate(flag.rules, 1):
-        if all(conditions.state(condition) is True for condition in rule["conditions"]):
-            percent = rule.get("rollout_percent", 100)
+        states = [conditions.state(condition) for condition in rule["conditions"]]
+        percent = min(rule.get("rollout_percent", 100), most)
+        if all(state is True for state in states):
             if percent in {0, 100}:
-                return Result(percent > 0, "TARGETING_MATCH", None, number)
-            return _split(flag, percent, pk, attributes)._replace(rule=number)
-    if flag.rollout_percent >= 100:
-        return Result(True, "STATIC", None, None)
-    return _split(flag, flag.rollout_percent, pk, attributes)
+                return Result(percent > 0, "TARGETING_MATCH", None, number), is_limited
+            return _split(flag, percent, pk, attributes)._replace(rule=number), is_limited
+        if all(state is True or state is OFF for state in states):
+            most, is_limited = percent, True
+    percent = min(flag.rollout_percent, most)
+    if percent >= 100:
+        return Result(True, "STATIC", None, None), is_limited
+    return _split(flag, percent, pk, attributes), is_limited
 
 
 def evaluate_value(
@@ -129,7 +140,7 @@ def evaluate_value(
     """Evaluates a value for the user with this primary key, `None` for an anonymous one."""
     if not value.rules:
         return Result(value.value, "STATIC", None, None)
-    conditions = _Conditions(value, pk, attributes, time_zone, [])
+    conditions = _Conditions(value, pk, attributes, time_zone)
     for number, rule in enumerate(value.rules, 1):
         if all(conditions.state(condition) is True for condition in rule["conditions"]):
             percent = rule.get("rollout_percent", 100)
@@ -193,13 +204,12 @@ class _Conditions:
     pk: str | None
     attributes: Mapping[str, Any]
     time_zone: tzinfo
-    #: The needed flags that have no result.
-    without: list[str]
 
-    def state(self, condition: dict[str, Any]) -> bool | None:
+    def state(self, condition: dict[str, Any]) -> object:
         """Returns whether a condition is true, or `None` for what is missing or of another type.
 
-        With `None`, the condition is false, whether it is negated or not.
+        With `None`, the condition is false, whether it is negated or not; so it is with `OFF`, the
+        state of a condition on a flag that is off.
         """
         negate = condition.get("negate", False)
         if "segment" in condition:
@@ -219,14 +229,16 @@ class _Conditions:
         matches = self._matches(attribute, condition)
         return None if matches is None else matches is not negate
 
-    def _segment_state(self, key: str, negate: bool) -> bool | None:
+    def _segment_state(self, key: str, negate: bool) -> object:
         if key not in self.row.segments:
             return None
-        # None is checked after the one that decides.
-        states = (self.state(condition) for condition in self.row.segments[key])
-        if negate:
-            return any(state is False for state in states)
-        return all(state is True for state in states)
+        states = [self.state(condition) for condition in self.row.segments[key]]
+        if negate and any(state is False for state in states):
+            return True
+        if any(state is OFF for state in states):
+            known = [state for state in states if state is not OFF]
+            return OFF if negate or all(state is True for state in known) else False
+        return not negate and all(states)
 
     def _bucket_state(self, condition: dict[str, Any], negate: bool) -> bool | None:
         unit = _unit_of(self.row, self.pk, self.attributes)
@@ -237,12 +249,16 @@ class _Conditions:
         is_below = number < Fraction(bound.text if isinstance(bound, _Float) else bound)
         return (is_below is (condition["operator"] == "lt")) is not negate
 
-    def _flag_state(self, key: str, expected: bool) -> bool | None:
-        result = _needed_result(self, key)
-        if result is None:
-            self.without.append(key)
-            return None
-        return result is expected
+    def _flag_state(self, key: str, expected: bool) -> object:
+        flag = self.row.flags.get(key)
+        if flag is None or not flag.enabled or depth_of(flag) > _STEPS - 1:
+            return OFF
+        result, is_limited = _evaluate(flag, self.pk, self.attributes, self.time_zone)
+        # A rollout of 0 % is a brake, too; with rules, it is for those whom none of them lets in.
+        is_braked = not flag.rules and flag.rollout_percent <= 0
+        if not result.value and (is_limited or is_braked):
+            return OFF
+        return result.value is expected
 
     def _matches(self, attribute: Any, condition: dict[str, Any]) -> bool | None:
         elements = attribute if isinstance(attribute, list) else [attribute]
@@ -259,20 +275,6 @@ class _Conditions:
 
 #: The most flags that are followed, one needed by the other.
 _STEPS = 4
-
-
-def _needed_result(conditions: _Conditions, key: str) -> bool | None:
-    """Returns the result of a needed flag, `None` if it is off or has no end.
-
-    Also if it is false, and a condition that was checked needs a flag without a result.
-    """
-    flag = conditions.row.flags.get(key)
-    if flag is None or not flag.enabled or depth_of(flag) > _STEPS - 1:
-        return None
-    without: list[str] = []
-    given = conditions.pk, conditions.attributes, conditions.time_zone
-    result = evaluate(flag, *given, without=without)
-    return None if without and not result.value else result.value
 
 
 def depth_of(row: Flag | Value, above: int = 0) -> float:

@@ -71,10 +71,9 @@ def store_groups(members: Mapping[str, Iterable[int]]) -> None:
 
 def clear() -> None:
     """Deletes all flags, values, segments, users and groups."""
-    # What rules need cannot be deleted.
+    # Flags and segments may need each other in a circle, which SQL has written.
     FeatureFlag.objects.update(rules=[])
-    KeyValueStore.objects.update(rules=[])
-    for model in (Segment, FeatureFlag, KeyValueStore, User, Group):
+    for model in (KeyValueStore, Segment, FeatureFlag, User, Group):
         model._default_manager.all().delete()
 
 

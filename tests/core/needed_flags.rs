@@ -103,14 +103,18 @@ mod results {
     #[test]
     fn condition_is_true_for_the_result_that_it_asks_for() {
         assert_eq!([true, false].map(|is| is_on_for([flag("a", "a", 100)], is)), [true, false]);
-        assert_eq!([true, false].map(|is| is_on_for([flag("a", "a", 0)], is)), [false, true]);
+        let rule = r#"{"attribute": "plan", "operator": "isnull", "values": [true]}"#;
+        let rules = format!(r#"[{{"conditions": [{rule}], "rollout_percent": 0}}]"#);
+        let nobody = flag_with_rules("a", "a", &rules);
+        assert_eq!([true, false].map(|is| is_on_for([nobody.clone()], is)), [false, true]);
     }
 
     #[test]
     fn flag_that_is_off_unknown_or_unreadable_makes_it_false_whatever_it_asks_for() {
         let off = FlagRow { enabled: Some(false), ..flag("a", "a", 100) };
         let unreadable = flag_with_rules("a", "a", "[7]");
-        for rows in [vec![off], vec![], vec![unreadable], vec![needing("a", "a")]] {
+        let braked = flag("a", "a", 0);
+        for rows in [vec![off], vec![], vec![unreadable], vec![needing("a", "a")], vec![braked]] {
             let results = [true, false].map(|is| is_on_for(rows.clone(), is));
             assert_eq!(results, [false, false], "{rows:?}");
         }
@@ -144,7 +148,7 @@ mod results {
     #[test]
     fn flag_turned_off_makes_the_opposite_of_what_needs_it_no_truer() {
         let opposite = flag_with_rules("z", "z", &needs_result("a", false));
-        for (enabled, percent, is) in [(true, 100, false), (true, 0, true), (false, 100, false)] {
+        for (enabled, percent, is) in [(true, 100, false), (true, 0, false), (false, 100, false)] {
             let row = FlagRow { enabled: Some(enabled), ..flag("b", "b", percent) };
             let loaded = snapshot([flags([opposite.clone(), needing("a", "b"), row])]);
             assert_eq!(is_on(&loaded, "z"), is, "{enabled} {percent}");
@@ -159,7 +163,7 @@ mod results {
         };
         let on = segments([segment("1", "s", r#"[{"flag": "a", "is": true}]"#)]);
         for (percent, enabled, results) in
-            [(100, true, [true, false]), (0, true, [false, true]), (100, false, [false, false])]
+            [(100, true, [true, false]), (0, true, [false, false]), (100, false, [false, false])]
         {
             let row = FlagRow { enabled: Some(enabled), ..flag("a", "a", percent) };
             let loaded = snapshot([on.clone(), flags([row, of_segment(false), of_segment(true)])]);
@@ -264,7 +268,7 @@ mod ends {
 
     #[test]
     fn rest_of_a_flag_in_a_circle_decides() {
-        let rules = r#"[{"conditions": [{"flag": "a", "is": true}], "rollout_percent": 0},
+        let rules = r#"[{"conditions": [{"flag": "a", "is": true}]},
             {"conditions": [{"flag": "b", "is": true}]}]"#;
         let loaded = snapshot([flags([flag_with_rules("a", "a", rules), flag("b", "b", 100)])]);
         assert!(is_on(&loaded, "a"));

@@ -63,6 +63,12 @@ _SENTENCES = {
     "not gte": say("{attribute} is not at least {values}"),
     "version_lt": say("{attribute} is a version before {values}"),
     "not version_lt": say("{attribute} is not a version before {values}"),
+    "version_lte": say("{attribute} is version {values} or before"),
+    "not version_lte": say("{attribute} is not version {values} or before"),
+    "version_eq": say("{attribute} is version {values}"),
+    "not version_eq": say("{attribute} is not version {values}"),
+    "version_gt": say("{attribute} is a version after {values}"),
+    "not version_gt": say("{attribute} is not a version after {values}"),
     "version_gte": say("{attribute} is version {values} or later"),
     "not version_gte": say("{attribute} is not version {values} or later"),
     "groups": say("in group {values}"),
@@ -416,8 +422,8 @@ def _condition_text(condition: Any, max_values: int | None) -> str:
     if "bucket" in condition:
         # Without a unit, both are false: neither is the negation of the other.
         [bound] = condition["values"]
-        text = _SENTENCES[f"bucket {condition['operator']}"]
-        return say(text, bucket=_quoted(condition["bucket"]), values=_quoted(bound)).local
+        sentence_of = _SENTENCES[f"bucket {condition['operator']}"]
+        return say(sentence_of, bucket=_quoted(condition["bucket"]), values=_quoted(bound)).local
     operator, values = condition["operator"], _items(condition["values"])
     names = {
         "attribute": str(condition.get("attribute")),

@@ -25,6 +25,7 @@ _LABELS = {
     "enabled": say("Enabled").lazy,
     "allowed": say("Allowed user").lazy,
     "rules": say("Rules").lazy,
+    "needed flags": say("Needed flags").lazy,
     "100 %": say("Rollout of 100 %").lazy,
     USER: say("Known user").lazy,
     "bucket < rollout": say("Bucket below the rollout").lazy,

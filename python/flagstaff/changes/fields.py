@@ -100,7 +100,7 @@ def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Se
     if RULES in values and not is_past:
         key = str(values.get("key", row.key))
         problem = own_bucket_problem(key, values[RULES])
-        if problem and problem != own_bucket_problem(key, None if is_new else row.rules):
+        if problem and problem != own_bucket_problem(key, None if is_new else getattr(row, RULES)):
             problems[RULES] = problem
     if isinstance(row, conf.value_model):
         after = copy(row)

@@ -209,14 +209,13 @@ def _moves_others(effects: Impact, key: Key) -> bool:
 def _only_takes(effects: Impact, key: Key) -> bool:
     """Whether a flag is turned off, or its rollout is set to 0: nothing that depends on it gains.
 
-    A condition on a flag that is off is false whatever it asks for, and so is one that the rollout
-    of 0 % decides.
+    A condition on a flag that is off, or at 0 % without rules, is false whatever it asks for.
     """
     before, after = (side.get(key) for side in effects.sides)
     if key[0] is not Kind.FLAG or before is None or after is None:
         return False
     old, new = FlagState.of(before.row), FlagState.of(after.row)
-    is_brake = new == replace(old, rollout_percent=0) and _deciding(before) != _deciding(after)
+    is_brake = not new.has_rules and new == replace(old, rollout_percent=0)
     has_same_users = after.allowed_users is None or after.allowed_users == before.allowed_users
     return not new.enabled or (is_brake and has_same_users)
 
@@ -332,8 +331,8 @@ def _count(
     _require_all_rows(*(table for query in queries for table in _tables_of(query)))
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
     for key, (_gain, _lose, had, has, changed) in zip(keys, counts, strict=True):
-        sides = had > 0, has > 0
-        effects[key] = replace(effects[key], anonymous=sides, anonymous_changed=changed > 0)
+        anonymous = had > 0, has > 0
+        effects[key] = replace(effects[key], anonymous=anonymous, anonymous_changed=changed > 0)
     listed = {user for side in allowed for users in side.values() for user in users}
     counted, is_estimate = _read(comparison, read, listed, deadline)
     users, effects.changed, *numbers = counted

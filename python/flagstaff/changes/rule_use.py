@@ -18,7 +18,7 @@ from django.db.models.functions import Cast
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import CONDITIONS, RULES, segment_model
 from flagstaff._tables.names import names
-from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, similar_key
+from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, model_of, similar_key
 from flagstaff._text import Sentence, joined, most_similar, say, some
 from flagstaff._text.rules import named_buckets, named_flags, named_segments
 from flagstaff.changes.preview import expectation, is_preview
@@ -124,7 +124,7 @@ class RuleUse:
 
 def rules_of(row: Any) -> object:
     """Returns the rules of a row, or the conditions of a segment."""
-    return row.conditions if isinstance(row, segment_model()) else getattr(row, RULES, None)
+    return getattr(row, CONDITIONS if isinstance(row, segment_model()) else RULES, None)
 
 
 def names_in(rules: object) -> Iterator[tuple[Name, Sentence | None]]:
@@ -136,13 +136,13 @@ def names_in(rules: object) -> Iterator[tuple[Name, Sentence | None]]:
 # What rules name must exist.
 
 
-def require_names(row: Row | Model, rules: object) -> None:
+def require_names(row: Row, rules: object) -> None:
     """Raises InvalidChangeError if new rules name what does not exist, or close a circle.
 
     Also for the conditions of a segment. Locks the segments until the transaction ends, so that no
     other one deletes them.
     """
-    kind = Kind.of_model(type(row))  # type: ignore[arg-type]
+    kind = Kind.of_model(model_of(row))
     if kind is None:
         return
     field = CONDITIONS if kind is Kind.SEGMENT else RULES
@@ -164,7 +164,7 @@ def missing_name(rules: object) -> Sentence | None:
     # A row of an app is named by none.
     row: Any = (None, "")
     problem, error = _problems(row, rules)
-    return problem or (error and error.message)
+    return error.message if error and not problem else problem
 
 
 def _problems(
@@ -422,7 +422,7 @@ def _stored_uses(*, of_segments: bool) -> list[RuleUse]:
 
 
 def _with_text(kind: Kind, field: str) -> QuerySet[Any]:
-    rows = all_rows(kind.model).alias(text_of_rules=Cast(field, TextField()))
+    rows: QuerySet[Any] = all_rows(kind.model).alias(text_of_rules=Cast(field, TextField()))
     return rows.order_by("key")
 
 
@@ -460,7 +460,8 @@ def bucket_names(but: Any = None) -> list[str]:
         hidden = hidden_keys(kind.model)
         rows = _with_text(kind, field).filter(text_of_rules__contains='"bucket"')
         for key, rules in rows.values_list("key", field):
-            if key not in hidden and not (isinstance(but, kind.model) and but.key == key):
+            is_own = type(but) is kind.model and getattr(but, "key", None) == key
+            if key not in hidden and not is_own:
                 read.update(name for name, _place, _percent in named_buckets(rules))
     return sorted(read)
 

@@ -226,8 +226,8 @@ def test_key_that_no_line_names_is_listed(shop: Shop) -> None:
     place = {"path": "views.py", "line": 3, "code": 'return get_value("size")'}
     assert document("references", "size", "unused") == {
         "keys": [
-            {"key": "size", "kind": "value", "places": [place]},
-            {"key": "unused", "kind": "flag", "places": []},
+            {"key": "size", "kind": "value", "places": [place], "rules": []},
+            {"key": "unused", "kind": "flag", "places": [], "rules": []},
         ],
         "not_searched": {},
     }

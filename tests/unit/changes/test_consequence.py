@@ -175,7 +175,7 @@ def test_fields_decide_what_is_not_counted(
 def test_segment_that_is_not_counted_changes_all_rules(
     effect: Effect, before: RowState, after: RowState, expected: Consequence
 ) -> None:
-    assert consequence(before, after, effect, by_segment=True) is expected
+    assert consequence(before, after, effect, by_use=True) is expected
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def _without_false(rule: Mapping[str, Any]) -> Mapping[str, Any]:
     """Leaves out `"negate": false`, which says nothing."""
     conditions = rule["conditions"]
     without_false = [
-        {name: condition[name] for name in condition if condition[name] is not False}
+        {name: condition[name] for name in condition if name != "negate" or condition[name]}
         for condition in conditions
     ]
     return {**rule, "conditions": without_false}

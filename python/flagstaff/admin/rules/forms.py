@@ -37,7 +37,10 @@ _OPERATORS = {
     "lte": say("is at most").lazy,
     "gt": say("is more than").lazy,
     "gte": say("is at least").lazy,
+    "version_eq": say("is this version").lazy,
     "version_lt": say("is a version before").lazy,
+    "version_lte": say("is this version or before").lazy,
+    "version_gt": say("is a version after").lazy,
     "version_gte": say("is this version or later").lazy,
     _IS_NULL: say("is missing").lazy,
     "isnull:false": say("is present").lazy,
@@ -265,11 +268,12 @@ class BucketForm(Row):
         typed = self.cleaned_data
         if self.errors:
             return typed
-        bound = typed["values"]
+        # As it is typed: 5 and 5.0 are the same, but not the same JSON.
+        number = float if "." in self.texts["values"] else int
         return {
             "bucket": typed["bucket"],
             "operator": typed["operator"],
-            "values": [float(bound) if bound % 1 else int(bound)],
+            "values": [number(typed["values"])],
             **({"negate": True} if typed["negate"] else {}),
         }
 

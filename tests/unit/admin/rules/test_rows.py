@@ -18,7 +18,12 @@ from tests.conformance.rules_oracle import exact_json
 
 SEEDS = 10
 FLAGS_A_SEED = 50
-NOTHING = cast("Offer", SimpleNamespace(attributes={}, segments=[]))
+READER = SimpleNamespace(
+    names=lambda _attribute, values: [None] * len(values), keys=lambda _attribute, values: values
+)
+NOTHING = cast(
+    "Offer", SimpleNamespace(attributes={}, segments=[], flags=[], buckets=[], reader=READER)
+)
 
 
 def decoded(rules: object) -> Any:
