@@ -31,7 +31,6 @@ from tests.support.sql import rows as execute
 
 pytestmark = pytest.mark.django_db
 
-SENTENCES = "ol.flagstaff-rules li"
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
 RULES: list[dict[str, Any]] = [
     {"name": "team", "conditions": [STAFF]},
@@ -47,10 +46,15 @@ def flag(enterprise: Segment) -> FeatureFlag:
 # What the page shows.
 
 
+def lines(html: str) -> list[list[str]]:
+    """Returns the lines of the table between those of the allowed users and of everyone else."""
+    return Screen(html).part(".flagstaff-steps").rows[1:-1]
+
+
 def test_page_shows_saved_rules_as_sentences(viewer: Client, flag: FeatureFlag) -> None:
-    assert Screen(page(viewer, flag_url(flag))).texts(SENTENCES) == [
-        '"team": 100 % if is_staff is true',
-        '25 % if country is "DE" or "AT" and in segment "enterprise"',
+    assert lines(page(viewer, flag_url(flag))) == [
+        ["team is_staff is true", "100 %"],
+        ['Rule 2 country is "DE" or "AT" and in segment "enterprise"', "25 %"],
     ]
 
 
@@ -74,11 +78,10 @@ def test_names_and_values_are_escaped_and_many_values_counted(
         rules=[{"name": "<s>", "conditions": [odd, {"segment": "<a>"}], "rollout_percent": "<p>"}]
     )
     html = page(viewer, flag_url(flag))
-    assert not Screen(html).part("ol.flagstaff-rules").all("i, u, b, s, a, p")
-    [sentence] = Screen(html).texts(SENTENCES)
-    assert sentence.startswith('"<s>": <p> % if not (<i> <u> "<b>") and in segment "<a>"')
+    assert not Screen(html).part(".flagstaff-steps").all("i, u, b, s, p")
+    assert lines(html) == [['<s> not (<i> <u> "<b>") and in segment "<a>"', "<p> %"]]
     FeatureFlag.objects.update(rules=[{"conditions": [{**COUNTRY, "values": [*range(1_000)]}]}])
-    [sentence] = Screen(page(viewer, flag_url(flag))).texts(SENTENCES)
+    [[sentence, _share]] = lines(page(viewer, flag_url(flag)))
     assert sentence.endswith(" or 18 or 19 or 980 more")
 
 

@@ -35,6 +35,7 @@ DOWN: dict[str, Any] = {
     "problems": ('flag "new_checkout" is set aside: its enabled is NULL',),
     "problem_count": 1,
     "forced_off": ("search_v2",),
+    "forced_on": (),
     "pid": 4711,
     "load_seconds": 0.25,
     "mode_reason": "the server is a standby",

@@ -57,6 +57,14 @@ WRONG_RULES: tuple[object, ...] = (
     conditions(values=["\0"]),
     conditions(negate=1),
     conditions(segment="s1"),
+    *(
+        [{"conditions": [{"bucket": name, "operator": operator, "values": [bound]}]}]
+        for name, operator, bound in (
+            ("experiment:b1", "lt", 5),
+            ("b1", "in", 5),
+            ("b1", "lt", 101),
+        )
+    ),
 )
 WRONG_RULES_OF_VALUES: tuple[object, ...] = (
     [{"conditions": [IN]}],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.state import (
     alarms_of,
@@ -145,10 +147,14 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """Who has the flag and why, its evaluations, and the rest."""
         yield targeting(self, request, row)
         yield evaluations(request, row.key)
-        if uses := uses_by_name()[Kind.FLAG, row.key]:
-            used_by = used_by_html(self.admin_site, request, uses)
-            yield Section(capfirst(say("used by").local), used_by)
+        read = partial(self._used_by, request, row.key)
+        used_by = value_or_default("what uses a flag cannot be read", read, "\N{EN DASH}")
+        yield Section(capfirst(say("used by").local), used_by)
         yield self.about(row, *_ELSEWHERE)
+
+    def _used_by(self, request: HttpRequest, key: str) -> SafeString | str:
+        uses = uses_by_name()[Kind.FLAG, key]
+        return used_by_html(self.admin_site, request, uses) if uses else ""
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now. The page of the allowed users leads to the actions with them."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
+from django.db import ProgrammingError
 from django.db.models import Count
 
 from flagstaff._declared import declared_flag
 from flagstaff._engine import forced_off
 from flagstaff._engine.forced_on import NOTICE, is_forced_on
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.rows import all_rows, declared_rows, flag_row, is_stored
 from flagstaff._tables.states import AS_DECLARED, FlagState, ReleaseState, state_label, state_of
@@ -152,6 +155,16 @@ def list_(options: Options, out: Output) -> None:
     out.records(_COLUMNS, records, empty=empty)
 
 
+def _used_by(key: str, out: Output) -> Mapping[str, Sequence[str]]:
+    """Returns what uses a flag; nothing if the database user may not read all that could."""
+    try:
+        with db.atomic():
+            return keys_that_name(Kind.FLAG, key)
+    except ProgrammingError as error:
+        out.message(f"what uses the flag cannot be read: {error}")
+        return {}
+
+
 @verb(
     "show new_checkout",
     "show new_checkout --json",
@@ -170,7 +183,7 @@ def show(options: Options, out: Output) -> None:
     summary, names = flag_summary(flag, allowed), allowed_user_table().name_of
     shown = [{"pk": user.pk, "name": names(user)} for user in users]
     fields = {**_record(flag, allowed), "allowed_users": shown}
-    used_by = keys_that_name(Kind.FLAG, flag.key)
+    used_by = _used_by(flag.key, out)
     if out.is_json:
         out.document({"summary": summary, **fields, "used_by": used_by})
         return
