@@ -258,6 +258,8 @@ fn hundredths(text: &str) -> Option<u16> {
 /// The JSON text of what a rule of a value gives.
 fn result(members: &Members<'_>) -> Result<Box<str>, RuleError> {
     let raw = members.required_raw("value")?;
+    // A text that PostgreSQL cannot store.
+    Json::of(raw)?;
     if let Some(problem) = undecodable(raw.get()) {
         let problem = ("problem", problem.template().into());
         return Err(RuleError::with(&texts::WRONG_RESULT, [problem]));
