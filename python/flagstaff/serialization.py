@@ -280,7 +280,8 @@ def _selection(only: Collection[str] | None, keys: Iterable[str] | None) -> _Sel
 class Imported:
     """What an import has changed, or would change."""
 
-    #: By kind and key, in the order of the writes. Rows that are like the file are not here.
+    #: By kind and key, in the order of the plan: the fields of rows that exist are written last.
+    #: Rows that are like the file are not here.
     changed: Mapping[tuple[Kind, str], Changed]
     #: How many flags, values and segments are already as in the file.
     unchanged: int
