@@ -145,7 +145,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """Who has the flag and why, its evaluations, and the rest."""
         yield targeting(self, request, row)
         yield evaluations(request, row.key)
-        if uses := uses_by_name()[Kind.FLAG, row.key]:
+        if uses := uses_by_name(of_segments=False)[Kind.FLAG, row.key]:
             used_by = used_by_html(self.admin_site, request, uses)
             yield Section(capfirst(say("used by").local), used_by)
         yield self.about(row, *_ELSEWHERE)
