@@ -270,7 +270,7 @@ def _selection(only: Collection[str] | None, keys: Iterable[str] | None) -> _Sel
             name=repr(unknown[0]),
             groups=joined(GROUPS),
         )
-    return _Selection(groups, frozenset(keys) if keys else None)
+    return _Selection(groups, None if keys is None else frozenset(keys))
 
 
 # Import.

@@ -1,4 +1,4 @@
-"""Flags, values and segments as a file: export, import."""
+"""Flags, values and segments as a file: export, import, and a comparison."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def import_(options: Options, out: Output) -> Done:
     document = serialization.read(text_of_file(options["path"]))
     only, keys = options["only"], options["keys"]
     switches = {name: options[name] for name in _SWITCHES}
-    apply = partial(serialization.apply, document, only=only, keys=keys, **switches)
+    apply = partial(serialization.apply, document, only=only, keys=keys or None, **switches)
     # Of the plans and the import, the last one counts.
     plans: list[serialization.Imported] = []
     cancelled: list[int] = []
@@ -313,7 +313,7 @@ def diff(options: Options, out: Output) -> None:
     6 if there are differences.
     """
     document, keys = _other_side(options)
-    compared = serialization.diff(document, only=options["only"], keys=keys)
+    compared = serialization.diff(document, only=options["only"], keys=keys or None)
     names, limit = names_of_users(compared.changed.values()), None if out.is_json else MAX_VALUE
     records = [
         {"kind": kind.value, "key": key, "field": line.field, "difference": line.text}
