@@ -51,7 +51,7 @@ def flags(shop: Shop) -> None:
 @pytest.fixture
 def olga(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Who may change the flags of her team only."""
-    registered = admin.site._registry
+    registered: dict[Any, Any] = admin.site._registry
     own = OwnFlags(FeatureFlag, admin.site)
     monkeypatch.setitem(registered, FeatureFlag, own)
     permissions = "view_featureflag", "change_featureflag", "view_user"
