@@ -273,11 +273,11 @@ def _named(places: Sequence[tuple[Kind, str]]) -> str:
     return some(f"{kind.value} {key}" for kind, key in places)
 
 
-def _waiting_for(document: Mapping[str, Any], only: Collection[str]) -> Any:
+def _waiting_for(document: Mapping[str, Any], keys: Collection[str]) -> Any:
     """Returns what waits for the rows of a file, or for these keys, also if they are like it."""
     rows = WaitingAction.objects.using(db.alias).filter(state__in=WaitingAction.OPEN)
     of_kinds = (
-        rows.of_rows(kind.value, [key for key in document.get(name, ()) if key in only or not only])
+        rows.of_rows(kind.value, [key for key in document.get(name, ()) if key in keys or not keys])
         for kind, name in serialization.SECTIONS.items()
     )
     return reduce(or_, of_kinds)
