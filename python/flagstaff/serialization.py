@@ -38,7 +38,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
 )
 from flagstaff.changes.fields import cleaned, differing, rejections, written_together
-from flagstaff.changes.locking import conflict_error
+from flagstaff.changes.locking import conflict_error, require_versions
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, new_row, write_change
 from flagstaff.changes.row_states import RowState, copied
@@ -62,7 +62,7 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history.describe import Names, field_label
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import has_history, require_history, require_triggers, versions_of
+from flagstaff.history.log import has_history, require_history, versions_of
 from flagstaff.history.sides import SideLine, side_lines
 
 __all__ = ["Compared", "Imported", "apply", "as_text", "diff", "export", "read"]
@@ -270,7 +270,7 @@ def _selection(only: Collection[str] | None, keys: Iterable[str] | None) -> _Sel
             name=repr(unknown[0]),
             groups=joined(GROUPS),
         )
-    return _Selection(groups, frozenset(keys) if keys else None)
+    return _Selection(groups, None if keys is None else frozenset(keys))
 
 
 # Import.
@@ -280,7 +280,8 @@ def _selection(only: Collection[str] | None, keys: Iterable[str] | None) -> _Sel
 class Imported:
     """What an import has changed, or would change."""
 
-    #: By kind and key, in the order of the writes. Rows that are like the file are not here.
+    #: By kind and key, in the order of the plan: the fields of rows that exist are written last.
+    #: Rows that are like the file are not here.
     changed: Mapping[tuple[Kind, str], Changed]
     #: How many flags, values and segments are already as in the file.
     unchanged: int
@@ -704,9 +705,7 @@ class _Import:
             if change.version is not None and change.row is not None
         }
         for kind in {kind for kind, _key in rows}:
-            require_history()
-            # Without triggers the version stays the same whatever is changed.
-            require_triggers(kind)
+            require_versions(kind)
         return _versions_of(rows)
 
     def _owners(self) -> dict[_Place, str]:

@@ -183,7 +183,9 @@ class Run:
             # In the order of an import and an undo, so that no two can deadlock.
             kind = cast("Kind", self.action.kind)
             locked = read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)
-            written = self._write_together([*locked.values()], expected)
+            # A row may have got another key meanwhile.
+            present = [row for row in locked.values() if row.key in self.keys]
+            written = self._write_together(present, expected)
             return [written.get(key) or write(key) for key in self.keys]
 
     def _write_together(self, locked: Sequence[Row], expected: Expected) -> dict[str, Changed]:

@@ -67,7 +67,10 @@ class RowSubject:
         of_pks = all_rows(admin.model).filter(pk__in=[row.pk for row in rows])
         newest = {row.pk: row for row in of_pks} if rows else {}
         self.rows = [newest.get(row.pk, row) for row in rows]
-        again = self.again = asked_before(self.site, request, action)
+        again = asked_before(self.site, request, action)
+        # A link can name an action of other rows, which this page must not end.
+        is_of_rows = again is not None and {row.key for row in self.rows} <= {*again.keys}
+        again = self.again = again if is_of_rows else None
         asked = {} if again is None else {"key": again.keys[0], **again.arguments}
         fields = ArgumentFields(admin, request, action, self.rows, asked)
         self.form = fields.form(is_answered=is_answered(request))

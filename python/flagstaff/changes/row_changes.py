@@ -311,7 +311,8 @@ def _require_unused(kind: Kind, row: Row) -> None:
     if kind is Kind.FLAG:
         needs_alone()
     if kind is not Kind.VALUE:
-        require_unused((kind, row.key), uses_by_name()[kind, row.key])
+        uses = uses_by_name(of_segments=kind is Kind.SEGMENT)
+        require_unused((kind, row.key), uses[kind, row.key])
 
 
 def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:

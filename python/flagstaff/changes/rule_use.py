@@ -376,19 +376,20 @@ def keys_that_name(kind: Kind, key: str) -> dict[str, list[str]]:
     nouns = {Kind.FLAG: "flags", Kind.VALUE: "values", None: "experiments"}
     nouns |= {Kind.SEGMENT: "segments"} if kind is Kind.FLAG else {}
     keys: dict[str, list[str]] = {noun: [] for noun in nouns.values()}
-    for use in uses_by_name()[kind, key]:
+    for use in uses_by_name(of_segments=kind is Kind.SEGMENT)[kind, key]:
         keys[nouns[use.kind]].append(use.key)
     return keys
 
 
-def uses_by_name() -> defaultdict[Any, list[RuleUse]]:
+def uses_by_name(*, of_segments: bool = True) -> defaultdict[Any, list[RuleUse]]:
     """Returns what uses each segment and flag: flags, values, segments, then rows of apps.
 
-    Reads all rules: whatever JSON SQL has written. A preview of what is expected reads them once.
+    Reads all rules: whatever JSON SQL has written. Without `of_segments`, it leaves out rules that
+    name no flag, also through a segment. A preview of what is expected reads them once.
     """
     expected = expectation()
     if expected is None:
-        return _by_name(_read_uses(of_segments=True))
+        return _by_name(_read_uses(of_segments=of_segments))
     if expected.uses is None:
         expected.uses = _by_name(_read_uses(of_segments=True))
     return cast("defaultdict[Any, list[RuleUse]]", expected.uses)
@@ -437,10 +438,7 @@ def uses_of(changed: Collection[Name]) -> list[RuleUse]:
 
     Flags, values, then experiments. Reads all rules.
     """
-    if expectation() is not None or any(kind is Kind.SEGMENT for kind, _key in changed):
-        by_name = uses_by_name()
-    else:
-        by_name = _by_name(_read_uses(of_segments=False))
+    by_name = uses_by_name(of_segments=any(kind is Kind.SEGMENT for kind, _key in changed))
     uses, waiting = dict[RuleUse, None](), [*changed]
     for name in waiting:
         for use in by_name[name]:

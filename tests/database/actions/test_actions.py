@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff.actions import Kind, all_actions
+from flagstaff.actions.table import Run
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history import flag_version
 from flagstaff.history.log import version_of
@@ -166,6 +167,16 @@ def test_rows_of_an_action_are_locked_and_written_together(count: int) -> None:
     assert FeatureFlag.objects.filter(key__in=keys, enabled=True).count() == count
     versions = {version for key in keys if (version := flag_version(key))}
     assert len(versions) == count
+
+
+def test_row_without_its_key_in_the_run_is_not_written(shop: Shop) -> None:
+    flags = [shop.flag(key) for key in ("new_checkout", "beta_reviews", "summer_banner")]
+    action = ACTIONS[Kind.FLAG, "rollout"]
+    before = flags[2].rollout_percent
+    written = Run(action, [flag.key for flag in flags[:2]], flags, {"percent": 7}).write({})
+    assert [change.written for change in written] == [True, True]
+    flags[2].refresh_from_db()
+    assert flags[2].rollout_percent == before != 7
 
 
 def test_kill_of_several_flags_cancels_what_waits_for_one_that_is_off(shop: Shop) -> None:

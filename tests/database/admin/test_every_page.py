@@ -195,8 +195,9 @@ LIMITS = {
     f"{RECENT}?key=page_size&kind=value": 18,
     f"{FLAGS}unknown-keys/": 10,
     f"{FLAGS}user/?user=alice": 12,
-    f"{FLAGS}1/change/": 19,
-    f"{FLAGS}1/change/?user=alice&context=country%3DDE": 22,
+    # What depends on the flag is a query for each kind of row that has rules.
+    f"{FLAGS}1/change/": 23,
+    f"{FLAGS}1/change/?user=alice&context=country%3DDE": 24,
     f"{VALUES}2/change/": 19,
     f"{SEGMENTS}1/change/": 20,
 }

@@ -87,8 +87,8 @@ def test_import_is_attributed_and_reverted_by_the_printed_undo_command(file: Pat
     assert (undone.status, rollout()) == (0, 25)
     assert undone.err.splitlines()[:3] == [
         "page_size: value 50 → 20",
-        "winter_banner: deleted, rollout 100 %",
         "new_checkout: rollout 5 → 25 %",
+        "winter_banner: deleted, rollout 100 %",
     ]
     assert run(undo_of(undone.err)).status == 0
     assert rollout() == 5

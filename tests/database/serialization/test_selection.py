@@ -146,6 +146,12 @@ def test_rules_that_name_a_segment_of_neither_side_are_refused() -> None:
     assert "flags.express_lane: rules: rule 1 names the segment 'enterprise'" in problem
 
 
+def test_import_of_no_keys_writes_nothing(production: Shop) -> None:
+    before = database_state()
+    import_text(staging(), keys=[])
+    assert database_state() == before
+
+
 def test_key_that_is_not_in_the_file_is_refused_with_a_similar_one() -> None:
     [problem] = import_problems(staging(), keys=["new_chekout"])
     assert problem == "new_chekout: is not in the file; did you mean 'new_checkout'?"

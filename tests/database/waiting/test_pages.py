@@ -588,6 +588,21 @@ def test_period_is_asked_for_again_as_a_whole(ben: Client, shop: Shop) -> None:
     assert [row.state for row in before] == ["cancelled", "cancelled"]
 
 
+def test_link_to_the_page_of_another_flag_neither_fills_in_nor_cancels(
+    ben: Client, shop: Shop
+) -> None:
+    other = shop.flag("dark_mode")
+    waiting = ask(f"unit {KEY} visitor")
+    changes.flags.update(KEY, bucket_by="organization")
+    url = f"{flag_url(other, 'unit')}?again={waiting.pk}"
+    shown = screen(ben, url)
+    assert shown.fields().get("bucket_by") != "visitor"
+    page = Screen(ben.post(url, {**shown.posted(), "bucket_by": "visitor", "_at": TOMORROW}))
+    ben.post(url, page.posted())
+    waiting, another = WaitingAction.objects.order_by("pk")
+    assert (waiting.state, another.keys) == (State.WAITING, [other.key])
+
+
 def test_link_fills_in_nothing_of_an_action_that_the_user_may_not_see(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,7 +153,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         yield self.about(row, *_ELSEWHERE)
 
     def _used_by(self, request: HttpRequest, key: str) -> SafeString | str:
-        uses = uses_by_name()[Kind.FLAG, key]
+        uses = uses_by_name(of_segments=False)[Kind.FLAG, key]
         return used_by_html(self.admin_site, request, uses) if uses else ""
 
     def is_offered(self, action: Action, row: Any) -> bool:

@@ -58,6 +58,7 @@ _ACTIONS: Mapping[tuple[Kind, str], tuple[str, str]] = {
 }
 # Of a row that is only here, and of a list, which has a page of its own.
 _WITHOUT_ARGUMENT = {"": "delete", ALLOWED: "allowed_users"}
+_NOTHING_SELECTED = say("Select differences that you may import.")
 # For rows of all kinds, so no table of actions has it.
 _IMPORT = Action(
     Kind.FLAG,
@@ -84,11 +85,13 @@ class Compare(Page):
         if ACTION_CHECKBOX_NAME in request.POST and (document := self._document()):
             subject = ImportSubject(self, document, request.POST.getlist(ACTION_CHECKBOX_NAME))
             return ActionPage(self.admin, request, subject).answer()
-        uploaded = request.FILES.get("file")
-        if uploaded is None and "forget" not in request.POST:
-            raise PermissionDenied
-        request.session.pop(_FILE, None)
-        if uploaded is not None and (problem := self._keep(cast("Any", uploaded))):
+        uploaded, problem = request.FILES.get("file"), ""
+        if uploaded is not None or "forget" in request.POST:
+            request.session.pop(_FILE, None)
+            problem = "" if uploaded is None else self._keep(cast("Any", uploaded))
+        elif self._document():
+            problem = _NOTHING_SELECTED.local
+        if problem:
             self.admin.message_user(request, problem, messages.ERROR)
         return HttpResponseRedirect(request.path)
 
@@ -256,7 +259,7 @@ class ImportSubject:
 
         look = look_at_changes(changed, write, viewer=self.request.user)
         if not changed:
-            self.form.add_error(None, say("Select differences that you may import.").local)
+            self.form.add_error(None, _NOTHING_SELECTED.local)
         elif is_approval_needed(run, rows, look.largest_consequence):
             text = say("This needs an approval: use the links of the single lines.").local
             self.form.add_error(None, text)

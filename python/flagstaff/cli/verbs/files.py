@@ -1,4 +1,4 @@
-"""Flags, values and segments as a file: export, import."""
+"""Flags, values and segments as a file: export, import, and a comparison."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def import_(options: Options, out: Output) -> Done:
     document = serialization.read(text_of_file(options["path"]))
     only, keys = options["only"], options["keys"]
     switches = {name: options[name] for name in _SWITCHES}
-    apply = partial(serialization.apply, document, only=only, keys=keys, **switches)
+    apply = partial(serialization.apply, document, only=only, keys=keys or None, **switches)
     # Of the plans and the import, the last one counts.
     plans: list[serialization.Imported] = []
     cancelled: list[int] = []
@@ -273,11 +273,11 @@ def _named(places: Sequence[tuple[Kind, str]]) -> str:
     return some(f"{kind.value} {key}" for kind, key in places)
 
 
-def _waiting_for(document: Mapping[str, Any], only: Collection[str]) -> Any:
+def _waiting_for(document: Mapping[str, Any], keys: Collection[str]) -> Any:
     """Returns what waits for the rows of a file, or for these keys, also if they are like it."""
     rows = WaitingAction.objects.using(db.alias).filter(state__in=WaitingAction.OPEN)
     of_kinds = (
-        rows.of_rows(kind.value, [key for key in document.get(name, ()) if key in only or not only])
+        rows.of_rows(kind.value, [key for key in document.get(name, ()) if key in keys or not keys])
         for kind, name in serialization.SECTIONS.items()
     )
     return reduce(or_, of_kinds)
@@ -313,7 +313,7 @@ def diff(options: Options, out: Output) -> None:
     6 if there are differences.
     """
     document, keys = _other_side(options)
-    compared = serialization.diff(document, only=options["only"], keys=keys)
+    compared = serialization.diff(document, only=options["only"], keys=keys or None)
     names, limit = names_of_users(compared.changed.values()), None if out.is_json else MAX_VALUE
     records = [
         {"kind": kind.value, "key": key, "field": line.field, "difference": line.text}

@@ -147,6 +147,19 @@ def test_selection_of_nothing_that_differs_writes_nothing(
     assert "Select differences that you may import." in page.text
 
 
+def test_button_without_a_selection_says_what_to_do(shop: Shop, staging: dict[str, Any]) -> None:
+    client = shop.client()
+    upload(client, staging)
+    page = Screen(client.post(COMPARE, {}, follow=True))
+    assert "Select differences that you may import." in page.text
+    assert "5 % there, 25 % here" in page.text
+
+
+def test_selection_from_a_session_that_is_gone_asks_for_the_file(shop: Shop) -> None:
+    page = Screen(shop.client().post(COMPARE, {ACTION_CHECKBOX_NAME: [SIZE]}, follow=True))
+    assert "Upload a file of “flags export”" in page.text
+
+
 def test_another_file_is_another_question(shop: Shop, staging: dict[str, Any]) -> None:
     client = shop.client()
     upload(client, staging)
