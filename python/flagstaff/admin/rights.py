@@ -23,7 +23,7 @@ from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
 from flagstaff.admin.fallbacks import once
 from flagstaff.changes.row_states import Impact
-from flagstaff.changes.rule_use import ChainError, InUseError, uses_by_name
+from flagstaff.changes.rule_use import InUseError, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -267,17 +267,7 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
         if not uses or not all(may_see(site, request, use.model, use.row.pk) for use in uses):
             hidden = say("flags, values and experiments that you may not see").local
             error = InUseError(error.name, hidden)
-    if isinstance(error, ChainError):
-        unseen = [name for name in error.path if not _may_see_key(site, request, *name)]
-        error = ChainError(error.text, error.path, dict.fromkeys(unseen, "…"))
     return localized(error.message)
-
-
-def _may_see_key(site: AdminSite, request: HttpRequest, kind: Kind | None, key: str) -> bool:
-    if kind is None:
-        return True
-    hidden = hidden_rows(site, request, kind.model).values()
-    return key not in hidden and may(site, request, "view", kind.model)
 
 
 # What the pages say.

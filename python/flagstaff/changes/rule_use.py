@@ -66,18 +66,16 @@ class InUseError(InvalidChangeError):
 class ChainError(InvalidChangeError):
     """flags depend on each other in a circle, or too many in a row; nothing was written"""
 
-    def __init__(self, text: str, path: Sequence[Name], labels: Mapping[Name, str] = {}) -> None:
-        shown = (labels.get(name) or _label(name) for name in path)
-        super().__init__(say(text, path=joined(shown, " → "), count=str(MAX_CHAIN)))
-        #: What names the next one; `labels` has other texts for those that are not shown.
-        self.text, self.path = text, path
+    def __init__(self, text: str, path: Sequence[Name]) -> None:
+        super().__init__(say(text, path=joined(map(_label, path), " → "), count=str(MAX_CHAIN)))
 
 
 def _label(name: Name) -> Sentence:
     kind, key = name
-    # A row of an app has no key yet.
-    text = say("segment {key}") if kind is Kind.SEGMENT else say("{key}" if key else "…")
-    return say(text, key=key)
+    # A row of an app has no key yet, and a person may not see all flags.
+    if not key or key in hidden_keys(kind.model):
+        return say("{key}", key="…")
+    return say("segment {key}" if kind is Kind.SEGMENT else "{key}", key=key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,29 +144,27 @@ def require_names(row: Row, rules: object) -> None:
     if kind is None:
         return
     field = CONDITIONS if kind is Kind.SEGMENT else RULES
-    # A flag that the person may not see is one that does not exist, unless it is there already.
-    stored = () if row._state.adding else {name for name, _place in names_in(rules_of(row))}
-    hidden = {(Kind.FLAG, key) for key in hidden_keys(Kind.FLAG.model)}.difference(stored)
-    problem, error = _problems((kind, row.key), rules, hidden)
+    stored = () if row._state.adding else rules_of(row)
+    problem, error = _problems((kind, row.key), rules, stored)
     if problem:
         raise InvalidChangeError("{field}: {problem}", field=field, problem=problem)
     if error:
         raise error
 
 
-def missing_name(rules: object) -> Sentence | None:
+def missing_name(rules: object, stored: object = ()) -> Sentence | None:
     """Returns which rule of an app names what does not exist, or needs too many flags; or None.
 
-    Locks as `require_names`.
+    `stored` are the rules that the row has now. Locks as `require_names`.
     """
     # A row of an app is named by none.
     row: Any = (None, "")
-    problem, error = _problems(row, rules)
+    problem, error = _problems(row, rules, stored)
     return error.message if error and not problem else problem
 
 
 def _problems(
-    row: Name, rules: object, hidden: Collection[Name] = ()
+    row: Name, rules: object, stored: object
 ) -> tuple[Sentence | None, ChainError | None]:
     """Returns what is wrong with the names in new rules of a row, and with what they need."""
     # The segments are locked before this comes alone, as what changes one locks it.
@@ -177,7 +173,10 @@ def _problems(
     if any(kind is Kind.FLAG for (kind, _key), _place in names_in(rules)):
         # Again, because a flag may have been deleted meanwhile.
         existing = existing_names([rules])
-    return missing_among(rules, existing.difference(hidden)), errors.get(row)
+    # A flag that the person may not see is one that does not exist, unless it is there already.
+    hidden = {(Kind.FLAG, key) for key in hidden_keys(Kind.FLAG.model)}
+    unseen = hidden.difference(_names_of(stored))
+    return missing_among(rules, existing.difference(unseen)), errors.get(row)
 
 
 def existing_names(written: Iterable[object], *, lock: bool = False) -> set[Name]:

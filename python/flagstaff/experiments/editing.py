@@ -31,7 +31,7 @@ from flagstaff.experiments.requirements import (
     require_variant,
     require_whole,
 )
-from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
+from flagstaff.experiments.rows import Kind, begin_run, database_time, find, locked, record
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def edit(
     columns = columns_of(variants=variants, **settings)
     with db.atomic():
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_name(columns.get("rules", [])):
+        if problem := missing_name(columns.get("rules", []), find(key).rules):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
             require_now(experiment, "edit")

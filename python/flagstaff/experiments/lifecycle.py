@@ -160,7 +160,8 @@ def undo(key: str) -> Experiment:
     """
     with db.atomic():
         # Segments are locked before experiments.
-        problem = missing_name(find(key).rules)
+        rules = find(key).rules
+        problem = missing_name(rules, rules)
         with locked(key) as experiment:
             require_now(experiment, "undo")
             event = last_decision(experiment)

@@ -161,6 +161,20 @@ def test_circle_through_a_hidden_flag_is_refused_without_its_key(
     assert "merger" not in page
 
 
+def test_experiment_tells_no_key_of_a_hidden_flag(hidden: None, olga: Client, shop: Shop) -> None:
+    shop.client("olga", "view_experiment", "change_experiment")
+    url = row_url(shop.experiment(state="draft"), "edit")
+    for key in ("merger", "mergers"):
+        page = unescape(act(olga, url, rules=json.dumps(needs(key))).content.decode())
+        assert f"rule 1 names the flag '{key}', which does not exist; create it first" in page
+    for key, needed in (("a", "mine"), ("b", "a"), ("merger", "b"), ("c", "merger")):
+        changes.flags.create(key) if key != "merger" else None
+        changes.flags.update(key, rules=needs(needed))
+    page = unescape(act(olga, url, rules=json.dumps(needs("c"))).content.decode())
+    assert "… → c → … → b → a → mine: at most 4 flags" in page
+    assert "merger" not in page
+
+
 def test_rule_on_a_hidden_flag_that_is_there_already_stays(hidden: None, olga: Client) -> None:
     changes.flags.update("theirs", rules=[])
     changes.flags.update("mine", rules=needs("merger"))
