@@ -13,7 +13,7 @@ from flagstaff._tables.database import db
 from flagstaff._text import say, some
 from flagstaff._text.times import aware
 from flagstaff.changes.footprint import DECIDING
-from flagstaff.changes.rule_use import names_in, read_named
+from flagstaff.changes.rule_use import Name, names_in, read_named
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.experiments.rows import Kind, locked, record
 from flagstaff.history import kinds
@@ -29,7 +29,8 @@ def note_moves(running: Iterable[Experiment]) -> None:
     Its time is that of the newest of these changes. A few queries for each one with such rules.
     """
     for experiment in running if has_history() else ():
-        needed = read_named(name for name, _place in names_in(experiment.rules))
+        named = {name for name, _place in names_in(experiment.rules)}
+        needed = read_named(named)
         since = moved_at(experiment) or experiment.started_at
         if not needed or since is None:
             continue
@@ -37,10 +38,11 @@ def note_moves(running: Iterable[Experiment]) -> None:
         if not changes:
             continue
         with locked(experiment.key) as row:
-            keys = some(dict.fromkeys(event.key for event in changes))
+            # Not everybody who sees the experiment may see what its flags and segments need.
+            keys = {event.key: None for event in changes if _name(event) in named}
             text = say(
                 "changed, and its rules depend on it: {keys}; results count the units from then on",
-                keys=keys,
+                keys=some(keys) if keys else say("a flag that another flag or a segment needs"),
             )
             actor = changes[0].actor or ""
             record(row, Kind.MOVED, text, at=changes[0].at, actor=actor, reason="")
@@ -62,6 +64,10 @@ def _changes(needed: Iterable[tuple[kinds.Kind, str]], since: datetime) -> list[
         entries = Change.objects.filter(relation__in=kind.relations, key__in=keys, at__gt=since)
         newer += events(entries.short().newest()[:_MAX_READ]) if keys else ()
     return sorted(newer, key=lambda event: event.at, reverse=True)
+
+
+def _name(event: Event) -> Name:
+    return kinds.Kind(event.kind), event.key
 
 
 def _decides(event: Event) -> bool:

@@ -45,6 +45,17 @@ def test_change_of_a_needed_flag_is_an_event_once(needing: Experiment) -> None:
         assert message.startswith("changed, and its rules depend on it: search_v2; results count")
 
 
+@COMMITTED
+def test_event_does_not_name_what_a_needed_flag_needs(needing: Experiment) -> None:
+    changes.flags.create("merger", enabled=True, rollout_percent=100)
+    changes.flags.update("search_v2", rules=needs("merger"))
+    store_verdicts(Event())
+    changes.flags.disable("merger")
+    store_verdicts(Event())
+    message = moves()[-1][1]
+    assert "depend on it: a flag that another flag or a segment needs; results" in message
+
+
 def test_report_counts_the_units_from_the_change_on(needing: Experiment) -> None:
     at = datetime.now(timezone.utc) - 7 * DAY
     ExperimentEvent.objects.create(experiment=needing, kind="moved", at=at, message="changed")
