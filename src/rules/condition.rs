@@ -102,14 +102,16 @@ impl PlainCondition {
             Self::Flag(condition) => condition.outcome(attributes),
         }
     }
-}
 
-impl PlainCondition {
     /// Whether it is true; `None` if the flag that it needs is off, so that it decides nothing.
     fn known(&self, attributes: &impl Attributes) -> Option<bool> {
         let outcome = self.outcome(attributes);
-        let is_off = outcome == Outcome::Missing && matches!(self, Self::Flag(_));
+        let is_off = outcome == Outcome::Missing && self.needs_flag();
         (!is_off).then_some(outcome == Outcome::Passed)
+    }
+
+    fn needs_flag(&self) -> bool {
+        matches!(self, Self::Flag(_))
     }
 }
 
@@ -155,9 +157,7 @@ impl Condition {
             }
         }
     }
-}
 
-impl Condition {
     /// Whether the condition is true; `None` if it is false only because a flag that it needs is off.
     pub(super) fn known(&self, segments: &Segments, attributes: &impl Attributes) -> Option<bool> {
         let (index, negate) = match self {
@@ -167,13 +167,17 @@ impl Condition {
         let Some(segment) = segments.get(index).and_then(Option::as_ref) else {
             return Some(false);
         };
-        let known = || segment.conditions.iter().map(|condition| condition.known(attributes));
-        if self.passes(segments, attributes) {
-            return Some(true);
+        let mut is_off = false;
+        for condition in &segment.conditions {
+            match condition.outcome(attributes) {
+                Outcome::Passed => {}
+                Outcome::Failed if negate => return Some(true),
+                Outcome::Missing if condition.needs_flag() => is_off = true,
+                _ if negate => {}
+                _ => return Some(false),
+            }
         }
-        let is_off = known().any(|known| known.is_none());
-        let is_open = is_off && (negate || !known().any(|known| known == Some(false)));
-        (!is_open).then_some(false)
+        (!is_off).then_some(!negate)
     }
 }
 

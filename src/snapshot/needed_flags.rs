@@ -33,10 +33,12 @@ impl Snapshot {
         let experiments = updated(self.experiments.iter(), of_rules);
         let values = updated(self.values.by_key().iter(), of_rules);
         if !experiments.is_empty() {
-            self.experiments = self.experiments.replaced(replaced(&self.experiments, experiments));
+            self.experiments = self
+                .experiments
+                .replaced(replaced(KeyTable::clone(&self.experiments), experiments));
         }
         if !values.is_empty() {
-            let by_key = replaced(self.values.by_key(), values);
+            let by_key = replaced(self.values.by_key().clone(), values);
             self.values = self.values.replaced(self.values.with_rules(by_key));
         }
         self
@@ -65,7 +67,7 @@ fn closed(flags: &KeyTable<Flag>) -> Option<KeyTable<Flag>> {
         let ready: Vec<&Flag> = ready;
         let changed = updated(ready.into_iter(), |rules| needs(rules, &next, depth, &keys));
         has_changed |= !changed.is_empty();
-        next = replaced(&next, changed);
+        next = replaced(next, changed);
         open = later;
     }
     has_changed.then_some(next)
@@ -104,12 +106,11 @@ fn updated<'a, T: Ruled + 'a>(
 }
 
 /// The table with these rows in place of those with their keys.
-fn replaced<T: Keyed + Clone>(table: &KeyTable<T>, rows: Vec<T>) -> KeyTable<T> {
-    let mut next = table.clone();
+fn replaced<T: Keyed>(mut table: KeyTable<T>, rows: Vec<T>) -> KeyTable<T> {
     for row in rows {
-        if let Some(entry) = next.get_mut(row.key()) {
+        if let Some(entry) = table.get_mut(row.key()) {
             *entry = row;
         }
     }
-    next
+    table
 }
