@@ -125,14 +125,16 @@ fn eligibility(
     rules.rules().map_or(Eligibility::Unreadable, |rules| by(rules, &of_row))
 }
 
-/// Who takes part by these rules: a subject for whom the first rule that matches is not at 0 %.
+/// Who takes part by these rules: a subject for whom the first rule that matches is not at 0 %, unless
+/// a rule before it at 0 % might decide if no flag that it needs were off.
 #[inline(never)]
 fn by(rules: &Rules, attributes: &impl Attributes) -> Eligibility {
-    match rules.decide(attributes) {
-        None => Eligibility::Excluded(None),
-        Some(decision) if decision.rollout_percent == 0 => {
-            Eligibility::Excluded(Some(decision.number))
+    let (decision, ceiling) = rules.decide_below(attributes);
+    let rule = decision.map(|decision| decision.number);
+    match decision {
+        Some(decision) if decision.rollout_percent.min(ceiling.unwrap_or(100)) > 0 => {
+            Eligibility::Eligible(rule)
         }
-        Some(decision) => Eligibility::Eligible(Some(decision.number)),
+        _ => Eligibility::Excluded(rule),
     }
 }

@@ -189,12 +189,7 @@ pub fn of_flag(
         steps.add("rules", false, true, unreadable(&FLAG_RULES, row_rules));
     }
     let of_row = OfRow { subject, bucket_by: flag.bucket_by(), attributes };
-    let rules = row_rules.and_then(RowRules::rules).filter(|rules| !rules.flags().is_empty());
-    let most = rules.and_then(|rules| rules.decide_below(&of_row).1).unwrap_or(100);
-    if most < 100 {
-        let text = LIMITED.with([("percent", most.to_string().into())]);
-        steps.add("needed flags", false, false, text);
-    }
+    let most = steps.add_ceiling(row_rules, &of_row);
     let matching = |percent: u8| unit.matching(percent.min(most), &FLAG_OFF, &FLAG_OFF_WITHOUT);
     let scene = Scene { unit: &unit, of_row, flags };
     steps.add_rules(row_rules, rule, &scene, |_| true, matching);
@@ -273,10 +268,12 @@ pub fn of_variant(
     if reason == Reason::Error {
         steps.add("rules", false, true, unreadable(&FLAG_RULES, row_rules));
     }
-    let matching = |percent| choose(percent == 0, &NO_VARIANT, &MATCH).into();
     let of_row = OfRow { subject, bucket_by: experiment.bucket_by.as_deref(), attributes };
+    let most = steps.add_ceiling(row_rules, &of_row);
+    let is_out = |percent: u8| percent.min(most) == 0;
+    let matching = |percent| choose(is_out(percent), &NO_VARIANT, &MATCH).into();
     let scene = Scene { unit: &unit, of_row, flags };
-    steps.add_rules(row_rules, rule, &scene, |percent| percent == 0, matching);
+    steps.add_rules(row_rules, rule, &scene, is_out, matching);
     if by_rules {
         steps.add("rules", false, true, &NO_RULE_MATCHES);
     }
@@ -394,6 +391,21 @@ impl Steps {
         };
         let step = self.add(name, !is_missing, decides, text);
         step.missing = unit.missing_name().filter(|_| step.decides);
+    }
+
+    /// Adds that flags are off that rules need, if that limits the result, and returns the limit.
+    fn add_ceiling(
+        &mut self,
+        row_rules: Option<&RowRules>,
+        of_row: &OfRow<'_, impl Attributes>,
+    ) -> u8 {
+        let rules = row_rules.and_then(RowRules::rules).filter(|rules| !rules.flags().is_empty());
+        let most = rules.and_then(|rules| rules.decide_below(of_row).1).unwrap_or(100);
+        if most < 100 {
+            let text = LIMITED.with([("percent", most.to_string().into())]);
+            self.add("needed flags", false, false, text);
+        }
+        most
     }
 
     /// Adds the rules, and the conditions of those that were checked. `matched` is the number of the

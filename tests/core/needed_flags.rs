@@ -193,6 +193,28 @@ mod results {
     }
 
     #[test]
+    fn flag_turned_off_lets_nobody_into_an_experiment_that_excludes_its_users() {
+        let rule =
+            r#"{"conditions": [{"attribute": "plan", "operator": "isnull", "values": [true]}]}"#;
+        let out = r#"{"conditions": [{"flag": "a", "is": true}], "rollout_percent": 0}"#;
+        let rules = format!("[{out}, {rule}]");
+        let row = ExperimentRow { rules: Some(rules.into()), ..experiment("1", "x") };
+        for enabled in [true, false] {
+            let needed = FlagRow { enabled: Some(enabled), ..flag("a", "a", 100) };
+            let loaded = snapshot([flags([needed]), experiments([row.clone()])]);
+            let attributes = With::new(&loaded, "{}");
+            let experiment = loaded.experiment("x").expect("it");
+            let found = assign(experiment, &USER, &attributes);
+            assert_eq!(found.variant, None, "{enabled}");
+            let steps =
+                steps::of_variant(experiment, found, None, &USER, &attributes, attributes.flags);
+            let decides: Vec<_> = steps.iter().filter(|step| step.decides).collect();
+            let names: Vec<_> = decides.iter().map(|step| &*step.name).collect();
+            assert_eq!(names, [if enabled { "rule 1" } else { "rule 2" }]);
+        }
+    }
+
+    #[test]
     fn override_decides_in_place_of_a_needed_flag() {
         let loaded = snapshot([flags([flag("a", "a", 100), needing("z", "a")])]);
         let is_on = |overrides: &Overrides| {
