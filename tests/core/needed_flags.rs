@@ -236,7 +236,10 @@ mod results {
     #[test]
     fn flag_that_is_forced_off_makes_the_condition_false_whatever_it_asks_for() {
         let row = flag_with_rules("z", "z", &needs_result("a", false));
-        let loaded = snapshot([flags([flag("a", "a", 0), row])]);
+        let rule = r#"{"attribute": "plan", "operator": "in", "values": ["pro"]}"#;
+        let needed = flag_with_rules("a", "a", &format!(r#"[{{"conditions": [{rule}]}}]"#));
+        let loaded = snapshot([flags([needed, row])]);
+        assert!(is_on(&loaded, "z"));
         let overrides = Overrides::default().with_forced_off(["a".to_owned()]);
         let mut attributes = With::new(&loaded, "{}");
         attributes.flags.overrides = Some(&overrides);
