@@ -19,13 +19,15 @@ from flagstaff.exceptions import FlagstaffError
 
 # The process evaluates what is stored, or has not evaluated anything.
 _CURRENT_MODES = {"live", "direct", "idle"}
+#: The name of the step that says that a flag that is off limits another one.
+LIMITED = "needed flags"
 # By the name of the step. The name of another unit than the user is its own label.
 _LABELS = {
     "exists": say("Exists").lazy,
     "enabled": say("Enabled").lazy,
     "allowed": say("Allowed user").lazy,
     "rules": say("Rules").lazy,
-    "needed flags": say("Needed flags").lazy,
+    LIMITED: say("Needed flags").lazy,
     "100 %": say("Rollout of 100 %").lazy,
     USER: say("Known user").lazy,
     "bucket < rollout": say("Bucket below the rollout").lazy,
@@ -149,7 +151,9 @@ def _label(name: str) -> str:
 def reason(explanation: Explained, step: Step) -> str:
     """Returns why a step came to its outcome, in the words of a customer."""
     bucket, percent = explanation.bucket, getattr(explanation, "rollout_percent", None)
-    if step.name != "bucket < rollout" or bucket is None or percent is None:
+    # A flag that is off limits the rollout to another percentage, which the step names.
+    is_limited = any(each.name == LIMITED for each in explanation.steps)
+    if step.name != "bucket < rollout" or bucket is None or percent is None or is_limited:
         # A table has the name and the percentage of a rule already.
         values = {name: value for name, value in step.values.items() if name != "percent"}
         return step_text(replace(step, values=values), CONTEXT_HINT)

@@ -16,7 +16,7 @@ from flagstaff._text import say
 from flagstaff._workers.status import status
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, bucket_of, flag_url, page
-from tests.support.conditions import condition
+from tests.support.conditions import condition, needs
 from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, Shop
@@ -130,6 +130,19 @@ def test_primary_key_without_a_user_is_evaluated_with_a_note(
     shown = section(operator, flag, user="987654")
     assert "No user has the primary key 987654." in shown.text
     assert result(shown).endswith("for primary key 987654.")
+
+
+def test_rollout_that_a_flag_that_is_off_limits_says_so(
+    operator: Client, flag: FeatureFlag, shop: Shop
+) -> None:
+    alice = shop.user("alice")
+    FeatureFlag.objects.update(rollout_percent=100, rules=needs("gone", percent=2))
+    shown = section(operator, flag, user=str(alice.pk))
+    assert result(shown).startswith("Off for alice")
+    assert lines(shown)[-1][2] == (
+        "no, decides 2 is not below 2 ✗ no "
+        "a flag that a rule needs is off, so at most 2 % have this one"
+    )
 
 
 @pytest.mark.parametrize(

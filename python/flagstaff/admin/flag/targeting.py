@@ -20,6 +20,7 @@ from flagstaff._tables.rows import hidden_keys
 from flagstaff._text import localized, say
 from flagstaff.admin.evaluation import (
     CONTEXT_HINT,
+    LIMITED,
     EvaluationForm,
     TypedUser,
     label_of,
@@ -156,9 +157,9 @@ def _outcome(explanation: Explanation, steps: Sequence[Step]) -> Outcome:
     if step is None or step.met is None:
         return Outcome()
     conditions = [
-        (condition.met, _condition_text(condition), condition.level)
+        (condition.met, _condition_text(condition), condition.level or 1)
         for condition in steps
-        if condition.level
+        if condition.level or condition.name == LIMITED
     ]
     # A rule can match, and give the flag to nobody.
     met = explanation.value if step.decides else step.met
