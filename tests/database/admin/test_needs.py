@@ -226,6 +226,18 @@ def test_editor_writes_conditions_on_a_flag_and_a_bucket(shop: Shop) -> None:
     assert Screen(ana.get(url)).fields("rules-") == rows
 
 
+@pytest.mark.parametrize(("text", "bound"), [("5", 5), ("5.0", 5.0), ("1e-1", 0.1)])
+def test_editor_keeps_the_bound_of_a_bucket_as_it_is_typed(
+    text: str, bound: float, shop: Shop
+) -> None:
+    rows = {"rules-rows": "1", "rules-0-name": "", "rules-0-rollout_percent": ""}
+    condition = {"bucket": "holdout", "operator": "lt", "values": text}
+    rows |= {f"rules-0-0-{name}": typed for name, typed in condition.items()}
+    act(shop.client("ana"), flag_url(flag(), "rules"), **rows, rollout=50)
+    [stored] = rules_of("mine")[0]["conditions"][0]["values"]
+    assert (stored, type(stored)) == (bound, type(bound))
+
+
 def test_page_of_a_segment_names_rows_that_read_its_bucket_by_different_units(
     shop: Shop,
 ) -> None:

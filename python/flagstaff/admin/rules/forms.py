@@ -268,8 +268,9 @@ class BucketForm(Row):
         typed = self.cleaned_data
         if self.errors:
             return typed
-        # As it is typed: 5 and 5.0 are the same, but not the same JSON.
-        number = float if "." in self.texts["values"] else int
+        # As it is typed: 5 and 5.0 are not the same JSON. A browser accepts 1e-1, too.
+        is_fraction = "." in self.texts["values"] or typed["values"] % 1
+        number = float if is_fraction else int
         return {
             "bucket": typed["bucket"],
             "operator": typed["operator"],
