@@ -102,7 +102,7 @@ class EvaluationForm(forms.Form):
             "or JSON."
         ).lazy,
         # It grows with its lines.
-        widget=forms.Textarea(attrs={"rows": 1, "placeholder": "country=DE"}),
+        widget=forms.Textarea(attrs={"rows": 1, "placeholder": say("country=DE").lazy}),
     )
 
     def __init__(self, parameters: Any, reader: ObjectReader) -> None:

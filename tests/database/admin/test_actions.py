@@ -87,8 +87,8 @@ DELAYED = [
     and (sample in OF_ROWS or not ACTIONS[sample.kind, sample.name].deletes)
 ]
 #: With those of the session, the user and the rights. Of a restore, and of the two steps of a plan,
-#: there is more to read.
-MAX_QUERIES, MORE_QUERIES = 25, 33
+#: there is more to read; of most, also what rules need, and what needs the row.
+MAX_QUERIES, MORE_QUERIES = 31, 40
 
 
 def pk_of(sample: Sample) -> int:
