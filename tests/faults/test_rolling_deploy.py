@@ -433,7 +433,7 @@ def test_workers_of_two_releases_agree_with_each_other_and_with_the_database(
         deploy.end()
 
 
-_NEEDS = {"flag": "flag_1", "is": False}
+_NEEDS = {"flag": "flag_1", "is": True}
 _BUCKET = {"bucket": "holdout", "operator": "lt", "values": [50]}
 _IN_BUCKET = [hundredths("holdout", pk) < 5_000 for pk in range(1, _USERS + 1)]
 
@@ -456,7 +456,8 @@ def test_old_release_keeps_the_last_rules_that_it_can_read(
         columns = {"enabled": True, "rollout_percent": 0}
         of_segment = [{"conditions": [{"segment": "insiders"}]}]
         deploy.write(
-            *[Step("create", key, columns) for key in ("flag_0", "flag_1")],
+            Step("create", "flag_0", columns),
+            Step("create", "flag_1", {**columns, "rollout_percent": 100}),
             Step("rules", "flag_0", of_segment),
         )
         of_staff = [pk <= _USERS // 2 for pk in range(1, _USERS + 1)]

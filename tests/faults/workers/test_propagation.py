@@ -360,13 +360,14 @@ def test_worker_killed_while_it_writes_is_expected_and_leaves_a_whole_row(
             while query(waiting) == (0,):
                 pass
             victim.end(signal.SIGKILL)
-            # The other one has waited for the lock as well, and pauses.
+            # The other one has waited for the lock as well.
             while not worker.ask("problems"):
                 pass
     finally:
         victim.end(signal.SIGKILL)
+    # The other one may report again.
     found = caller.call(propagation.wait_for_workers, 0)
-    assert pids(found["pending"]) == pids_of(worker, victim)
+    assert {victim.pid} <= {*pids(found["pending"])} <= {*pids_of(worker, victim)}
 
 
 def test_forked_child_has_a_row_of_its_own(worker: Worker, query: Query) -> None:
