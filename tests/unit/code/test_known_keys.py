@@ -12,6 +12,7 @@ from django.test import override_settings
 from flagstaff._code.project import KnownKeys
 from flagstaff._code.uses import ANY, EXPERIMENT, FLAG, VALUE
 from flagstaff._declared import DECLARED, Flag, Value
+from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag, override_value, override_variant
 from tests.support.check_messages import check_messages
 
@@ -113,3 +114,15 @@ def test_override_of_a_known_key_does_not_warn(monkeypatch: pytest.MonkeyPatch) 
     # A project that declares no flags.
     monkeypatch.delitem(DECLARED, "new_checkout")
     override_flag("new_chekout", True)
+
+
+@pytest.mark.django_db
+def test_check_that_names_a_database_knows_its_rows(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "shop.py").write_text('from flagstaff import flag_enabled\nflag_enabled("nope")\n')
+    FeatureFlag.objects.create(key="nope")
+    # The newest Django names all databases, whatever the command names.
+    assert len(check_messages("flagstaff", databases=["default"])) == 1
+    monkeypatch.setattr(sys, "argv", ["manage.py", "check", "--database", "default"])
+    assert check_messages("flagstaff", databases=["default"]) == []
