@@ -171,9 +171,9 @@ def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
     """Returns what a change reaches, not counted: the rows, and what uses those that change."""
     effects = Impact(before, after)
     moved = [cast("Name", key) for key in _differing(effects) if _moves_others(effects, key)]
-    given = [name for name in moved if not _only_takes(effects, name)]
+    giving = [name for name in moved if not _only_takes(effects, name)]
     effects.uses = uses_of(moved) if moved else ()
-    effects.given = effects.uses if given == moved else uses_of(given) if given else ()
+    effects.given = effects.uses if giving == moved else uses_of(giving) if giving else ()
     for use in effects.uses:
         key = use.kind, use.key
         # A row that changes itself has its own states, or is deleted.
