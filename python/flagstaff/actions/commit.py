@@ -59,6 +59,7 @@ def look_at(
         rules = [row.rules for row in look.rows if not isinstance(row, type)]
         return replace(
             look,
+            app_row=run.app_row,
             write=run.write,
             # An approval shows the look at another action.
             reached_by=reaches_nothing if reaches is None else lambda _written: reaches(),

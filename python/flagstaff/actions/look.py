@@ -36,6 +36,10 @@ class Done:
     notes: Sequence[str] = ()
     #: The error at the end, if a part was refused.
     problem: Exception | None = None
+    #: What it has changed of rows with a history, if its look does not say so.
+    changed: Sequence[Changed] = ()
+    #: The numbers of the actions that waited, and that it has ended.
+    cancelled: Sequence[int] = ()
 
 
 #: What an action has done to its rows.
@@ -73,6 +77,8 @@ class Look:
     changed: Sequence[Changed] = ()
     #: What changes of a row of an app.
     lines: Sequence[Line] = ()
+    #: The kind and the key of this row: what waits for it expects that nothing happens to it.
+    app_row: tuple[str, str] | None = None
     #: Who gains and who loses by it, counted or with the reason why not.
     impact: Impact = field(default_factory=lambda: Impact([], []))
     #: Who gains at once, if `impact` is what may follow without another question.

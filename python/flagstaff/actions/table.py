@@ -148,6 +148,11 @@ class Run:
     rows: Sequence[Row]
     arguments: Mapping[str, Any]
 
+    @property
+    def app_row(self) -> tuple[str, str] | None:
+        """The kind and the key of the row of an app; None for rows with a history."""
+        return None if self.action.look is None else (self.action.noun, self.keys[0])
+
     def versions(self) -> Expected:
         """Returns the versions to expect. Read before a preview: newer changes are a conflict.
 

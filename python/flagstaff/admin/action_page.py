@@ -266,7 +266,8 @@ class ActionPage:
         with db.atomic():
             written = run.write({})
             self.subject.log(written)
-        return self._done(self.subject.receipt(written, None), self._ended(written, Look()))
+        ended = self._ended(written, Look(app_row=run.app_row))
+        return self._done(self.subject.receipt(written, None), ended)
 
     def _finish(self, run: Run, look: Look) -> HttpResponse:
         """Writes what was confirmed, says so with the receipt of the workers, and goes back."""
@@ -284,9 +285,8 @@ class ActionPage:
 
     def _ended(self, written: Written, look: Look) -> list[SafeString]:
         """Returns what waits and will not run because of what was written."""
-        changed = [change for change in written if isinstance(change, Changed)]
-        done = replace(look, changed=changed)
-        return ended_lines(self.admin.admin_site, self.request, done, is_done=True)
+        done = replace(look, changed=())
+        return ended_lines(self.admin.admin_site, self.request, done, written=written)
 
     def _done(self, receipt: Receipt, notes: Sequence[str] = ()) -> HttpResponse:
         admin, request = self.admin, self.request

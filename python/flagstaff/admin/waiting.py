@@ -41,9 +41,10 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.actions import KIND, asked_together, begin_of, users_when_asked
+from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
 from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import (
+    KIND,
     State,
     action_text,
     names_of,

@@ -18,7 +18,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._text import MASK, is_whole_number, localized, say
 from flagstaff.actions import Action
-from flagstaff.actions.look import Look
+from flagstaff.actions.look import Look, Written
 from flagstaff.admin.app_pages import PAGES, Level, Note, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
@@ -164,18 +164,19 @@ def ended_lines(
     request: HttpRequest,
     look: Look,
     at: datetime | None = None,
-    *,
-    is_done: bool = False,
+    written: Written | None = None,
 ) -> list[SafeString]:
     """Returns a line for each action that does not run after what a look shows.
 
-    It is done now or at a time, or it has been done.
+    It is done now or at a time; or it has been done, and was `written`.
     """
 
     def read() -> list[SafeString]:
-        ends = to_show(shown_actions(site, request, would_end(look, at)))
+        ends = to_show(shown_actions(site, request, would_end(look, at, written or ())))
         return [
-            waiting_line(site, waiting) for waiting in ends if not is_done or waiting.will_not_run
+            waiting_line(site, waiting)
+            for waiting in ends
+            if written is None or waiting.will_not_run
         ]
 
     return value_or_default("the page of an action cannot read what waits", read, [])

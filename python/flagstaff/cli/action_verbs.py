@@ -18,6 +18,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
+from flagstaff.actions.look import Look
 from flagstaff.actions.table import EXPECT_VERSION, Expected, Run, present_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import impact_lines
@@ -39,7 +40,7 @@ from flagstaff.exceptions import ConflictError, InvalidArgumentError
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
-    from flagstaff.actions.look import Look, Written
+    from flagstaff.actions.look import Written
 
 _UNCHANGED, _NOT_A_TERMINAL = "nothing was changed", "not a terminal: pass --yes to confirm"
 # Without a question, a script tries again if something has changed meanwhile.
@@ -103,7 +104,7 @@ def _run(action: Action, options: Options, out: Output) -> Done:
         expected[keys[0]] = {EXPECT_VERSION: version}
     is_later = options.get("at") or options.get("until") or options.get("request")
     if action.runs_always(run.arguments) and not (is_later or out.is_dry_run):
-        return _report(run.write(expected), out)
+        return _report(run, run.write(expected), out)
     # A kill does not need it.
     from flagstaff.actions.commit import look_at  # noqa: PLC0415
 
@@ -118,17 +119,18 @@ def _run(action: Action, options: Options, out: Output) -> Done:
         return done if is_told else replace(done, notes=[*done.notes, *look.notes])
     written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
     is_counted = not has_asked and action.is_asked_about(run.arguments)
-    return _report(written, out, look, is_counted=is_counted)
+    return _report(run, written, out, look, is_counted=is_counted)
 
 
 def _report(
-    written: Written, out: Output, look: Look | None = None, *, is_counted: bool = False
+    run: Run, written: Written, out: Output, look: Look | None = None, *, is_counted: bool = False
 ) -> Done:
     """Returns what was done, with the texts of the changes of rows with a history."""
     for done in written:
         # A row of an app, which is one.
         if isinstance(done, Done):
-            texts = [] if look is None else ended(replace(look, changed=()), out)[0]
+            seen = Look(app_row=run.app_row) if look is None else replace(look, changed=())
+            texts, _records = ended(seen, written, is_done=not out.is_dry_run)
             return replace(done, messages=[*done.messages, *texts])
     changed = cast("Sequence[Changed]", written)
     return report(changed, out, None if look is None else look.impact, is_counted=is_counted)
@@ -144,15 +146,20 @@ def write(
     """Shows a look, asks, and writes it. Returns what was written, the look, and if it has asked.
 
     `expected` is what the write is refused by in any case; after a question, and for rows of apps,
-    also by what the look has shown. `with_texts` shows the old and the new values, too. Blocks
-    until the answer.
+    also by what the look has shown. `with_texts` shows the old and the new values, too. The
+    question also names what waits, and would not run afterwards. Blocks until the answer.
     """
     from flagstaff.actions.commit import commit  # noqa: PLC0415
     from flagstaff.changes.footprint import ChangedMeanwhileError  # noqa: PLC0415
 
     for attempt in range(_ATTEMPTS):
         look = make_look()
-        has_asked = confirm(look, out, texts_of(look.changed) if with_texts else ())
+
+        def read_texts(look: Look = look) -> list[str]:
+            ends = [] if out.is_confirmed else ended(look)[0]
+            return [*(texts_of(look.changed) if with_texts else ()), *ends]
+
+        has_asked = confirm(look, out, read_texts)
         if out.is_dry_run:
             return look.changed or look.write(expected or {}), look, has_asked
         # The commit compares rows with a history itself, and of rows of apps only what they expect.
@@ -186,11 +193,11 @@ def _arguments_of(action: Action, options: Options, out: Output) -> dict[str, An
 # The question.
 
 
-def confirm(look: Look, out: Output, texts: Sequence[str] = ()) -> bool:
+def confirm(look: Look, out: Output, read_texts: Callable[[], Sequence[str]] = list) -> bool:
     """Prints a look and asks, if somebody has to confirm it. Returns whether a person has answered.
 
-    `texts` are printed before. Blocks until the answer. Raises CommandError if it is no, or if
-    nobody can answer and --yes is needed.
+    The texts are read if it asks, and printed before. Blocks until the answer. Raises CommandError
+    if it is no, or if nobody can answer and --yes is needed.
     """
     is_asked = look.asks and not out.is_confirmed and (may_ask(out) or bool(look.typed))
     if not (is_asked or look.asks_always):
@@ -200,7 +207,7 @@ def confirm(look: Look, out: Output, texts: Sequence[str] = ()) -> bool:
     if look.asks_always and not (out.is_confirmed or is_terminal()):
         raise CommandError(_NOT_A_TERMINAL, returncode=USAGE)
     sides = (f"{line.field}: {line.now} → {line.after}" for line in look.lines if line.now)
-    lines = [*texts, *sides]
+    lines = [*read_texts(), *sides]
     lines += look.notes
     # Of rows of apps, the notes say who gets what.
     lines += impact_lines(look.impact) if look.changed else ()

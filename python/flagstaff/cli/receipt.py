@@ -19,7 +19,7 @@ from flagstaff._text import MAX_VALUE, some
 from flagstaff._text.cells import Record
 from flagstaff._text.rules import groups_of
 from flagstaff.actions import Done
-from flagstaff.actions.look import Look
+from flagstaff.actions.look import Look, Written
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed, combined_undo, command_line
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
@@ -66,7 +66,7 @@ def report(
     if is_counted and impact is None and counted is not None:
         texts += written_lines(counted)
     texts += (text for changed in rows for text in _warnings(changed))
-    ended_texts, waiting = ended(Look(changed=rows), out)
+    ended_texts, waiting = ended(Look(changed=rows), is_done=not out.is_dry_run)
     texts += ended_texts
     documents = [_document(changed, impact) for changed in rows]
     document = documents[0] if is_single else {"changes": documents, **(undone or {})}
@@ -74,16 +74,21 @@ def report(
     return Done("", texts, document, combined, any(changed.written for changed in rows))
 
 
-def ended(look: Look, out: Output) -> tuple[list[str], list[Record]]:
-    """Returns what waits, and will not run because of what was done, as texts and as records."""
+def ended(
+    look: Look, written: Written = (), *, is_done: bool = False
+) -> tuple[list[str], list[Record]]:
+    """Returns what waits and would not run after what a look shows, as texts and as records.
+
+    If it is done, with what was `written`, they are those that will not run.
+    """
     # A kill does not need it before.
     from flagstaff.waiting.outlook import foresee, would_end  # noqa: PLC0415
     from flagstaff.waiting.stored import action_line, records_of  # noqa: PLC0415
 
-    is_done = not out.is_dry_run
     try:
         with transaction.atomic(using=db.alias):
-            rows = [row for row in foresee(would_end(look)) if row.will_not_run or not is_done]
+            ends = foresee(would_end(look, written=written))
+            rows = [row for row in ends if row.will_not_run or not is_done]
             records = records_of(rows)
     except Error:
         return [], []

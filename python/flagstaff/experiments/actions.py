@@ -267,7 +267,14 @@ def stop(key: str) -> Done:
 
     Every call returns its default. Nothing delays it: no question, no reason.
     """
-    return _done(lambda: lifecycle.stop(key), key, "undo", key, "--yes")
+    cancelled = list[int]()
+
+    def write() -> Experiment:
+        experiment, numbers = lifecycle.stopped(key)
+        cancelled.extend(numbers)
+        return experiment
+
+    return replace(_done(write, key, "undo", key, "--yes"), cancelled=cancelled)
 
 
 @action(

@@ -76,16 +76,21 @@ def stop(key: str) -> Experiment:
     No unit is recorded. If that is so already, cancels what waits to start it. Raises
     UnknownExperimentError.
     """
+    experiment, _cancelled = stopped(key)
+    return experiment
+
+
+def stopped(key: str) -> tuple[Experiment, tuple[int, ...]]:
+    """Does the same, and also returns the numbers of what it has cancelled."""
     with locked(key) as experiment:
         if experiment.state in {State.RUNNING, State.SHIPPED}:
             text = say("stopped: every call returns its default")
             _decide(experiment, State.STOPPED, "", Kind.STOPPED, text)
-        else:
-            # What waits is refused after an event, and there is none.
-            waiting = WaitingAction.objects.using(db.alias)
-            why = "the experiment was stopped again"
-            waiting.cancel_giving(ROW_KIND, key, current_actor(), why)
-        return experiment
+            # What waits is refused after an event.
+            return experiment, ()
+        waiting = WaitingAction.objects.using(db.alias)
+        why = "the experiment was stopped again"
+        return experiment, waiting.cancel_giving(ROW_KIND, key, current_actor(), why)
 
 
 def delete(key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
 
@@ -234,10 +235,10 @@ def roll_back(key: str) -> Done:
 
     Nothing delays it: no question, no reason.
     """
-    plan = plans.rollback(key)
+    plan, changed = plans.rolled_back(key)
     is_as_before = plan.step == 0 and plan.flag is not None and plan.flag.enabled
     instead = "" if is_as_before else "begins it again at its first step"
-    return _done(plan, "resume", instead=instead)
+    return replace(_done(plan, "resume", instead=instead), changed=changed)
 
 
 @_action(

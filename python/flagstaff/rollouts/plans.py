@@ -21,7 +21,7 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow, find_row, flag_row, is_stored, store
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
-from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.changed import Changed, quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
@@ -286,16 +286,22 @@ def rollback(key: str) -> Plan:
     it. Does not wait for the workers. Raises UnknownPlanError, or PlanError if the plan has not
     started or has ended, or its flag was deleted.
     """
+    plan, _changed = rolled_back(key)
+    return plan
+
+
+def rolled_back(key: str) -> tuple[Plan, list[Changed]]:
+    """Does the same, and also returns the changes of the flag."""
     with _locked_plan(key) as plan:
         _require_state(plan, "roll-back")
         transitions.forget_trip(plan)
         changed = transitions.roll_back(plan, flag_of(plan, lock=True), current_reason())
         effect = say("rollout 0 %")
-        if "enabled" in (changed.new or {}):
+        if any("enabled" in (change.new or {}) for change in changed):
             effect = say("rollout 0 %, and the flag was disabled, because a rule can grant it")
         text = say("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
-        return plan
+        return plan, changed
 
 
 def _with_reason(text: Sentence) -> Sentence:

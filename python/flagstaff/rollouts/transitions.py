@@ -165,16 +165,16 @@ def rolled_back_fields(flag: FlagRow) -> dict[str, object]:
     return fields | {"enabled": False} if can_grant(flag.rules) else fields
 
 
-def roll_back(plan: Plan, flag: FlagRow, reason: str) -> Changed:
+def roll_back(plan: Plan, flag: FlagRow, reason: str) -> list[Changed]:
     """Sets the rollout of the plan's own flag to 0 %, and disables it if a rule can grant it.
 
-    A person who rolls back has forgotten the trip before. Returns the first of these changes.
+    A person who rolls back has forgotten the trip before. Returns these changes.
     """
-    changed = None
+    changed = list[Changed]()
     # Two changes of one field each: broken rules must not stop them.
     if "enabled" in rolled_back_fields(flag):
-        changed = changes.flags.disable(flag.key)
-    at_zero = changes.flags.set_rollout(flag.key, 0)
-    see_flag(plan, at_zero.version)
+        changed.append(changes.flags.disable(flag.key))
+    changed.append(changes.flags.set_rollout(flag.key, 0))
+    see_flag(plan, changed[-1].version)
     end(plan, State.ROLLED_BACK, reason)
-    return changed or at_zero
+    return changed

@@ -52,6 +52,7 @@ from flagstaff.waiting.rights import (
 )
 from flagstaff.waiting.standing import only_takes, own_rows, stored_footprint
 from flagstaff.waiting.stored import (
+    KIND,
     OPEN,
     PROBLEMS,
     State,
@@ -64,8 +65,6 @@ from flagstaff.waiting.stored import (
 )
 from flagstaff.waiting.times import is_shown_twice
 
-#: The kind of row, and the verb that has the actions.
-KIND: Final = "waiting"
 _action = partial(action, KIND, can_wait=False)
 
 #: Seconds for a count of users for which nobody waits.
@@ -453,7 +452,7 @@ def _end(period: Sequence[WaitingAction], state: str, event: str = "") -> Done:
         # Why an action did not run stays.
         waiting.result = waiting.result or current_reason()
         waiting.state, waiting.ended_by, waiting.ended_at = state, current_actor(), Now()
-    return _saved(period, event)
+    return replace(_saved(period, event), cancelled=[waiting.pk for waiting in period])
 
 
 def _saved(period: Sequence[WaitingAction], event: str) -> Done:

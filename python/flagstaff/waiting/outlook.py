@@ -28,7 +28,7 @@ from flagstaff._tables.rows import all_rows, declared_row, key_is_taken, taken_k
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.times import aware, full_time
-from flagstaff.actions.look import Look
+from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import allowed_pks_of
@@ -60,7 +60,7 @@ from flagstaff.waiting.standing import (
     was_written,
     writes_of,
 )
-from flagstaff.waiting.stored import CREATE, OPEN, State, stored_action, stored_run
+from flagstaff.waiting.stored import CREATE, KIND, OPEN, State, stored_action, stored_run
 
 logger = logging.getLogger("flagstaff")
 
@@ -125,23 +125,30 @@ def expected_at(
     return (scene.expected if numbers else None), numbers
 
 
-def would_end(look: Look, at: datetime | None = None) -> Any:
+def would_end(look: Look, at: datetime | None = None, written: Written = ()) -> Any:
     """Returns the actions that do not run after what a look shows, done at a time or now. A query.
 
-    Also those that it has cancelled.
+    Also those that it has cancelled. `written` is what was done, maybe without that look.
     """
     rows = WaitingAction.objects.using(db.alias)
-    waiting = rows.filter(state__in=OPEN, takes_away=False)
-    numbers = set[int]()
+    if not db.is_postgresql:
+        return rows.none()
+    waiting = rows.filter(state__in=OPEN, takes_away=False).order_by("pk")
+    waiting = waiting if at is None else waiting.filter(run_at__gt=at)
+    changed, numbers = [*look.changed], set[int]()
+    for done in written:
+        changed += [done] if isinstance(done, Changed) else done.changed
+        numbers.update(done.cancelled)
     if at is None:
-        numbers.update(*(change.cancelled for change in look.changed))
-    else:
-        waiting = waiting.filter(run_at__gt=at)
-    places = {*_changed_places(look)} if db.is_postgresql else set[Place]()
-    if places:
-        stored = ((row.pk, footprint_of_stored(row.stands_on)) for row in waiting)
-        numbers.update(number for number, footprint in stored if places & footprint.keys())
-    return rows.filter(pk__in=numbers) if numbers else rows.none()
+        numbers.update(*(change.cancelled for change in changed))
+    # What people decide about an action that waits is said already.
+    said = {*numbers} if look.app_row and look.app_row[0] == KIND else set[int]()
+    places = {*_changed_places(replace(look, changed=changed))}
+    for row in waiting if places or numbers or look.app_row else ():
+        ends = places & footprint_of_stored(row.stands_on).keys() or numbers & {*row.rests_on[-1:]}
+        if ends or look.app_row == (row.kind, row.keys[0]):
+            numbers.add(row.pk)
+    return rows.filter(pk__in=numbers - said) if numbers - said else rows.none()
 
 
 def _changed_places(look: Look) -> Iterator[Place]:

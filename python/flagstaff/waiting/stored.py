@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, Final
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
@@ -17,6 +17,8 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 
+#: The kind of row, and the verb that has the actions.
+KIND: Final = "waiting"
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
 PROBLEMS = WaitingAction.PROBLEMS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -10,11 +11,14 @@ from django.utils import timezone
 from flagstaff import changes
 from flagstaff.models import WaitingAction
 from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import act, flag_url, messages_of, question
+from tests.support.experiments import KEY as EXPERIMENT
+from tests.support.experiments import experiment_url
 from tests.support.plans import STEPS, action_url, drive_recently
 from tests.support.screen import Screen
-from tests.support.shop import Shop
-from tests.support.terminals import document, run
+from tests.support.shop import STAFF, Shop
+from tests.support.terminals import asked, document, run
 from tests.support.waiting import TOMORROW, ask
 
 # An action that waits compares the versions of the history.
@@ -104,3 +108,102 @@ def test_receipt_of_a_plan_that_starts_names_what_it_has_ended(shop: Shop) -> No
     ask(f"rollout {KEY} 60 --at {NEXT_WEEK}")
     messages = messages_of(act(shop.client("ben"), action_url(plan, "resume")))
     assert [text for text in messages if f"{KEY}: Roll out to 60 %: will not run: " in text]
+
+
+# What never waits is not asked about, so its receipt alone says what it has ended.
+
+
+@pytest.fixture
+def plan(shop: Shop) -> Plan:
+    """A plan that runs, before which its flag was to get another bucketing unit."""
+    drive_recently()
+    changes.flags.enable(KEY)
+    plan = shop.plan(KEY)
+    ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
+    return plan
+
+
+def test_receipt_of_a_roll_back_names_what_it_has_ended(plan: Plan) -> None:
+    printed = run(f"plan roll-back {plan.key} --no-wait").err
+    assert f"{ENDS}: will not run: " in printed
+
+
+def test_message_after_a_roll_back_names_what_it_has_ended(plan: Plan, shop: Shop) -> None:
+    response = shop.client("ben").post(action_url(plan, "roll-back"), follow=True)
+    assert [text for text in messages_of(response) if f"{ENDS}: will not run: " in text]
+
+
+def test_receipt_of_a_roll_back_names_what_it_has_cancelled(plan: Plan) -> None:
+    """The flag is off already, so there is no change that would end it."""
+    changes.flags.update(KEY, rules=[{"conditions": [STAFF]}])
+    changes.flags.disable(KEY)
+    waiting = ask(f"unit {KEY} organization --at {TOMORROW}")
+    printed = run(f"plan roll-back {plan.key} --no-wait").err
+    assert f"{waiting.pk}: {ENDS}: cancelled: the flag was disabled again" in printed
+
+
+each_state = pytest.mark.parametrize(
+    ("state", "line", "ends"),
+    [
+        ("running", "grow {} 100 --yes", "will not run: "),
+        ("draft", "start {} --yes", "cancelled: the experiment was stopped again"),
+    ],
+)
+
+
+@each_state
+def test_receipt_of_a_stop_names_what_it_has_ended(
+    shop: Shop, state: str, line: str, ends: str
+) -> None:
+    shop.experiment(state=state, traffic_percent=20)
+    waiting = ask(f"experiment {line.format(EXPERIMENT)}")
+    dry = run(f"experiment stop {EXPERIMENT} --dry-run").err
+    assert re.search(rf"^{waiting.pk}: .*: would not run$", dry, re.MULTILINE)
+    printed = run(f"experiment stop {EXPERIMENT} --no-wait").err
+    assert re.search(rf"^{waiting.pk}: .*: {ends}", printed, re.MULTILINE)
+
+
+@each_state
+def test_message_after_a_stop_names_what_it_has_ended(
+    shop: Shop, state: str, line: str, ends: str
+) -> None:
+    experiment = shop.experiment(state=state, traffic_percent=20)
+    ask(f"experiment {line.format(EXPERIMENT)}")
+    response = shop.client("ben").post(experiment_url(experiment, "stop"), follow=True)
+    assert [text for text in messages_of(response) if f": {ends}" in text]
+
+
+def test_receipt_of_a_cancellation_names_what_was_to_run_after_it() -> None:
+    first = ask(f"rollout {KEY} 50 --at {TOMORROW}")
+    second = ask(f"rollout {KEY} 60 --at {NEXT_WEEK}")
+    text = f"{KEY}: Roll out to 60 %: will not run: {first.pk} was to run before it: cancelled"
+    printed = run(f"waiting cancel {first.pk}").err
+    assert f"{second.pk}: {text}" in printed
+    assert printed.count(f"{first.pk}: {KEY}: Roll out to 50 %") == 1
+
+
+# The question in the terminal.
+
+
+def test_question_names_what_the_change_would_end() -> None:
+    changes.flags.enable(KEY)
+    waiting = ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
+    printed = asked(f"release {KEY}", "n").err
+    assert f"{waiting.pk}: {ENDS}: would not run\n" in printed
+    waiting.refresh_from_db()
+    assert waiting.state == "waiting"
+
+
+def test_question_about_a_row_of_an_app_names_what_the_change_would_end(shop: Shop) -> None:
+    shop.experiment(traffic_percent=20)
+    waiting = ask(f"experiment grow {EXPERIMENT} 100 --yes")
+    printed = asked(f"experiment ship {EXPERIMENT} treatment", "n").err
+    assert re.search(rf"^{waiting.pk}: .*: would not run$", printed, re.MULTILINE)
+
+
+def test_question_of_an_undo_names_what_it_would_end() -> None:
+    changes.flags.enable(KEY)
+    changes.flags.release(KEY)
+    changes.flags.set_rollout(KEY, 0)
+    waiting = ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
+    assert f"{waiting.pk}: {ENDS}: would not run\n" in asked(f"undo {KEY}", "n").err
