@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 
 from flagstaff._text import Sentence, Value, joined, say
 
 __all__ = [
+    "BusyError",
     "ConfigurationError",
     "ConflictError",
     "DeclarationError",
@@ -125,6 +127,10 @@ class InvalidExperimentError(ExperimentError, ValueError):
 
 class UnknownExperimentError(ExperimentError, LookupError):
     """there is no experiment with this key; create one"""
+
+
+class BusyError(FlagstaffError, OperationalError):
+    """another change holds these rows, or waits for this one; nothing was written; try again"""
 
 
 class DocumentError(FlagstaffError, ValueError):

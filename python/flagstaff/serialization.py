@@ -38,7 +38,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
 )
 from flagstaff.changes.fields import cleaned, differing, rejections, written_together
-from flagstaff.changes.locking import conflict_error, require_versions
+from flagstaff.changes.locking import block_of_change, conflict_error, require_versions
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, new_row, write_change
 from flagstaff.changes.row_states import RowState, copied
@@ -611,7 +611,7 @@ class _Import:
 
     def _write(self, *, savepoints: bool = False) -> dict[_Place, Changed]:
         changed = dict[_Place, Changed]()
-        with db.atomic():
+        with block_of_change():
             self._lock()
             with nullcontext() if savepoints else written_together():
                 for place, change in self._changes.items():

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from django.db import OperationalError
-
-from flagstaff._tables.database import LOCK_NOT_AVAILABLE, db, sqlstate
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import case_variants
 from flagstaff._text import local_list, quoted, say, some
 from flagstaff._text.rules import sentence
@@ -25,9 +23,9 @@ from flagstaff.changes.consequence import (
 )
 from flagstaff.changes.footprint import compare_alone, footprint_of, require_same
 from flagstaff.changes.impact import count_users, reached, rounded, sides_of
+from flagstaff.changes.locking import block_of_change
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import Undone, undo
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 from flagstaff.history.user_names import HasPermissions, may_see_users
@@ -37,10 +35,6 @@ COUNT_TIMEOUT: Final = 1.0
 #: A write must not wait for longer behind another one. Before the first query of the transaction;
 #: what has been committed meanwhile must be seen.
 BEGIN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'"
-
-
-class BusyError(FlagstaffError):
-    """another change holds these rows for more than 5 seconds; nothing was written; try again"""
 
 
 def look_at(
@@ -201,13 +195,8 @@ def commit(
 @contextmanager
 def _transaction() -> Iterator[None]:
     is_outermost = db.is_postgresql and not db.connection.in_atomic_block
-    try:
-        with db.atomic():
-            if is_outermost:
-                with db.connection.cursor() as cursor:
-                    cursor.execute(BEGIN)
-            yield
-    except OperationalError as error:
-        if is_outermost and sqlstate(error) == LOCK_NOT_AVAILABLE:
-            raise BusyError from error
-        raise
+    with block_of_change():
+        if is_outermost:
+            with db.connection.cursor() as cursor:
+                cursor.execute(BEGIN)
+        yield

@@ -19,7 +19,6 @@ from typing import (
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 
-from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
 from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
@@ -27,7 +26,7 @@ from flagstaff.actions.look import Done, Look
 from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.locking import read_rows, require_versions
+from flagstaff.changes.locking import block_of_change, read_rows, require_versions
 from flagstaff.changes.preview import ExpectedRows, is_preview, previewed
 from flagstaff.changes.row_changes import write_fields
 from flagstaff.changes.row_states import RowState
@@ -184,7 +183,7 @@ class Run:
 
         if len(self.keys) == 1 or is_preview():
             return [*map(write, self.keys)]
-        with db.atomic():
+        with block_of_change():
             # In the order of an import and an undo, so that no two can deadlock.
             kind = cast("Kind", self.action.kind)
             locked = read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from flagstaff._tables.database import db
+from django.db import OperationalError
+
+from flagstaff._tables.database import DEADLOCK, LOCK_NOT_AVAILABLE, db, sqlstate
 from flagstaff._tables.rows import Row, all_rows, declared_row, is_stored, store, unknown_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.times import full_time
 from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.changes.row_states import copied
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import BusyError, ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
@@ -64,9 +66,23 @@ def locked_row(kind: Kind, key: str, expect_version: int | None = None) -> Itera
         yield LockedRow(row, is_new)
 
 
-def block_of_change() -> AbstractContextManager[None]:
-    """Returns the transaction of a change. A preview has none."""
-    return nullcontext() if is_preview() else db.atomic()
+@contextmanager
+def block_of_change() -> Iterator[None]:
+    """Opens the transaction of a change. A preview has none.
+
+    Raises BusyError if a lock is not free in time, or if another transaction waits for this one. A
+    transaction around it is as before.
+    """
+    if is_preview():
+        yield
+        return
+    try:
+        with db.atomic():
+            yield
+    except OperationalError as error:
+        if sqlstate(error) in {DEADLOCK, LOCK_NOT_AVAILABLE}:
+            raise BusyError from error.__cause__
+        raise
 
 
 def row_to_change(kind: Kind, key: str) -> Row | None:

@@ -259,7 +259,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     fields = dict(fields)
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
     row = new_row(kind, key, fields)
-    with db.atomic():
+    with block_of_change():
         present = row_to_change(kind, key)
         change = users_to_change((), () if present else users)
         try:
@@ -271,7 +271,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
                 return _with_version(changed, row.pk)
         except InvalidChangeError:
             # A concurrent call may have created the same row.
-            present = kind.find(key, lock=True)
+            present = kind.find(key, lock=not is_preview())
             if present is None:
                 raise
         return _exists_already(kind, present, row, users)

@@ -48,7 +48,13 @@ from flagstaff.changes.fields import (
     rejections,
     written_together,
 )
-from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
+from flagstaff.changes.locking import (
+    block_of_change,
+    conflict_error,
+    raise_errors,
+    read_rows,
+    require_version,
+)
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
 from flagstaff.changes.row_states import Place, RowState, copied
@@ -518,7 +524,7 @@ def _undo(
 
     rows = plan()
     if not is_preview():
-        with db.atomic():
+        with block_of_change():
             # Decided without locks, because a kill of one of the rows waits for them.
             if not _lock(rows):
                 rows = plan()

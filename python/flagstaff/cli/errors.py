@@ -45,7 +45,7 @@ def exit_statuses() -> Iterator[None]:
 
 def _described(error: Exception) -> tuple[str, int]:
     """Returns the message and the exit status."""
-    if isinstance(error, DatabaseError):
+    if isinstance(error, DatabaseError) and not isinstance(error, FlagstaffError):
         return _described_database_error(error)
     if isinstance(error, LookupError):
         return str(error), UNKNOWN

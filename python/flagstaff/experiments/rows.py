@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
+from flagstaff.changes.locking import block_of_change
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.requirements import unknown
 
@@ -27,7 +28,7 @@ def find(key: str) -> Experiment:
 
 @contextmanager
 def locked(key: str) -> Iterator[Experiment]:
-    with db.atomic():
+    with block_of_change():
         experiment = db.rows(Experiment).select_for_update().filter(key=key).first()
         if experiment is None:
             raise unknown(key)

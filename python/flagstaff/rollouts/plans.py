@@ -22,7 +22,7 @@ from flagstaff._tables.rows import FlagRow, find_row, flag_row, is_stored, store
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
 from flagstaff.changes.changed import Changed, quoted_command
-from flagstaff.changes.locking import require_version
+from flagstaff.changes.locking import block_of_change, require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
@@ -174,7 +174,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             expect_version = None
         return create(key, **options)
 
-    with db.atomic():
+    with block_of_change():
         plan = plan_to_start(key, make, options, lock=True)
         flag_of(plan, lock=True)
         flag = _flag_of(plan, expect_version)
@@ -502,7 +502,7 @@ def _require_state(plan: Plan, action: str) -> None:
 @contextmanager
 def _locked_plan(key: str) -> Iterator[Plan]:
     """Yields the plan of a flag, locked until the surrounding transaction ends."""
-    with db.atomic():
+    with block_of_change():
         plan = find_plan(key, lock=True)
         if plan is None:
             raise UnknownPlanError(no_plan_text(key))

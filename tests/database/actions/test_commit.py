@@ -22,11 +22,11 @@ from django.utils.module_loading import import_string
 from flagstaff import changes
 from flagstaff.actions import Kind, all_actions
 from flagstaff.actions import commit as committing
-from flagstaff.actions.commit import BusyError, commit, look_at
+from flagstaff.actions.commit import commit, look_at
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
 from flagstaff.changes.footprint import ChangedMeanwhileError, compare_alone
-from flagstaff.exceptions import ConflictError
+from flagstaff.exceptions import BusyError, ConflictError
 from flagstaff.models import FeatureFlag, Segment, WaitingAction
 from flagstaff.rollouts import plans
 from tests.support.admin_pages import (
