@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from threading import Event
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.apps import apps
 from django.core.checks import CheckMessage
@@ -20,6 +20,9 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from flagstaff._text import cells
+
+if TYPE_CHECKING:
+    from flagstaff._tables.together import Reading
 
 T = TypeVar("T")
 Column = cells.Column
@@ -101,8 +104,9 @@ class OtherRules:
     key: str
     rules: object
     bucket_by: str
-    #: Whether the rules decide about results now.
+    #: Whether the rules decide about results now, and whether they never will again.
     is_active: bool
+    is_over: bool = False
 
 
 #: The actions that the app adds: each one a `flagstaff.actions.Action`.
@@ -117,8 +121,8 @@ TABLES: Hook[Mapping[str, type[Model]]] = Hook("tables")
 FORGET_USER: Hook[Callable[[str], None]] = Hook("forget_user")
 #: Returns the keys that no flag and no value may have, by what they are of, such as "experiment".
 KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
-#: Returns the rules that may name segments, by key, without those that never decide again.
-RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
+#: Reads all rows with rules that may name segments, and returns their `OtherRules`, by key.
+RULES: Hook[Callable[[], Reading]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
 #: Returns the code of the project that decides who has a flag unless the flag is off, such as

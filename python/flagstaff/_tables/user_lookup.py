@@ -22,6 +22,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
+from flagstaff._tables.together import Reading
 from flagstaff._text import is_storable, most_similar, say, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
@@ -124,6 +125,12 @@ class UserTable:
         """Returns the primary keys that belong to a user."""
         querysets = self._with(self.field, pks)
         return {pk for rows in querysets for pk in rows.values_list(self.field.name, flat=True)}
+
+    def read_existing(self, users: Iterable[object]) -> Reading:
+        """Reads which of these users exist; none of what cannot be a primary key."""
+        pks = {pk for user in users if (pk := self.parse(user)) is not None}
+        rows = yield self.rows.filter(**{f"{self.field.name}__in": pks}).only(self.field.name)
+        return {getattr(row, self.field.attname) for row in rows}
 
     def require(self, pks: Iterable[PrimaryKey]) -> set[PrimaryKey]:
         """Returns the primary keys. Raises InvalidChangeError if no user has one of them."""

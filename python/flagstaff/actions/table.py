@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import (
@@ -20,6 +20,7 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
+from flagstaff._tables.together import Reading, read_together
 from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.look import Done, Look
@@ -50,7 +51,9 @@ Expected: TypeAlias = Mapping[str, Mapping[str, Any]]
 class Present:
     """What an action of an app finds, without a look."""
 
+    #: The rows whose rights decide, besides flags.
     rows: Sequence[Any] = ()
+    #: What the row stands at, by name. An action is refused later if what it stands on differs.
     expected: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,9 +101,10 @@ class Action:
     look: Callable[..., Look] | None = None
     #: Adds to the look at rows with a history what a person should know. Queries.
     about: Callable[[Run, Look], Look] | None = None
-    #: The rows of an app whose rights decide, besides flags, and by what it would be refused now.
-    #: Gets the keys.
-    present: Callable[[Sequence[str]], Present] | None = None
+    #: Reads a `Present` of each row of an app, by key: all of what actions of the app stand on, and
+    #: the names of what this one stands on.
+    present: Callable[[Collection[str]], Reading] | None = None
+    stands_on: tuple[str, ...] = ()
     #: The action that ends what it begins.
     ended_by: str = ""
     #: The fields that it sets, which depend on the project's model.
@@ -131,6 +135,10 @@ class Action:
         """Whether a person may have to confirm it with these arguments."""
         return not (self.runs_always(arguments) or self.creates or self.deletes)
 
+    def expected(self, present: Present) -> dict[str, Any]:
+        """Returns what it stands on, of the row of an app; nothing of a row that is gone."""
+        return {name: value for name, value in present.expected.items() if name in self.stands_on}
+
     def runs_always(self, arguments: Mapping[str, object]) -> bool:
         """Whether nothing may delay it with these arguments."""
         runs = self.always_runs
@@ -151,6 +159,13 @@ class Run:
     def app_row(self) -> tuple[str, str] | None:
         """The kind and the key of the row of an app; None for rows with a history."""
         return None if self.action.look is None else (self.action.noun, self.keys[0])
+
+    def expected(self) -> dict[str, Any]:
+        """Returns what an action of an app stands on now. Queries."""
+        if self.action.present is None:
+            return {}
+        [presents] = read_together(self.action.present(self.keys))
+        return self.action.expected(presents.get(self.keys[0], Present()))
 
     def versions(self) -> Expected:
         """Returns the versions to expect. Read before a preview: newer changes are a conflict.

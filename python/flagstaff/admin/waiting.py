@@ -30,7 +30,6 @@ from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.waiting_lines import (
     AGAIN,
-    USERS,
     shown_actions,
     state_badge,
     to_show,
@@ -45,6 +44,7 @@ from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
 from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import (
     KIND,
+    USERS,
     State,
     action_text,
     names_of,

@@ -32,6 +32,7 @@ from flagstaff.waiting.stored import (
     CREATE,
     OPEN,
     PROBLEMS,
+    USERS,
     State,
     action_text,
     names_of,
@@ -39,9 +40,8 @@ from flagstaff.waiting.stored import (
     without_secrets,
 )
 
-#: The parameter with the number of the action that a page asks for again, and the argument with
-#: the users of a flag.
-AGAIN, USERS = "again", "users"
+#: The parameter with the number of the action that a page asks for again.
+AGAIN = "again"
 # The overview shows no more lines, and a row has few.
 _MAX_LINES = 50
 

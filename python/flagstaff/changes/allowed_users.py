@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
-from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
+from django.db.models import ForeignKey, ManyToManyField, Model, OuterRef, QuerySet, Subquery
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, is_stored, uncached
+from flagstaff._tables.together import Reading
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.conf import conf
@@ -122,6 +123,18 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):
             pks_by_flag[flag_ids[flag_id]].add(user_id)
     return pks_by_flag
+
+
+def read_allowed_pks(flags: Collection[Row]) -> Reading:
+    """Reads the same, whatever a preview expects."""
+    through, to_flag, to_user = _links()
+    of_flag = all_rows(through).filter(**{to_flag.attname: OuterRef(to_flag.target_field.attname)})
+    # One row for each flag, which may have many users.
+    users = Subquery(of_flag.values(to_user.attname), template="ARRAY(%(subquery)s)")
+    rows = all_rows(conf.flag_model).filter(pk__in=[flag.pk for flag in flags]).only("pk")
+    read = yield rows.annotate(users_of_flag=users)
+    to_pk = to_user.target_field.to_python
+    return {row.pk: frozenset(map(to_pk, row.users_of_flag)) for row in read}
 
 
 def _links() -> tuple[type[Model], _ToModel, _ToModel]:

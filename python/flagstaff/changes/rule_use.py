@@ -9,9 +9,12 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
+from django.db import DatabaseError
 from django.db.models import Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
@@ -19,6 +22,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import CONDITIONS, RULES, segment_model
 from flagstaff._tables.names import names
 from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, model_of, similar_key
+from flagstaff._tables.together import read_together
 from flagstaff._text import Sentence, joined, most_similar, say, some
 from flagstaff._text.rules import named_buckets, named_flags, named_segments
 from flagstaff.changes.preview import expectation, is_preview
@@ -272,14 +276,21 @@ def _names_of(rules: object) -> list[Name]:
 
 def _needs_flag(named: Collection[Name]) -> bool:
     """Whether one of these names is a flag, or a segment with conditions on flags."""
-    read = read_named(named)
-    return any(kind is Kind.FLAG for kind, _key in [*named, *read])
+    if any(kind is Kind.FLAG for kind, _key in named):
+        return True
+    keys, expected = [key for _kind, key in named], expectation()
+    if expected is None:
+        segments = [*all_rows(Kind.SEGMENT.model).filter(key__in=keys)] if keys else []
+    else:
+        segments = [expected.rows[name].row for name in named if name in expected.rows]
+    return any(True for segment in segments for _flag in named_flags(rules_of(segment)))
 
 
 def _all_uses() -> Iterator[RuleUse]:
     """Yields the rows whose rules name something; then rows as they are expected to be."""
     expected = expectation()
-    yield from _read_uses(of_segments=True)
+    # One that names several things is among the uses of each.
+    yield from dict.fromkeys(chain.from_iterable(uses_by_name().values()))
     for (kind, _key), state in () if expected is None else expected.rows.items():
         yield RuleUse(kind, state.row)
 
@@ -388,13 +399,14 @@ def uses_by_name(*, of_segments: bool = True) -> defaultdict[Any, list[RuleUse]]
     """
     expected = expectation()
     if expected is None:
-        return _by_name(_read_uses(of_segments=of_segments))
+        return grouped_uses(_read_uses(of_segments=of_segments))
     if expected.uses is None:
-        expected.uses = _by_name(_read_uses(of_segments=True))
+        expected.uses = grouped_uses(_read_uses(of_segments=True))
     return cast("defaultdict[Any, list[RuleUse]]", expected.uses)
 
 
-def _by_name(uses: Iterable[RuleUse]) -> defaultdict[Any, list[RuleUse]]:
+def grouped_uses(uses: Iterable[RuleUse]) -> defaultdict[Any, list[RuleUse]]:
+    """Returns what uses each segment and flag, in the order of the uses."""
     by_name = defaultdict[Any, list[RuleUse]](list)
     for use in uses:
         for name in _names_of(use.rules):
@@ -421,15 +433,27 @@ def _stored_uses(*, of_segments: bool) -> list[RuleUse]:
     return [*uses, *(RuleUse(Kind.SEGMENT, row) for row in segments)]
 
 
+def rows_that_name(kind: Kind, keys: Collection[str]) -> QuerySet[Any]:
+    """Returns the rows of these keys, and those whose rules may name a segment or a flag."""
+    flag, segment = (Q(text_of_rules__contains=f'"{word}"') for word in ("flag", "segment"))
+    of_keys = Q(key__in=keys)
+    if kind is Kind.SEGMENT:
+        return _with_text(kind, CONDITIONS).filter(flag | of_keys)
+    return _with_text(kind, RULES).filter(flag | segment | of_keys)
+
+
 def _with_text(kind: Kind, field: str) -> QuerySet[Any]:
     rows: QuerySet[Any] = all_rows(kind.model).alias(text_of_rules=Cast(field, TextField()))
     return rows.order_by("key")
 
 
 def rules_of_apps() -> Iterator[OtherRules]:
-    """Yields the rules of the optional apps."""
-    for read in RULES_OF_APPS:
-        yield from read()
+    """Yields the rules of the optional apps; none of one before its migration. Queries."""
+    read = list[OtherRules]()
+    for reading in RULES_OF_APPS:
+        with suppress(DatabaseError), db.atomic():
+            read += read_together(reading())[0]
+    yield from (rules for rules in read if not rules.is_over)
 
 
 def uses_of(changed: Collection[Name]) -> list[RuleUse]:

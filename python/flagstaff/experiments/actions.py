@@ -144,6 +144,7 @@ def edit(key: str, **fields: Any) -> Done:
     button=say("Start {key}"),
     look=looks.look_at_start,
     present=looks.present,
+    stands_on=(looks.EXPECT_EVENT,),
 )
 def start(key: str, *, expect_event: int | None = None) -> Done:
     """Start the experiment, or continue one that was stopped."""
@@ -158,6 +159,7 @@ def start(key: str, *, expect_event: int | None = None) -> Done:
     button=say("Grow the traffic"),
     look=looks.look_at_growth,
     present=looks.present,
+    stands_on=(looks.EXPECT_EVENT,),
 )
 def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done:
     """Let more units take part in an experiment that has started.
@@ -203,6 +205,7 @@ def add_metric(
     button=say("Restart {key}"),
     look=looks.look_at_restart,
     present=looks.present,
+    stands_on=(looks.EXPECT_EVENT,),
 )
 def restart(
     key: str,
@@ -260,7 +263,8 @@ def force(
     label=say("Stop").lazy,
     button=say("Stop {key}"),
     look=looks.look_at_stop,
-    present=looks.present_run,
+    present=looks.present,
+    stands_on=(looks.RUN,),
 )
 def stop(key: str) -> Done:
     """Stop the experiment, also a shipped one, and wait for the workers.
@@ -285,6 +289,7 @@ def stop(key: str) -> Done:
     button=say("Ship {winner}"),
     look=looks.look_at_ship,
     present=looks.present,
+    stands_on=(looks.EXPECT_EVENT,),
 )
 def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done:
     """Give all units a variant, and end the experiment.

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from django.db import DatabaseError
 
 from flagstaff._tables.database import db
+from flagstaff._tables.together import Reading
 from flagstaff._tables.user_lookup import forget_actor
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.extensions import OtherRules
 
 
 def keys() -> Mapping[str, Collection[str]]:
     """Returns the keys of all experiments. Makes one query."""
-    return {"experiment": {key for [key] in _values("key")}}
+    rows = Experiment._base_manager.using(db.alias)
+    try:
+        with db.atomic():
+            return {"experiment": {*rows.values_list("key", flat=True)}}
+    except DatabaseError:
+        # Before the migration.
+        return {}
 
 
-def rules() -> Sequence[OtherRules]:
-    """Returns the rules of all experiments that are not shipped. One query."""
+def rules() -> Reading:
+    """Reads the rules of all experiments."""
+    rows = Experiment._base_manager.using(db.alias)
+    experiments = yield rows.only("key", "state", "rules", "bucket_by")
     return [
-        OtherRules(Experiment, pk, key, rules, unit, is_active=state == "running")
-        for pk, key, state, rules, unit in _values("pk", "key", "state", "rules", "bucket_by")
-        if state != "shipped"
+        OtherRules(
+            Experiment,
+            row.pk,
+            row.key,
+            row.rules,
+            row.bucket_by,
+            is_active=row.state == State.RUNNING,
+            is_over=row.state == State.SHIPPED,
+        )
+        for row in sorted(experiments, key=lambda row: row.key)
     ]
 
 
@@ -53,13 +68,3 @@ def forget_user(pk: str) -> None:
             }
             experiment.save(using=db.alias, update_fields=["overrides"])
         forget_actor(db.rows(ExperimentEvent), pk)
-
-
-def _values(*columns: Any) -> list[tuple[Any, ...]]:
-    """Returns columns of the experiments; none before the migration."""
-    rows = Experiment._base_manager.using(db.alias)
-    try:
-        with db.atomic():
-            return list(rows.order_by("key").values_list(*columns))
-    except DatabaseError:
-        return []

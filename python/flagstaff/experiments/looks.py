@@ -6,11 +6,14 @@ that cannot be read has no form, so no argument is required: its look says what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
+from django.db.models import OuterRef, Subquery
+
 from flagstaff._tables.database import db
+from flagstaff._tables.together import Reading
 from flagstaff._text import Sentence, localized, say
 from flagstaff.actions.look import Line, Look
 from flagstaff.actions.table import Present
@@ -29,19 +32,23 @@ from flagstaff.experiments.statistics.sequential import ALPHA
 from flagstaff.experiments.verdict import outcome_text
 from flagstaff.history.user_names import HasPermissions
 
+#: What an action stands on: the newest event, or only the run, so that no other one is stopped.
+EXPECT_EVENT, RUN = "expect_event", "run"
 _ALL, _HALF = 100, 50
 
 
-def present(keys: Sequence[str]) -> Present:
-    """Returns the experiment, and by what its action would be refused now. Queries."""
-    rows = [*db.rows(Experiment).filter(key=keys[0])]
-    return Present(rows, {"expect_event": newest_event(rows[0])} if rows else {})
-
-
-def present_run(keys: Sequence[str]) -> Present:
-    """Returns the experiment, and its run: another one is not stopped later. Queries."""
-    rows = [*db.rows(Experiment).filter(key=keys[0])]
-    return Present(rows, {"run": [f"{row.pk} {row.started_at}" for row in rows]})
+def present(keys: Collection[str]) -> Reading:
+    """Reads experiments, and by what their actions would be refused now: the event, or the run."""
+    events = db.rows(ExperimentEvent).filter(experiment=OuterRef("pk")).order_by("-id")
+    rows = (
+        yield db.rows(Experiment)
+        .filter(key__in=keys)
+        .annotate(event=Subquery(events.values("id")[:1]))
+    )
+    return {
+        row.key: Present([row], {EXPECT_EVENT: row.event or 0, RUN: f"{row.pk} {row.started_at}"})
+        for row in rows
+    }
 
 
 def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **settings: Any) -> Look:
@@ -276,7 +283,7 @@ def _giving(  # noqa: PLR0913 (what is given, to whom, and what is asked)
 ) -> Look:
     """Returns the look at an action that gives variants to a share of all units."""
     return Look(
-        expected={experiment.key: {"expect_event": newest_event(experiment)}},
+        expected={experiment.key: {EXPECT_EVENT: newest_event(experiment)}},
         lines=lines,
         share=share or say("{percent} % of all units take part.", percent=percent),
         consequence=Consequence.MOST if percent > _HALF else Consequence.MORE,

@@ -145,6 +145,7 @@ def create(  # noqa: PLR0913, PLR0917 (what a plan is)
     look=looks.look_at_start,
     can_wait=True,
     present=plans.present,
+    stands_on=(plans.EXPECT_PLAN,),
     label=say("Start").lazy,
     button=say("Start the plan of {key}"),
 )
@@ -200,6 +201,7 @@ def pause(key: str) -> Done:
     look=looks.look_at_resume,
     can_wait=True,
     present=plans.present,
+    stands_on=(plans.EXPECT_PLAN,),
     label=say("Resume").lazy,
     button=say("Resume the plan of {key}"),
 )

@@ -159,7 +159,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
     notes += [*users, *_notes(plan, flag, index), last_step]
     asks = enables or needs_question(last, Consequence.MORE)
     return Look(
-        expected={key: {EXPECT_VERSION: version, "expect_plan": plan_version}},
+        expected={key: {EXPECT_VERSION: version, plans.EXPECT_PLAN: plan_version}},
         lines=[
             *([Line(say("flag").local, _off(), _on())] if enables else []),
             _plan_line(plan, State.RUNNING.label),

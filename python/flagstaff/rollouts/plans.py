@@ -8,17 +8,20 @@ one. `acting_as` and the middleware set the actor and the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from django.db import IntegrityError
+from django.db.models import Exists, OuterRef, TextField
+from django.db.models.functions import Cast
 
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import FlagRow, find_row, flag_row, is_stored, store
+from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, is_stored, store
+from flagstaff._tables.together import Reading
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
 from flagstaff.changes.changed import Changed, quoted_command
@@ -56,6 +59,8 @@ from flagstaff.rollouts.transitions import continue_run, enter_step, record
 from flagstaff.rollouts.verdict import COMPARISONS
 
 _MAX_USERS = 2_000_000_000
+#: What the actions of a plan stand on: the plan, its state, and where it is.
+EXPECT_PLAN = "expect_plan"
 #: The states in which a plan can be changed so, the most important action first.
 STATES: dict[str, tuple[State, ...]] = {
     say("start"): (State.PENDING,),
@@ -366,10 +371,17 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
 
 
-def present(keys: Sequence[str]) -> Present:
-    """Returns by what the action of a plan would be refused now. Queries."""
-    plan = find_plan(keys[0])
-    return Present(expected={"expect_plan": "" if plan is None else plan.version})
+def present(keys: Collection[str]) -> Reading:
+    """Reads by what the actions of plans would be refused now."""
+    # As text, because a flag may have another type of primary key.
+    flags = all_rows(conf.flag_model).filter(key=OuterRef("key"))
+    own = Exists(flags.annotate(text=Cast("pk", TextField())).filter(text=OuterRef("flag_pk")))
+    columns = ("key", "state", "step", "run_id", "trip_run_id")
+    plans = yield Plan.objects.filter(key__in=keys).only(*columns).annotate(is_own=own)
+    # As `find_plan` finds it.
+    ranked = sorted(plans, key=lambda plan: (plan.is_own, plan.state in ACTIVE_STATES, plan.pk))
+    versions = {**dict.fromkeys(keys, ""), **{plan.key: plan.version for plan in ranked}}
+    return {key: Present(expected={EXPECT_PLAN: text}) for key, text in versions.items()}
 
 
 def no_plan_text(key: str) -> Sentence:

@@ -222,7 +222,7 @@ def _asked(
         row_kind=noun,
         keys=[*run.keys],
         arguments=dict(run.arguments),
-        expected={} if run.action.present is None else run.action.present(run.keys).expected,
+        expected=run.expected(),
         stands_on=stored_footprint(own_rows(look.rows) if takes_away else footprint),
         rests_on=[] if takes_away else before,
         takes_away=takes_away,

@@ -14,10 +14,10 @@ from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.stored import USERS
 
 logger = logging.getLogger("flagstaff")
 
-_USERS = "users"
 # The rows that one transaction deletes.
 _BATCH = 1_000
 
@@ -60,9 +60,9 @@ def forget_user(pk: str) -> None:
         announce(waiting, "failed")
     for name in ("asked_by", "approved_by", "ended_by"):
         _rows().filter(**{name: pk}).update(**{name: ""})
-    for waiting in _rows().filter(arguments__has_key=_USERS).select_for_update():
-        users = waiting.arguments[_USERS]
+    for waiting in _rows().filter(arguments__has_key=USERS).select_for_update():
+        users = waiting.arguments[USERS]
         remaining = [user for user in users if str(user) != pk]
         if remaining != users:
-            waiting.arguments[_USERS] = remaining
+            waiting.arguments[USERS] = remaining
             waiting.save(using=db.alias, update_fields=["arguments"])

@@ -10,57 +10,53 @@ import logging
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as fixed_timezone
-from itertools import chain
 from typing import Any, TypeAlias
 
 from django.db import DatabaseError
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import override
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import CONDITIONS, RULES
-from flagstaff._tables.rows import all_rows, declared_row, key_is_taken, taken_keys
-from flagstaff._tables.user_lookup import actor_table, allowed_user_table
+from flagstaff._tables.rows import key_is_taken
+from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.times import aware, full_time
 from flagstaff.actions.look import Look, Written
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Present, Run
 from flagstaff.changes import Changed
-from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.footprint import digests
 from flagstaff.changes.impact import reached, sides_of
 from flagstaff.changes.preview import ExpectedRows, previewed
 from flagstaff.changes.row_states import Impact, RowState
-from flagstaff.changes.rule_use import InUseError, names_in
+from flagstaff.changes.rule_use import InUseError
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Event
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.rights import (
-    is_approval_needed,
-    is_of_secret,
-    require_right,
-    users_with_rights,
+from flagstaff.waiting.reading import (
+    RowPlace,
+    connected,
+    named_in,
+    places_of,
+    read_situation,
+    read_waiting,
 )
+from flagstaff.waiting.rights import is_approval_needed, is_of_secret, require_right
 from flagstaff.waiting.standing import (
-    events_since,
     first_change,
     footprint_of_stored,
     is_own,
     only_takes,
     touched,
     was_written,
-    writes_of,
 )
-from flagstaff.waiting.stored import CREATE, KIND, OPEN, State, stored_action, stored_run
+from flagstaff.waiting.stored import KIND, OPEN, State, stored_run
 
 logger = logging.getLogger("flagstaff")
 
@@ -118,7 +114,7 @@ def expected_at(
     if at is None:
         return None, []
     own = [(row_kind, key) for key in run.keys]
-    scene = _Scene([], [*own, *_named_in(run.arguments)])
+    scene = _Scene([], [*own, *named_in(run.arguments)])
     scene.play(until=(aware(at), number or sys.maxsize))
     in_front = scene.in_front(row_kind, run.keys)
     numbers = [action.pk for action in in_front if not action.obstacle]
@@ -170,74 +166,26 @@ class _Scene:
     def __init__(
         self,
         shown: Sequence[WaitingAction],
-        more: Collection[tuple[str, str]] = (),
+        more: Collection[RowPlace] = (),
     ) -> None:
-        rows = WaitingAction.objects.using(db.alias)
-        stored: list[Any] = [*rows.filter(state__in=OPEN).annotate(now=Now())]
+        stored = read_waiting()
         self.now = aware(stored[0].now) if stored else aware(timezone.now())
-        by_number = {row.pk: row for row in stored}
+        waiting = {row.pk: row for row in stored if row.state in OPEN}
         # What is shown may have ended meanwhile: then it is none that waits.
-        by_number |= {row.pk: row for row in shown if row.pk in by_number}
-        places = {place for row in shown for place in _places(row)} | {*more}
-        self.waiting = sorted(_connected(by_number.values(), places), key=_order)
+        waiting |= {row.pk: row for row in shown if row.pk in waiting}
+        places = {place for row in shown for place in places_of(row)} | {*more}
+        self.waiting = sorted(connected(waiting.values(), places), key=_order)
+        #: By number, also what was to run before them and has ended.
+        self.before = {row.pk: row for row in stored} | {row.pk: row for row in self.waiting}
         #: Those on which others rest.
         self.awaited = {pk for row in self.waiting for pk in row.rests_on}
-        nearest = {pk for row in self.waiting for pk in row.rests_on[-1:]} - by_number.keys()
-        ended = rows.filter(pk__in=nearest) if nearest else ()
-        self.before = {row.pk: row for row in (*self.waiting, *ended)}
-        self.events = events_since(self.waiting)
-        self.expected = ExpectedRows()
-        self._read_rows(more)
-        self._read_keys()
-        people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
-        actors = {event.actor for event in chain.from_iterable(self.events.values())}
-        self.users = users_with_rights(people, {actor for actor in actors if actor})
         #: The actions that touch a field.
         self.touched: dict[Place, set[int]] = defaultdict(set)
         self.played: list[WaitingAction] = []
-
-    def _read_rows(self, more: Collection[tuple[str, str]]) -> None:
-        """Reads all rows that decide, at once."""
-        wanted, users = [*more], list[Any]()
-        for action in self.waiting:
-            wanted += [(action.row_kind, key) for key in action.keys]
-            wanted += [(row["kind"], row["key"]) for row in action.stands_on]
-            wanted += _named_in(action.arguments)
-            users += action.arguments.get("users", [])
-        rows = self.expected.rows
-        for kind in Kind:
-            if keys := {key for noun, key in wanted if noun == kind.value}:
-                stored = all_rows(kind.model).filter(key__in=keys)
-                rows |= {(kind, row.key): RowState(kind, row) for row in stored}
-                # What code declares need not have a row.
-                for key in keys:
-                    if (kind, key) not in rows and (row := declared_row(kind.model, key)):
-                        rows[kind, key] = RowState(kind, row)
-        with suppress(FlagstaffError):
-            table = allowed_user_table()
-            self.expected.users = table.existing(table.pks_of(users)) if users else set()
-        # A deletion, and a change of the list, take the list as it is.
-        keys = {
-            key
-            for action in self.waiting
-            if action.action == "delete" or "users" in action.arguments
-            for key in action.keys
-        }
-        states = [rows[Kind.FLAG, key] for key in keys if (Kind.FLAG, key) in rows]
-        pks = allowed_pks_of([state.row for state in states]) if states else {}
-        for state in states:
-            users_of_flag = frozenset(pks[state.row.pk])
-            rows[Kind.FLAG, state.row.key] = replace(state, allowed_users=users_of_flag)
-
-    def _read_keys(self) -> None:
-        """Reads what has, or had, the keys of the rows that are to be created."""
-        creations = [action for action in self.waiting if action.action == CREATE]
-        self.writes = writes_of(creations)
-        #: What has a key already, by the kind of the new row. A segment may have any key.
-        self.owners: dict[str, dict[str, str]] = defaultdict(dict)
-        for kind in {action.kind for action in creations} & {Kind.FLAG.value, Kind.VALUE.value}:
-            keys = [action.keys[0] for action in creations if action.kind == kind]
-            self.owners[kind] = taken_keys(kind, keys)
+        if self.waiting:
+            self.present = read_situation(self.waiting, more)
+            #: The rows as the actions that were played leave them.
+            self.expected = self.present.expected
 
     def play(self, until: tuple[datetime, int] | None = None) -> None:
         """Judges all actions in their order, or those that run before a time and a number."""
@@ -307,14 +255,13 @@ class _Scene:
         kind: Any = run.action.kind
         look = Look(rows=rows or [kind.model], impact=after)
         for pk in (action.asked_by, *filter(None, [action.approved_by])):
-            require_right(run, look, pk, users=self.users)
+            require_right(run, look, pk, users=self.present.users)
 
     def _rows_of(self, action: WaitingAction) -> list[Any]:
         """Returns the rows whose rights decide, as they would be then."""
         kind = Kind.of_noun(action.row_kind)
         if kind is None:
-            present = stored_action(action).present
-            return [] if present is None else [*present(action.keys).rows]
+            return [*self._of_app(action).rows]
         states = (self.expected.rows.get((kind, key)) for key in action.keys)
         return [state.row for state in states if state is not None]
 
@@ -361,7 +308,7 @@ class _Scene:
         """Raises EndedError after a change that ends an action."""
         for row in action.stands_on:
             kind: Any = Kind.of_noun(row["kind"])
-            if event := first_change(action, row, self.events.get((kind, row["pk"]), ())):
+            if event := first_change(action, row, self.present.events.get((kind, row["pk"]), ())):
                 raise EndedError(self._change_text(event, action, row))
 
     def _require_same_fields(
@@ -393,7 +340,7 @@ class _Scene:
         if not _is_named(action, row):
             text = say("what depends on it, or what it depends on, was changed at {time}")
             return say(text, time=time)
-        user = self.users.get(event.actor or "")
+        user = self.present.users.get(event.actor or "")
         name = event.actor or say("{user} (database user)", user=event.session_user)
         values = {
             "name": actor_table().name_of(user) if user is not None else name,
@@ -425,11 +372,11 @@ class _Scene:
             return []
         if run.action.creates:
             [key] = run.keys
-            if owner := self.owners[action.kind].get(key):
+            if owner := self.present.owners.get((action.kind, key)):
                 raise FlagstaffError(key_is_taken(key, owner))
             if run.rows:
                 raise EndedError("{key} exists already", key=key)
-            if was_written(action, self.writes):
+            if was_written(action, self.present.entries):
                 raise EndedError("{key} was created and deleted meanwhile", key=key)
             return []
         try:
@@ -446,11 +393,15 @@ class _Scene:
 
     def _require_expected(self, action: WaitingAction, run: Run) -> None:
         """Raises EndedError if a row of an app, such as a plan, is not the one it was."""
-        present = {} if run.action.present is None else run.action.present(run.keys).expected
+        present = run.action.expected(self._of_app(action))
         if any(action.expected.get(name, value) != value for name, value in present.items()):
             raise EndedError(
                 "{kind} {key} has been changed meanwhile", kind=run.action.noun, key=run.keys[0]
             )
+
+    def _of_app(self, action: WaitingAction) -> Present:
+        """Returns the row of an app that an action changes; nothing if it is gone."""
+        return self.present.presents.get(action.kind, {}).get(action.keys[0], Present())
 
     def _with_users(self, after: RowState) -> RowState:
         """Returns a state with the list of users as those before have left it."""
@@ -495,12 +446,6 @@ def unnamed(error: InUseError) -> InUseError:
     return InUseError(error.name, say("flags, values and experiments"))
 
 
-def _named_in(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns the segments and flags that the arguments of an action name in rules."""
-    written = (arguments.get(name, []) for name in (RULES, CONDITIONS))
-    return [(kind.value, key) for rules in written for (kind, key), _place in names_in(rules)]
-
-
 def takings(changes: Iterable[Changed]) -> Iterator[Changed]:
     """Yields the changes by which nobody gains, of an action that takes away.
 
@@ -512,25 +457,6 @@ def takings(changes: Iterable[Changed]) -> Iterator[Changed]:
             yield change
         elif {*(change.new or ())} != {"rollout_percent"}:
             raise FlagstaffError("users would gain {key} by it now", key=change.key)
-
-
-def _connected(
-    actions: Iterable[WaitingAction], places: set[tuple[str, str]]
-) -> list[WaitingAction]:
-    """Returns the actions of these rows, and of the rows of those, and so on."""
-    connected, others, number = list[WaitingAction](), [*actions], -1
-    while len(connected) > number:
-        number, rest = len(connected), list[WaitingAction]()
-        for action in others:
-            (connected if places & _places(action) else rest).append(action)
-        places, others = {place for action in connected for place in _places(action)}, rest
-    return connected
-
-
-def _places(action: WaitingAction) -> set[tuple[str, str]]:
-    """Returns the kind and the key of the rows that an action changes or stands on."""
-    own = {(action.row_kind, key) for key in action.keys}
-    return own | {(row["kind"], row["key"]) for row in action.stands_on}
 
 
 def _order(action: WaitingAction) -> tuple[datetime, int]:

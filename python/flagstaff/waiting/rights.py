@@ -11,9 +11,12 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_backends
-from django.db.models import Q
+from django.db import connections
+from django.db.models import OuterRef, Q, Subquery, TextField, Value
+from django.db.models.functions import Concat
 from django.utils.module_loading import import_string
 
+from flagstaff._connection import is_postgresql
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.user_lookup import actor_table
@@ -166,30 +169,40 @@ def require_user(actor: str) -> str:
 def users_with_rights(pks: Collection[str], others: Collection[str] = ()) -> dict[str, Any]:
     """Returns users by the text of the primary key, those of `pks` with their permissions.
 
-    Also `others`, of whom the names are shown. Two queries, if only Django's own backends decide.
+    Also `others`, of whom the names are shown. One query, if only Django's own backends decide.
     """
     table = actor_table()
-    parsed = {pk: table.parse_canonical(pk) for pk in {*pks, *others}}
-    known = [pk for pk in parsed.values() if pk is not None]
-    users = {str(user.pk): user for user in table.rows.filter(pk__in=known)} if known else {}
-    by_table = [user for user in users.values() if not getattr(user, "is_superuser", False)]
-    asking = [user for user in by_table if str(user.pk) in pks]
-    has_permissions = hasattr(table.field.model, "user_permissions")
+    known = {text: table.parse_canonical(text) for text in {*pks, *others}}
+    wanted = [pk for pk in known.values() if pk is not None]
+    rows: Any = table.rows.filter(pk__in=wanted)
     backends = {type(backend).__module__ for backend in get_backends()}
-    if not (asking and has_permissions and backends == {"django.contrib.auth.backends"}):
-        return users
-    for user in asking:
-        # The cache of Django's ModelBackend.
-        vars(user)["_perm_cache"] = set()
-    direct, by_group = (
-        table.rows.filter(pk__in=[user.pk for user in asking]).values_list(
-            "pk", f"{path}__content_type__app_label", f"{path}__codename"
-        )
-        for path in ("user_permissions", "groups__permissions")
+    # Of other databases, and for other backends, each user is asked.
+    is_read = (
+        backends == {"django.contrib.auth.backends"}
+        and hasattr(table.field.model, "user_permissions")
+        and is_postgresql(connections[table.database])
     )
-    for pk, label, codename in direct.union(by_group):
-        vars(users[str(pk)])["_perm_cache"].add(f"{label}.{codename}")
+    asking = [known[text] for text in pks if known[text] is not None]
+    if is_read:
+        rows = rows.annotate(
+            of_user=_permissions("user_permissions", asking),
+            of_groups=_permissions("groups__permissions", asking),
+        )
+    users = {str(user.pk): user for user in rows} if wanted else {}
+    for pk in pks if is_read else ():
+        if (user := users.get(pk)) is not None and not getattr(user, "is_superuser", False):
+            # The cache of Django's ModelBackend.
+            vars(user)["_perm_cache"] = {*user.of_user, *user.of_groups}
     return users
+
+
+def _permissions(path: str, asking: Sequence[object]) -> Subquery:
+    """Returns the permissions of a user by this path, if it is one of those who are asked about."""
+    name = Concat(f"{path}__content_type__app_label", Value("."), f"{path}__codename")
+    users = actor_table().rows.filter(pk=OuterRef("pk"), pk__in=asking)
+    return Subquery(
+        users.values_list(name), template="ARRAY(%(subquery)s)", output_field=TextField()
+    )
 
 
 def _active_user(pk: str, users: Mapping[str, Any] | None = None) -> Any:

@@ -306,8 +306,8 @@ def _move_on(waiting: WaitingAction, run: Run) -> None:
     """Lets what rests on an action of an app expect the row as this one has left it."""
     if run.action.present is not None:
         rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
-        present = run.action.present(run.keys).expected
-        rows.filter(kind=waiting.kind, rests_on__contains=[waiting.pk]).update(expected=present)
+        resting = rows.filter(kind=waiting.kind, rests_on__contains=[waiting.pk])
+        resting.update(expected=run.expected())
 
 
 def _entries(source: str) -> list[int]:

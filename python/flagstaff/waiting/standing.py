@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, TypeAlias
 
 from django.db.models import Q
@@ -19,6 +21,7 @@ from flagstaff.history.log import Change, Event, events, require_triggers, versi
 from flagstaff.models import WaitingAction
 from flagstaff.validators import rule_problem
 from flagstaff.waiting.rights import is_reverse
+from flagstaff.waiting.stored import CREATE
 
 #: The kind and the primary key of a row with a history.
 RowId: TypeAlias = "tuple[Kind, str]"
@@ -60,22 +63,36 @@ def footprint_of_stored(stands_on: Iterable[Mapping[str, Any]]) -> Footprint:
     }
 
 
-def events_since(actions: Iterable[WaitingAction]) -> dict[RowId, list[Event]]:
-    """Returns the changes of rows that actions stand on, since they were asked for. A query.
+def entries_since(actions: Collection[WaitingAction]) -> list[Change]:
+    """Returns the entries since actions were asked for, the newest first. A query.
 
-    The oldest change is first. `Event.version` says which are newer than an action.
+    They are those of the rows that the actions stand on, and those of the keys of creations.
     """
     rows = [row for action in actions for row in action.stands_on if row["pk"]]
-    if not rows:
-        return {}
-    condition = Q()
+    oldest = min((row["version"] for row in rows), default=0)
+    conditions = list[Q]()
     for kind in Kind:
         pks = {row["pk"] for row in rows if row["kind"] == kind.value}
-        condition |= Q(relation__in=kind.relations, object_pk__in=pks) if pks else Q()
-    oldest = min(row["version"] for row in rows)
-    newer = Change.objects.filter(condition, id__gt=oldest).short()
+        of_rows = Q(relation__in=kind.relations, object_pk__in=pks, id__gt=oldest)
+        conditions += [of_rows] if pks else []
+    creations = [action for action in actions if action.action == CREATE]
+    if creations:
+        relations = {Kind(action.kind).row_relation for action in creations}
+        keys = {key for action in creations for key in action.keys}
+        since = min(action.asked_at for action in creations)
+        conditions.append(Q(relation__in=relations, key__in=keys, at__gt=since))
+    if not conditions:
+        return []
+    return [*Change.objects.filter(reduce(or_, conditions)).short().newest(few=True)]
+
+
+def events_by_row(entries: Iterable[Change]) -> dict[RowId, list[Event]]:
+    """Returns the changes of each row, the oldest first. Does not query.
+
+    `Event.version` says which are newer than an action.
+    """
     by_row: dict[RowId, list[Event]] = defaultdict(list)
-    for event in events(newer.newest(few=True)):
+    for event in events(entries):
         by_row[Kind(event.kind), event.object_pk].insert(0, event)
     return by_row
 
@@ -115,18 +132,6 @@ def first_change(waiting: WaitingAction, row: Mapping[str, Any], since: Sequence
         elif event.source not in allowed:
             return event
     return None
-
-
-def writes_of(creations: Collection[WaitingAction]) -> list[Change]:
-    """Returns the entries of the keys of creations, since the first was asked for. A query."""
-    if not creations:
-        return []
-    entries = Change.objects.filter(
-        relation__in={Kind(row.kind).row_relation for row in creations},
-        key__in={key for row in creations for key in row.keys},
-        at__gt=min(row.asked_at for row in creations),
-    )
-    return [*entries.only("relation", "key", "at", "source")]
 
 
 def was_written(creation: WaitingAction, entries: Iterable[Change]) -> bool:

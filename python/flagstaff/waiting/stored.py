@@ -22,8 +22,8 @@ KIND: Final = "waiting"
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
 PROBLEMS = WaitingAction.PROBLEMS
-#: The action that creates a row, of all kinds.
-CREATE = "create"
+#: The action that creates a row, of all kinds, and the argument with the users of a flag.
+CREATE, USERS = "create", "users"
 _NOT_RUN = say("no run-jobs has run it")
 
 

@@ -21,7 +21,7 @@ from flagstaff.history import flag_version
 from flagstaff.history.log import version_of
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, WaitingAction
-from flagstaff.waiting.actions import KIND as WAITING
+from flagstaff.waiting.stored import KIND as WAITING
 from tests.conftest import ROOT
 from tests.support.history import newest_entry
 from tests.support.samples import (

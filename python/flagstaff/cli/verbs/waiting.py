@@ -12,9 +12,9 @@ from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.actions import KIND, find
+from flagstaff.waiting.actions import find
 from flagstaff.waiting.outlook import foresee
-from flagstaff.waiting.stored import COLUMNS, OPEN, PROBLEMS, records_of
+from flagstaff.waiting.stored import COLUMNS, KIND, OPEN, PROBLEMS, records_of
 
 
 @verb(

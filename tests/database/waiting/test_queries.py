@@ -1,0 +1,118 @@
+"""Will it run? is asked in a number of queries that depends on nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+
+from flagstaff import changes, experiments
+from flagstaff.models import WaitingAction
+from flagstaff.rollouts import plans
+from flagstaff.waiting.outlook import foresee
+from tests.support.plans import STEPS, drive_recently
+from tests.support.shop import GERMAN, STAFF, Shop
+from tests.support.sql import statements_of
+from tests.support.waiting import ask
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
+
+#: The actions, the history, flags, values, users, and all else.
+QUERIES = 6
+ROOT = {"flag": "root", "is": True}
+
+
+def rules(*conditions: Any, **members: Any) -> str:
+    return shlex.quote(json.dumps([{"conditions": [*conditions], **members}]))
+
+
+def conditions(*conditions: Any) -> str:
+    return shlex.quote(json.dumps([*conditions]))
+
+
+#: Of all kinds: with rules, segments, flags that need others, plans and experiments.
+LINES = (
+    "on needing",
+    "rollout segmented 5",
+    f"rules by_flag {rules(ROOT)}",
+    "allow listed carol",
+    "off new_checkout",
+    "delete dark_mode --yes",
+    "create brand_new",
+    "details base --owner team",
+    "release root",
+    "value set page_size 30",
+    f"value rules delivery_fee {rules(ROOT, value=4)}",
+    "value delete payment_gateway --yes",
+    "value create new_value 3",
+    f"segment conditions german {conditions(STAFF)}",
+    f"segment conditions staff {conditions(ROOT)}",
+    f"segment create new_segment {conditions(GERMAN)}",
+    "segment delete enterprise --yes",
+    "plan start planned",
+    "plan resume paused",
+    "experiment start draft --yes",
+    "experiment grow small 100 --yes",
+    "experiment stop running",
+    "experiment ship shipped treatment --yes",
+)
+
+
+@pytest.fixture
+def world(shop: Shop) -> None:
+    """What the lines are about. `needing` needs `base`, which needs `root`."""
+    drive_recently()
+    for name in ("ana", "alice", "carol"):
+        shop.user(name)
+    for key in ("german", "staff", "enterprise"):
+        shop.segment(key)
+    for key in ("page_size", "delivery_fee", "payment_gateway"):
+        shop.value(key)
+    for key in ("new_checkout", "dark_mode"):
+        shop.flag(key)
+    for key in ("root", "by_flag", "listed"):
+        shop.flag(key, rollout_percent=10)
+    shop.flag("base", rules=[{"conditions": [ROOT]}])
+    changes.segments.create("of_base", conditions=[{"flag": "base", "is": True}])
+    shop.flag("segmented", rules=[{"conditions": [{"segment": "of_base"}]}])
+    needs = [{"flag": "base", "is": True}, {"segment": "german"}]
+    shop.flag("needing", enabled=False, rules=[{"conditions": needs}])
+    for key in ("planned", "paused"):
+        shop.flag(key, rollout_percent=0)
+        plans.create(key, STEPS)
+    plans.start("paused")
+    plans.pause("paused")
+    for key in ("draft", "small", "running", "shipped"):
+        experiments.create(key, traffic_percent=20)
+        if key != "draft":
+            experiments.start(key)
+
+
+def queries() -> list[str]:
+    """Returns the queries of the question, without that of the rows."""
+    actions = [*WaitingAction.objects.all()]
+    return statements_of(lambda: foresee(actions))
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("line", LINES)
+def test_question_about_an_action_of_any_kind_makes_few_queries(line: str) -> None:
+    ask(line)
+    [waiting] = foresee(WaitingAction.objects.all())
+    assert not waiting.obstacle
+    # An experiment by itself has no history.
+    assert len(queries()) == QUERIES - line.startswith("experiment")
+
+
+@pytest.mark.usefixtures("world")
+def test_question_about_twenty_actions_makes_as_many_queries_as_about_one() -> None:
+    for line in LINES:
+        ask(line)
+    assert WaitingAction.objects.count() > 20
+    assert len(queries()) == QUERIES
+
+
+def test_question_about_no_action_makes_no_query() -> None:
+    assert not queries()
