@@ -112,7 +112,7 @@ class RowsWidget(forms.Textarea):
         """The text that was typed, or that of the rows that are filled in."""
         if text := data.get(name):
             return str(text)
-        lines, inputs = [], self._line.base_fields
+        lines, inputs = list[str](), self._line.base_fields
         while f"{name}-{len(lines)}-{next(iter(inputs))}" in data:
             place = f"{name}-{len(lines)}"
             texts = {key: data.get(f"{place}-{key}", "").strip() for key in inputs}
@@ -141,7 +141,7 @@ class RowsWidget(forms.Textarea):
         """Whether the inputs have all that is in a line."""
         texts, fields = self._line.texts_of(line), self._line.base_fields
         is_offered = all(
-            texts[name] in dict(field.choices)
+            field.valid_value(texts[name])
             for name, field in fields.items()
             if isinstance(field, forms.ChoiceField)
         )
