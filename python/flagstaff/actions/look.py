@@ -53,6 +53,8 @@ class Line:
     field: str
     now: str
     after: str
+    #: Of one of several flags, what its state is and becomes. The sides are users then.
+    state: str = ""
 
 
 def users_line(label: str, effect: Effect) -> Line:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 
 from flagstaff.actions import Action, all_actions
+from flagstaff.actions.look import Look
 from flagstaff.admin.base_admin import REASON, BaseAdmin
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history, versions_of
@@ -81,6 +82,10 @@ class ActionAdmin(BaseAdmin):
 
         Called before anything else is said about the key.
         """
+
+    def notes_before(self, request: HttpRequest, look: Look) -> Iterable[str]:
+        """Returns what else a person should know before a change, in sentences."""
+        return ()
 
     def summary(self, row: Any) -> str:
         """Returns the sentence that says what a row means after a change."""

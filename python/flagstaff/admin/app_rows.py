@@ -50,10 +50,10 @@ class AppRowAdmin(RowPageAdmin):
         return [*map(self.version, rows)]
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
-        """Returns the section with the events, and the action that deletes them with the row."""
+        """Returns the section with the events."""
         rows = rows_of_app([*self.events(row).order_by("-id")[:_MAX_EVENTS]])
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
-        return Section(say("Events").local, html if rows else "", ("delete",))
+        return Section(say("Events").local, html if rows else "")
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -106,6 +107,16 @@ class DeclaredField(forms.Field):
     @staticmethod
     def _label(choice: Any) -> str:
         return str(getattr(choice, "label", None) or getattr(choice, "value", choice))
+
+    def results(self) -> dict[str, object]:
+        """Returns the labels of the choices by their JSON; nothing without choices."""
+        if not isinstance(self.inner, forms.TypedChoiceField):
+            return {}
+        to_json = self.declared.to_json
+        choices = (choice for _number, choice in self._choices())
+        return {
+            json.dumps(to_json(each), ensure_ascii=False): self._label(each) for each in choices
+        }
 
     def prepare_value(self, value: Any) -> Any:
         """Returns what the input shows: a stored value as a person types it."""

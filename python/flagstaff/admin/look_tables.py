@@ -14,13 +14,13 @@ from django.utils.text import capfirst
 from flagstaff._tables.rows import Row
 from flagstaff._text import is_whole_number, local_list, local_number, say
 from flagstaff._text.rules import naming
-from flagstaff.actions.look import Line, Look
-from flagstaff.admin.flag.state import lines_of_flags
+from flagstaff.actions.look import Line, Look, users_line
+from flagstaff.admin.flag.state import USERS_WITH_FLAG, lines_of_flags, state_and_label
 from flagstaff.admin.rights import may_see
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import use_texts
-from flagstaff.changes.row_states import Impact
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.describe import (
     MAX_SHORT_VALUE,
     Names,
@@ -97,10 +97,45 @@ def _lines(request: HttpRequest, look: Look) -> Sequence[Line]:
         lines[flag.key] += of_flags.get(str(flag.pk), ())
     if len(lines) == 1:
         return next(iter(lines.values()))
-    return [joined_line(key, of_row) for key, of_row in lines.items()]
+    rows = [(change.key, change.before, change.after, lines[change.key]) for change in changed]
+    return lines_of_rows(rows, look.impact)
 
 
-def joined_line(key: str, lines: Sequence[Line]) -> Line:
+def lines_of_rows(
+    rows: Sequence[tuple[str, RowState | None, RowState | None, Sequence[Line]]], impact: Impact
+) -> list[Line]:
+    """Returns a line for each of several rows: the key, before and after, and what differs.
+
+    If all are flags, it has the state and the users.
+    """
+    is_counted = any(kind is Kind.FLAG for kind, _key in impact)
+    flags = [
+        _flag_line(before, after, lines, impact)
+        for _key, before, after, lines in rows
+        if is_counted and before and after and before.kind is Kind.FLAG and before.row and after.row
+    ]
+    if len(flags) == len(rows):
+        return flags
+    return [_joined_line(key, lines) for key, _before, _after, lines in rows]
+
+
+def _flag_line(before: RowState, after: RowState, lines: Sequence[Line], impact: Impact) -> Line:
+    key = before.row.key
+    old, new = (state_and_label(side.row)[1] for side in (before, after))
+    # The state and the users say it already.
+    said = {field_label("enabled"), field_label("rollout_percent"), say(USERS_WITH_FLAG).local}
+    others = [
+        f"{line.field}: {line.now} → {line.after}"
+        for line in lines
+        if line.now != line.after and line.field not in said
+    ]
+    effect = impact.get((Kind.FLAG, key))
+    users = users_line(key, effect) if effect else Line(key, "\N{EN DASH}", "\N{EN DASH}")
+    state = old if old == new else f"{old} → {new}"
+    return replace(users, state="; ".join([state, *others]))
+
+
+def _joined_line(key: str, lines: Sequence[Line]) -> Line:
     """Returns what differs of one row in one line."""
     if all(line.now == line.after for line in lines):
         return Line(key, no_change := say("no change").local, no_change)

@@ -90,6 +90,8 @@ class Head:
     lines: Sequence[SafeString | str] = ()
     #: The name of the action that has the one filled button.
     main: str = ""
+    #: The names of the actions in the line of the key, in their order; by default only `main`.
+    beside: Sequence[str] = ()
     #: The name of an action, and what its links say and fill in.
     steps: tuple[str, Sequence[tuple[str, str]]] = ("", ())
     #: The step that the row has now.
@@ -347,7 +349,7 @@ class RowPageAdmin(ActionAdmin):
         context = {
             "head": head,
             "notes": notes,
-            "main": links.pop(head.main, None),
+            "beside": [links.pop(name) for name in head.beside or [head.main] if name in links],
             "step": links.pop(step, None),
             "steps": steps,
             "others": [links.pop(name) for name in head.others if name in links],

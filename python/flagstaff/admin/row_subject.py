@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import all_rows, find_row, is_stored, unknown_row
-from flagstaff._text import local_number, say
+from flagstaff._text import local_list, local_number, say
 from flagstaff._text.rules import naming
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action
@@ -27,11 +27,12 @@ from flagstaff.admin.action_admin import ActionAdmin, is_answered
 from flagstaff.admin.argument_form import ArgumentFields
 from flagstaff.admin.later import wants_later
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links
-from flagstaff.admin.look_tables import newer_texts, tables_of
+from flagstaff.admin.look_tables import newer_texts, tables_of, use_rows
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_lines import asked_before, ended_lines
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history
 from flagstaff.waiting.actions import look_ahead
 
@@ -128,7 +129,11 @@ class RowSubject:
         unchanged = say("Nothing would change.").local if is_same and self.rows else ""
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
-        notes = [*filter(None, [users, unchanged]), *look.notes]
+        if users and len(self.rows) > 1 and self.admin.row_kind is Kind.FLAG:
+            count = {"on": sum(row.enabled for row in self.rows), "count": len(self.rows)}
+            users = f"{say('{on} of {count} are on.', **count).local} {users}"
+        more = self.admin.notes_before(self.request, look)
+        notes = [*filter(None, [users, unchanged]), *more, *look.notes]
         # An approval, whose look has no rows, and what waits for one change nothing now.
         is_known = look.rows and (self.at or not wants_later(self.request))
         lines = ended_lines(self.site, self.request, look, self.at) if is_known else []
@@ -203,11 +208,22 @@ class RowSubject:
             for row, change in done:
                 log(request, row, self.receipts.text_of(change))
 
+    def _used_by(self, look: Look) -> Iterator[str]:
+        """Yields what else has changed, such as the flags that use a segment."""
+        lines = use_rows(self.site, self.request, look.impact)
+        texts = [
+            f"{line.field}: {line.now and f'{line.now} → '}{line.after}"
+            for line in lines
+            if line.now != line.after
+        ]
+        if texts:
+            yield say("{sentence}.", sentence=local_list(texts)).local
+
     def receipt(self, written: Written, look: Look | None) -> Receipt:
         """What was written, and how to undo it."""
         if look is not None:
             # The change has the percentages already.
-            users = look.users_text(percents=False)
+            users = " ".join([look.users_text(percents=False), *self._used_by(look)])
         else:
             # As it is now.
             newest = all_rows(self.admin.model).filter(pk__in=[row.pk for row in self.rows])

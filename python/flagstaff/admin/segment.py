@@ -16,6 +16,7 @@ from flagstaff._tables.model_fields import short_unit
 from flagstaff._text import local_list, say
 from flagstaff._text.rules import conditions_text, named_buckets
 from flagstaff.actions import Action
+from flagstaff.actions.look import Look
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin, Section
 from flagstaff.admin.rules.sentences import conditions_html
@@ -94,19 +95,40 @@ class SegmentAdmin(RowPageAdmin):
         )
         yield self.about(row, CONDITIONS)
 
+    def notes_before(self, request: HttpRequest, look: Look) -> Iterator[str]:
+        """What a change will mean for flags that are off now, when they are turned on."""
+        off = [use for use in look.impact.uses if use.kind is Kind.FLAG and not use.is_active]
+        for change in look.changed if off else ():
+            sides = change.before, change.after
+            counts = _counts(request, *(side.row.conditions for side in sides if side and side.row))
+            yield say(
+                "Users in the segment: {users}. {count} flag that uses it is off, and reaches "
+                "these users when it is turned on.",
+                "Users in the segment: {users}. {count} flags that use it are off, and reach these "
+                "users when they are turned on.",
+                count=len(off),
+                users=" → ".join(counts),
+            ).local
+
     def is_offered(self, action: Action, row: Any) -> bool:
         """A segment that a rule uses cannot be deleted."""
         return not (action.deletes and _uses_of(row))
 
 
 def _users_note(request: HttpRequest, segment: Segment) -> SafeString:
-    """How many users are in a segment: those who would have a flag with a rule for it."""
-    rules = [{"conditions": [{"segment": segment.key}], "rollout_percent": 100}]
-    flag = conf.flag_model(key=segment.key, rules=rules)
-    [effect] = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user).values()
-    return note_html(
-        say("Users in the segment: {users}.", users=users_text(effect, effect.on[1])).local
-    )
+    """How many users are in a segment."""
+    [users] = _counts(request, segment.conditions)
+    return note_html(say("Users in the segment: {users}.", users=users).local)
+
+
+def _counts(request: HttpRequest, *conditions: Any) -> list[str]:
+    """Returns how many users meet conditions: those who would have a flag with a rule for them."""
+    flags = [
+        conf.flag_model(key=str(number), rules=[{"conditions": each, "rollout_percent": 100}])
+        for number, each in enumerate(conditions)
+    ]
+    effects = impact_of_enabling(flags, timeout=COUNT_TIMEOUT, viewer=request.user).values()
+    return [users_text(effect, effect.on[1]) for effect in effects]
 
 
 def _uses_of(segment: Any) -> Sequence[RuleUse]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -38,9 +38,11 @@ from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.declared import DeclaredField
 from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
+from flagstaff.admin.rules.forms import YES_NO
 from flagstaff.admin.rules.sentences import results_html, rules_note
 from flagstaff.admin.words import (
     json_html,
@@ -187,6 +189,15 @@ class KeyValueStoreAdmin(RowPageAdmin):
             targeting += note_html(_terminal_text(row.key))
         yield Section(capfirst(say("who gets what").local), targeting, ("set-for-everyone", RULES))
         unit = () if state.has_rules else (BUCKET_BY,)
+        where = note_html(
+            format_html(
+                "{} <code>{}</code>",
+                say("Find it in the code:").local,
+                command_line("references", row.key),
+            )
+        )
+        section = evaluations(request, row.key, of_value=True)
+        yield replace(section, html=format_html("{}{}", section.html, where))
         yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
 
     def head(self, request: HttpRequest, row: Any) -> Head:
@@ -224,6 +235,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
             # No rules are rules, too.
             fields[RULES].required = False
             fields[RULES].widget.is_nullable = may_be_null(row)
+            fields[RULES].widget.results = _results(row)
         declared = declared_value(row.key)
         if declared is not None and VALUE in fields and not is_secret(row):
             plain_field = fields[VALUE]
@@ -261,6 +273,19 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if field and db_field.name == VALUE:
             field.required, field.help_text = True, _VALUE_HELP
         return field
+
+
+def _results(row: Any) -> Mapping[str, object]:
+    """Returns the labels of the values that a rule may give, by their JSON; empty for any."""
+    declared = declared_value(row.key)
+    if declared is not None:
+        results = DeclaredField(declared).results()
+    else:
+        options = row.choices or ([True, False] if row.type == "boolean" else [])
+        results = {json.dumps(option, ensure_ascii=False): option for option in options}
+    if results and may_be_null(row):
+        results["null"] = "null"
+    return {text: YES_NO.get(text, label) for text, label in results.items()}
 
 
 def _masked_html(*, may_show: bool) -> SafeString:

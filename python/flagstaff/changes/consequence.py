@@ -346,9 +346,9 @@ def _gain_or_loss(impact: Impact) -> Sentence:
     """Returns what a number of users gain or lose, which is known of flags."""
     are_flags = all(kind is Kind.FLAG for kind, _key in impact)
     if are_flags and not any(effect.gain for effect in impact.values()):
-        return say("{users} user loses something.", "{users} different users lose something.")
+        return say("{users} user loses a flag.", "{users} different users lose a flag.")
     if are_flags and not any(effect.lose for effect in impact.values()):
-        return say("{users} user gains something.", "{users} different users gain something.")
+        return say("{users} user gains a flag.", "{users} different users gain a flag.")
     return say(
         "{users} user gains or loses something.", "{users} different users gain or lose something."
     )

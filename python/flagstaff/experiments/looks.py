@@ -10,31 +10,35 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Count, OuterRef, Subquery
 
 from flagstaff._tables.database import db
 from flagstaff._tables.together import Reading
 from flagstaff._text import Sentence, localized, say
 from flagstaff.actions.look import Line, Look
 from flagstaff.actions.table import Present
-from flagstaff.changes.consequence import Consequence
-from flagstaff.exceptions import ExperimentError
+from flagstaff.changes.consequence import Consequence, text_for_many
+from flagstaff.changes.impact import limited
+from flagstaff.exceptions import ExperimentError, FlagstaffError
 from flagstaff.experiments import editing, lifecycle
 from flagstaff.experiments.editing import changed_texts, columns_of, set_columns, settings_of
 from flagstaff.experiments.figures import NONE, percent_text
-from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
 from flagstaff.experiments.report_rows import possible_harms
 from flagstaff.experiments.reporting import read_report, stop_alpha
 from flagstaff.experiments.requirements import require_now, require_variant
 from flagstaff.experiments.rows import find, newest_event
 from flagstaff.experiments.statistics.sequential import ALPHA
+from flagstaff.experiments.variants import shares_of
 from flagstaff.experiments.verdict import outcome_text
 from flagstaff.history.user_names import HasPermissions
 
 #: What an action stands on: the newest event, or only the run, so that no other one is stopped.
 EXPECT_EVENT, RUN = "expect_event", "run"
 _ALL, _HALF = 100, 50
+# Seconds for the count of units: before a stop, which nothing delays, it is short.
+_COUNT, _SHORT_COUNT = 1.0, 0.3
 
 
 def present(keys: Collection[str]) -> Reading:
@@ -149,11 +153,18 @@ def look_at_restart(
     experiment = _experiment(key, "restart")
     settings = {"variants": variants, "traffic_percent": traffic_percent}
     changed = {name: value for name, value in settings.items() if value is not None}
+    percent = experiment.traffic_percent if traffic_percent is None else traffic_percent
+    variants_after = columns_of(**settings_of(changed)).get("variants", experiment.variants)
+    shares = shares_of(variants_after).items()
     notes = [
-        say("All units get other buckets, and many another variant. This cannot be undone."),
+        _moved_text(
+            experiment,
+            say("About {count} of {units} units that met a variant get another one, or none."),
+            kept={variant: share * percent / _ALL for variant, share in shares},
+        ),
+        say("All units get other buckets. This cannot be undone."),
         say("The exposures so far are no longer reported."),
     ]
-    percent = experiment.traffic_percent if traffic_percent is None else traffic_percent
     return _giving(
         experiment,
         percent,
@@ -177,15 +188,20 @@ def look_at_force(
 def look_at_stop(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Every call gets its default."""
     experiment = _experiment(key, "stop")
-    notes = [say("No exposure is recorded. “Undo” takes it back.").local]
+    notes = [say("No exposure is recorded. “Undo” takes it back.")]
+    if experiment.state == State.RUNNING:
+        text = say("{units} units that met a variant get the default instead.")
+        notes.insert(0, _moved_text(experiment, text, timeout=_SHORT_COUNT))
     lines = [*_to_state(experiment, State.STOPPED)]
-    return Look(lines=lines, notes=notes, rows=[experiment])
+    return Look(lines=lines, notes=[*map(localized, notes)], rows=[experiment])
 
 
 def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = None) -> Look:
     """The verdict, and which harm is not excluded. Computes the report."""
     experiment, notes = _experiment(key, "ship"), list[Sentence]()
     require_variant(experiment, winner)
+    text = say("{count} of {units} units that met a variant get another one.")
+    notes.append(_moved_text(experiment, text, kept={winner: 1.0}))
     report, error = read_report(experiment)
     if error:
         notes.append(say("No report will be stored: {error}", error=error))
@@ -289,10 +305,34 @@ def _giving(  # noqa: PLR0913 (what is given, to whom, and what is asked)
         consequence=Consequence.MOST if percent > _HALF else Consequence.MORE,
         notes=notes,
         asks=True,
+        typed=text_for_many([experiment.key]) if percent > _HALF else "",
         asks_always=asks_always,
         question=question,
         rows=[experiment],
     )
+
+
+def _moved_text(
+    experiment: Experiment,
+    text: Sentence,
+    *,
+    kept: Mapping[str, float] | None = None,
+    timeout: float = _COUNT,
+) -> Sentence:
+    """Returns how many units get something else; `kept` is the share of a variant that keeps it.
+
+    A query, for at most `timeout` seconds.
+    """
+    exposures = db.rows(Exposure).filter(experiment_id=experiment.pk, run=experiment.run)
+    try:
+        with limited(timeout):
+            units = dict(exposures.values_list("variant").annotate(Count("unit")).order_by())
+    except FlagstaffError:
+        return say("There are too many units to count them in time.")
+    if not units:
+        return say("No unit has met a variant yet.")
+    moved = sum(count * (1 - (kept or {}).get(variant, 0.0)) for variant, count in units.items())
+    return say(text, count=round(moved), units=sum(units.values()))
 
 
 def _edited(experiment: Experiment, settings: Mapping[str, Any]) -> Iterator[Line]:

@@ -19,6 +19,7 @@ from tests.support.admin_pages import (
     answer,
     confirmed,
     messages_of,
+    notes_of,
     page,
     preview_of,
     problems_of,
@@ -59,11 +60,12 @@ def enabled() -> dict[str, bool]:
 def test_kill_of_several_asks_nothing_and_is_one_undo(
     operator: Client, settings: Any, reason_required: None
 ) -> None:
+    User.objects.bulk_create(User(username=f"u{number}") for number in range(3))
     production(settings, REQUIRE_REASON=True)
     shown = select(operator, "kill")
-    [(lines, _heading), _uses] = shown.context["tables"]
-    unchanged = [line.field for line in lines if line.after == "no change"]
-    assert ([line.field for line in lines], unchanged) == (["a", "b", "c"], ["c"])
+    killed = ["on for all → off", "4 of 4", "0 of 4"]
+    assert preview_of(shown) == {"a": killed, "b": killed, "c": ["off", *["\N{EN DASH}"] * 2]}
+    assert notes_of(shown)[0] == "2 of 3 are on. 4 different users lose a flag."
     assert "Kill 3 flags" in shown.content.decode()
     assert text_to_type(shown) == ""
     response = answer(operator, shown)

@@ -23,6 +23,7 @@ from tests.support.admin_pages import (
     asks,
     errors_of,
     flag_url,
+    messages_of,
     notes_of,
     page,
     preview_of,
@@ -227,8 +228,33 @@ def test_segment_asks_with_a_row_for_each_use_and_different_users(
         "disabled": ["off", "off"],
         "experiment price": ["", "another result: 10 of 11"],
     }
-    assert notes_of(response)[-1] == "10 different users gain or lose something."
+    assert notes_of(response)[0] == "10 different users gain or lose something."
     assert Segment.objects.get().conditions == STAFF
+
+
+def test_segment_says_what_its_change_means_for_a_flag_that_is_off(
+    operator: Client, team: Segment
+) -> None:
+    changes.flags.disable("by_team")
+    url = row_url(team, "conditions")
+    edited = typed(operator, url, conditions=json.dumps(LOGGED_IN)) | {"_edit": "preview"}
+    assert notes_of(operator.post(url, edited)) == [
+        (
+            "Users in the segment: 1 of 11 → 11 of 11. 1 flag that uses it is off, and reaches "
+            "these users when it is turned on."
+        )
+    ]
+
+
+def test_receipt_of_a_segment_names_the_flags_that_the_user_may_see(
+    operator: Client, team: Segment, shop: Shop
+) -> None:
+    [message] = messages_of(edit(operator, team, LOGGED_IN))
+    assert "10 different users gain a flag. by_team: 1 of 11 → 11 of 11." in message
+    client = shop.client("olga", "change_segment", "view_segment", "toggle_featureflag")
+    [message] = messages_of(edit(client, team, STAFF))
+    assert "was changed" in message
+    assert "by_team" not in message
 
 
 @pytest.mark.parametrize(
@@ -277,7 +303,7 @@ def test_undo_of_several_segments_counts_all_of_them_at_once(
     response = operator.get(undo_url(*versions))
     flags = ["by_two", *(f"by_{key}" for key in keys)]
     assert preview_of(response) == {flag: ["1 of 11", "11 of 11"] for flag in flags}
-    assert notes_of(response)[-1] == "10 different users gain something."
+    assert notes_of(response)[-1] == "10 different users gain a flag."
 
 
 def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
@@ -288,7 +314,7 @@ def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
     production(settings)
     response = operator.get(url)
     assert text_to_type(response) == "team"
-    assert "10 different users gain something." in notes_of(response)
+    assert "10 different users gain a flag." in notes_of(response)
     assert preview_of(response) == {"by_team": ["1 of 11", "11 of 11"]}
     for text, after in (("", STAFF), ("team", LOGGED_IN)):
         undo_at(operator, url, _typed_key=text)

@@ -49,6 +49,7 @@ from tests.support.models_of_others import value_model_of
 from tests.support.screen import Screen
 from tests.support.shop import STAFF
 from tests.support.sql import rows as execute
+from tests.support.usage_rows import add_usage, delete_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -218,6 +219,37 @@ def test_value_is_added_with_a_schema_unless_it_breaks_it(operator: Client) -> N
     act(operator, f"{VALUES}add/", **{**data, "value": '"Stripe"'})
     row = KeyValueStore.objects.get()
     assert (row.value, row.type, row.choices) == ("Stripe", "string", GATEWAYS)
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "labels"),
+    [
+        ("Stripe", {"choices": GATEWAYS}, GATEWAYS),
+        (True, {"type": "boolean"}, ["yes", "no"]),
+    ],
+)
+def test_rules_of_choices_and_booleans_have_a_menu(
+    value: object, schema: Any, labels: list[str], operator: Client
+) -> None:
+    url = row_url(
+        value_of(value, **schema, rules=[{"conditions": [STAFF], "value": value}]), "rules"
+    )
+    menu = Screen(page(operator, url)).part("select[name=rules-0-value]")
+    assert menu.texts("option")[-2:] == labels
+    assert typed(operator, url)["rules-0-value"] == json.dumps(value)
+
+
+def test_page_says_how_often_a_value_with_rules_was_evaluated(operator: Client) -> None:
+    def evaluations(row: KeyValueStore) -> str:
+        return Screen(page(operator, row_url(row))).section("Evaluations").text
+
+    row = value_of(25)
+    assert "Evaluations are counted only while a value has rules." in evaluations(row)
+    assert f"flags references {KEY}" in evaluations(row)
+    delete_usage()
+    for result, count in (("0", 3), ("1", 1)):
+        add_usage(KEY, result, count)
+    assert "4 evaluations in the last 24 hours, 25 % by a rule, last" in evaluations(row)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ NOTICED = {
         "search_v2: 0 → 2 of 2 users.",
     ),
     "segment conditions team known.json": (
-        "team: 1 user gains something.",
+        "team: 1 user gains a flag.",
         "by_team: 1 → 2 of 2 users.",
     ),
     "undo dark_mode": (f"dark_mode: turned on\ndark_mode: {TO_BOTH}", "dark_mode: 0 → 2 of 2"),
@@ -279,7 +279,7 @@ def test_dry_run_of_a_segment_has_a_line_for_each_flag_that_uses_it() -> None:
     assert run(line).err.splitlines()[1:] == [
         "by_team: 1 of 2 → 2 of 2",
         "later: off",
-        "team: 1 user gains something.",
+        "team: 1 user gains a flag.",
         "dry run: nothing was written",
     ]
     impact = document(*line.split())["impact"]

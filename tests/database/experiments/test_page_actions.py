@@ -19,6 +19,7 @@ from tests.support.admin_pages import (
     notes_of,
     page,
     preview_of,
+    production,
     staff,
     typed,
     undo_urls,
@@ -193,7 +194,38 @@ def test_ship_shows_what_follows_and_can_be_undone(operator: Client, better: Exp
     experiments.undo(KEY)
     # That the treatment is better is a reason not to ship the control.
     notes = notes_of(operator.post(url, typed(operator, url, winner="control")))
-    assert notes == ["treatment: the treatment is better."]
+    assert notes == [
+        "2,000 of 4,000 units that met a variant get another one.",
+        "treatment: the treatment is better.",
+    ]
+
+
+def test_stop_and_restart_say_how_many_units_get_something_else(
+    operator: Client, running: Experiment
+) -> None:
+    def first_note(name: str, **arguments: Any) -> str:
+        url = experiment_url(running, name)
+        shown = operator.post(url, typed(operator, url, **arguments)) if arguments else None
+        return notes_of(shown or operator.get(url))[0]
+
+    assert first_note("stop") == "No unit has met a variant yet."
+    expose_both(running, (30, 3), (10, 1))
+    assert first_note("stop") == "40 units that met a variant get the default instead."
+    text = "About {} of 40 units that met a variant get another one, or none."
+    assert first_note("restart") == text.format(20)
+    # Half of the units take part: a quarter of 30 and a quarter of 10 keep their variant.
+    assert first_note("restart", traffic_percent="50") == text.format(30)
+
+
+def test_ship_in_production_needs_the_typed_key(
+    operator: Client, running: Experiment, settings: Any
+) -> None:
+    production(settings)
+    url = experiment_url(running, "ship")
+    act(operator, url, winner="treatment")
+    assert stored().state == State.RUNNING
+    act(operator, url, winner="treatment", _typed_key=KEY)
+    assert stored().state == State.SHIPPED
 
 
 def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: Experiment) -> None:

@@ -82,7 +82,7 @@ def test_tolerated_harm_has_a_mark() -> None:
     [
         (Change(0.2, 0.06, 0.47), ["0", "+20", "+40"]),
         (Change(-0.03, -0.05, 0.01), [f"{MINUS}4", f"{MINUS}2", "0"]),
-        (Change(0, None, None), [f"{MINUS}4", f"{MINUS}2", "0", "+2", "+4"]),
+        (Change(0, None, None), [f"{MINUS}5", "0", "+5"]),
     ],
 )
 def test_scale_has_round_numbers(change: Change, labels: list[str]) -> None:

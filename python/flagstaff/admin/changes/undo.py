@@ -40,8 +40,8 @@ from flagstaff.admin.links import (
 )
 from flagstaff.admin.look_tables import (
     describe_changed,
-    joined_line,
     lines_of_change,
+    lines_of_rows,
     newer_texts,
     parse_version,
     text_for_log,
@@ -272,15 +272,18 @@ class UndoSubject:
         uses = use_rows(self.site, self.request, look.impact), capfirst(say("used by").local)
         if len(self.undone) == 1:
             return [(lines[self.undone[0].id], say("Field").local), uses]
-        rows = []
-        for undone in self.undone:
+        rows = [
+            (undone.key, undone.before, undone.after, lines[undone.id]) for undone in self.undone
+        ]
+        shown = []
+        for undone, line in zip(self.undone, lines_of_rows(rows, look.impact), strict=True):
             url = history_url(self.site, undone.kind, undone.key)
             label = "" if undone.kind is Kind.FLAG else f" ({KIND_LABELS[undone.kind]})"
             link = format_html(
                 '<a class="flagstaff-key" href="{}">{}</a>{}', url, undone.key, label
             )
-            rows.append(replace(joined_line(undone.key, lines[undone.id]), field=link))
-        return [(rows, say("Key").local), uses]
+            shown.append(replace(line, field=link))
+        return [(shown, say("Key").local), uses]
 
     def _lines_of(self, undone: Undone) -> list[Line]:
         if undone.written is None:

@@ -28,6 +28,8 @@ from flagstaff.history.kinds import Kind
 
 _Said = TypeVar("_Said")
 
+#: The label of the line with the number of users.
+USERS_WITH_FLAG = say("users with the flag")
 # The attribute of a flag with the number of its allowed users.
 _COUNT = "flagstaff_allowed"
 
@@ -61,7 +63,7 @@ def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
 
 def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:
     """Returns how many users have a flag before and after a change; of one flag, also which."""
-    counted = users_line(say("users with the flag").local, impact[key])
+    counted = users_line(say(USERS_WITH_FLAG).local, impact[key])
     if not is_one:
         return [counted]
     states = [side.get(key) for side in impact.sides]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as zones
 
@@ -33,14 +34,25 @@ _MAX_KEYS = 20
 _STEP, _COLUMN, _HEIGHT, _LABELS = 3, 2, 44, 16
 
 
-def evaluations(request: HttpRequest, key: str) -> Section:
-    """Returns how often a flag was evaluated, by hour. A query or two, and that of `can_read`."""
+def evaluations(request: HttpRequest, key: str, *, of_value: bool = False) -> Section:
+    """Returns how often a flag or a value was evaluated, by hour.
+
+    A query or two, and that of `can_read`.
+    """
     title = say("Evaluations").local
     if not conf.usage_interval or not can_read(request, "usage_table"):
         return Section(title, "")
     now = aware(timezone.now()).astimezone(zones.utc)
     hours = hourly_usage([key], now - timedelta(days=max(conf.stale_days, _HOURS // 24)))
-    sentences = format_html("<p>{}</p>", joined(" ", _sentences(hours, now)))
+    if of_value:
+        # The numbers of rules, of which 0 is the value itself.
+        hours = tuple(
+            replace(usage, result="false" if usage.result == "0" else "true")
+            for usage in hours
+            if usage.result.isdigit()
+        )
+    sentences = joined(" ", _sentences(hours, now, of_value=of_value))
+    sentences = format_html("<p>{}</p>", sentences)
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=_HOURS - 1)
     counts = [[0, 0] for _hour in range(_HOURS)]
     for usage in hours:
@@ -53,12 +65,17 @@ def evaluations(request: HttpRequest, key: str) -> Section:
         return Section(title, sentences)
     starts = (local_time(first + timedelta(hours=hour)) for hour in range(_HOURS))
     days = {hour: date_format(at, "D") for hour, at in enumerate(starts) if at.hour == 0}
-    text = say("True results, and all, by hour in the last {days}", days=local_days(7)).local
-    chart = bars([(part, whole) for part, whole in counts], days, text)
+    text = say("True results, and all, by hour in the last {days}")
+    if of_value:
+        text = say("Results of rules, and all, by hour in the last {days}")
+    said = say(text, days=local_days(7)).local
+    chart = bars([(part, whole) for part, whole in counts], days, said)
     return Section(title, format_html("{}{}", sentences, chart))
 
 
-def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeString | str]:
+def _sentences(
+    hours: Sequence[HourlyUsage], now: datetime, *, of_value: bool
+) -> Iterator[SafeString | str]:
     """Says that the flag was not evaluated only where an evaluation would have been counted."""
     counted = [usage for usage in hours if usage.result in _RESULTS]
     recent = [usage for usage in counted if aware(usage.last_at) >= now - timedelta(days=1)]
@@ -69,15 +86,21 @@ def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeStri
     )
     if count:
         true = sum(usage.count for usage in recent if usage.result == "true")
-        yield say(
+        text = say(
             "{count} evaluation in the last 24 hours, {percent} % true, last {time}.",
             "{count} evaluations in the last 24 hours, {percent} % true, last {time}.",
-            count=count,
-            percent=percent_true(true, count),
-            time=time_cell(last),
-        ).html
+        )
+        if of_value:
+            text = say(
+                "{count} evaluation in the last 24 hours, {percent} % by a rule, last {time}.",
+                "{count} evaluations in the last 24 hours, {percent} % by a rule, last {time}.",
+            )
+        percent = percent_true(true, count)
+        yield say(text, count=count, percent=percent, time=time_cell(last)).html
     elif last is not None:
         yield say("No evaluation in the last 24 hours, last {time}.", time=time_cell(last)).html
+    elif of_value:
+        yield say("Evaluations are counted only while a value has rules.").local
     elif not (bulk or browsers or needed):
         begin, days = usage_period().since, conf.stale_days
         is_young = begin is None or begin > now - timedelta(days=days)

@@ -86,6 +86,7 @@ class Editor:
         form = form_class(self._name, place, say(label, rule=number + 1).local, rule)
         if isinstance(form, ValueRuleForm):
             form.fields[VALUE].is_nullable = widget.is_nullable  # type: ignore[attr-defined]
+            form.offer(widget.results)
         conditions = []
         for at, texts in enumerate(rule["conditions"]):
             of_kind = next(
@@ -127,6 +128,8 @@ class RulesWidget(forms.Textarea):
         self.of_segment, self.of_value = of_segment, of_value
         #: Whether a rule may give null.
         self.is_nullable = False
+        #: The labels of the values that a rule may give, by their JSON; empty for any.
+        self.results: Mapping[str, object] = {}
         #: Whether rows cannot show the JSON that was to be edited as rows.
         self.is_refused = False
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from django import forms
 from django.core.exceptions import ValidationError
 
+from flagstaff._tables.attributes import AttributeType
 from flagstaff._tables.objects import named
 from flagstaff._text import say
 from flagstaff._text.json_text import scalar_of
@@ -23,6 +24,8 @@ from flagstaff.validators import MAX_PERCENT
 #: "conditions". "focus" is what gets the focus: the input that is empty, or the button named here.
 Texts: TypeAlias = dict[str, Any]
 
+#: What the values of an attribute are called that is true or false.
+YES_NO = {"true": say("yes").lazy, "false": say("no").lazy}
 _EQUALS, _IS_NULL, _PATTERN = "in", "isnull", "regex"
 # These operators are "isnull" with this value, and need no text.
 _NULLS = {_IS_NULL: True, "isnull:false": False}
@@ -82,6 +85,12 @@ class Row(forms.Form):
         if focused in self.fields:
             self.fields[focused].widget.attrs["autofocus"] = True
 
+    def _choose(self, name: str, labels: Mapping[str, object]) -> None:
+        """Replaces an input by a choice; the labels are by what is typed."""
+        attrs = self.fields[name].widget.attrs
+        kept = {attr: attrs[attr] for attr in ("aria-label", "autofocus") if attr in attrs}
+        self.fields[name].widget = forms.Select(kept, choices=[*labels.items()])
+
 
 class RuleForm(Row):
     """A rule without its conditions."""
@@ -116,6 +125,14 @@ class ValueRuleForm(RuleForm):
         ),
     )
 
+    def offer(self, results: Mapping[str, object]) -> None:
+        """Offers the values that are allowed, by their JSON; all values, if there are none."""
+        if results:
+            typed = self.texts.get(_VALUE, "")
+            # One that is stored or typed stays.
+            others = {typed: typed} if typed and typed not in results else {}
+            self._choose(_VALUE, {"": "\N{EN DASH}", **results, **others})
+
 
 class ConditionForm(Row):
     """A condition on an attribute."""
@@ -142,6 +159,15 @@ class ConditionForm(Row):
         super().__init__(name, place, label, {"operator": "in", **texts})
         self.fields["attribute"].widget.attrs["list"] = f"{name}-attributes"
         self._offer = offer
+        known = offer.attributes.get(self.texts.get("attribute", ""))
+        self._is_yes_or_no = (
+            known is not None
+            and known.type is AttributeType.BOOL
+            and self.texts["operator"] == _EQUALS
+            and self.texts.get("values", "") in ("", *YES_NO)
+        )
+        if self._is_yes_or_no:
+            self._choose("values", YES_NO)
         #: What is typed, also if it is not valid.
         self.condition: dict[str, Any] = {**self.texts, "values": []}
 
@@ -186,7 +212,8 @@ class ConditionForm(Row):
     def common_values(self) -> str:
         """Returns values that users can have, as they are typed."""
         values = self._offer.common_values(self.texts.get("attribute", ""))
-        return values_text(values, "in") if self.texts["operator"] == "in" else ""
+        is_shown = self.texts["operator"] == "in" and not self._is_yes_or_no
+        return values_text(values, "in") if is_shown else ""
 
 
 class SegmentForm(Row):

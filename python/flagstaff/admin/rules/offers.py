@@ -13,7 +13,6 @@ from django.utils.text import capfirst
 from flagstaff._tables.attributes import (
     GROUPS,
     Attribute,
-    AttributeType,
     impossible_value,
     known_attributes,
     similar_attribute,
@@ -104,8 +103,6 @@ class Offer:
         attribute = self.attributes.get(name)
         if attribute is None:
             return []
-        if attribute.type is AttributeType.BOOL:
-            return [True, False]
         if attribute.field is None:
             return []
         values = [value for value, _label in attribute.field.flatchoices]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -26,7 +26,15 @@ from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.links import page_url
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import COLOURS, as_of, badge, facts_html, time_cell, two_lines
+from flagstaff.admin.words import (
+    COLOURS,
+    as_of,
+    badge,
+    facts_html,
+    joined,
+    time_cell,
+    two_lines,
+)
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
 from flagstaff.experiments.admin.fields import initial_settings, prepare_fields
@@ -141,7 +149,6 @@ class ExperimentAdmin(AppRowAdmin):
     def head(self, request: HttpRequest, row: Experiment) -> Head:
         """The state and the verdict, what comes next, and what somebody must look at."""
         report, error = _report_of(row)
-        main, others = _next_actions(row, report)
         about = (row.description, reports.state_sentence(row))
         alarms = []
         if row.problem:
@@ -163,8 +170,9 @@ class ExperimentAdmin(AppRowAdmin):
                 *verdicts,
                 format_html(quiet, " · ".join(filter(None, about))),
             ],
-            main=main,
-            others=others,
+            main=_next_action(row, report),
+            beside=("start", "ship", "stop"),
+            others=["undo"],
             notes=[
                 *(Note(text, Level.PROBLEM) for text in alarms),
                 *(Note(text, Level.NOTICE) for text in (notes(report) if report else ())),
@@ -172,11 +180,11 @@ class ExperimentAdmin(AppRowAdmin):
         )
 
     def sections(self, request: HttpRequest, row: Experiment) -> Iterator[Section]:
-        """The metrics, what they mean, the units, and the settings."""
+        """What the metrics mean, the metrics, the units, and the settings."""
         report, _error = _report_of(row)
         if report and row.state != State.DRAFT:
-            yield reports.metrics(report)
             yield reports.conclusions(report)
+            yield reports.metrics(report)
             yield reports.units(report)
         if not row.problem:
             yield self._settings(request, row)
@@ -190,7 +198,11 @@ class ExperimentAdmin(AppRowAdmin):
         forced = [f"{unit}: {variant}" for unit, variant in row.overrides.items()]
         if forced:
             lines.append((say("Forced units").local, local_list(forced, _MAX_FORCED)))
-        return Section(say("Settings").local, facts_html(lines), ("edit", "force"))
+        html, actions = facts_html(lines), ("edit", "force", "delete")
+        if row.state != State.DRAFT:
+            summary = joined(" · ", [texts["variants"], texts["bucket_by"], texts["primary"]])
+            html = format_html("<details><summary>{}</summary>{}</details>", summary, html)
+        return Section(say("Settings").local, html, actions)
 
 
 # The head of the page.
@@ -212,15 +224,12 @@ def _state_text(row: Experiment) -> str:
     return f"{label}, {forced}" if row.key in forced_off.keys else label
 
 
-def _next_actions(row: Experiment, report: Report | None) -> tuple[str, Sequence[str]]:
-    """Returns the action that has the filled button, and the others of the head."""
-    verdicts = report["verdicts"] if report else ()
-    is_better = any(verdict["outcome"] == "better" for verdict in verdicts)
+def _next_action(row: Experiment, report: Report | None) -> str:
+    """Returns the action that has the filled button; an empty text for none."""
     if row.state == State.RUNNING:
-        return ("ship", ["stop"]) if is_better else ("stop", ["ship"])
-    if row.state == State.SHIPPED:
-        return "", ["undo", "ship", "stop"]
-    return ("start", ["undo", "ship"]) if row.frozen_report is None else ("", ["undo", "ship"])
+        verdicts = report["verdicts"] if report else ()
+        return "ship" if any(verdict["outcome"] == "better" for verdict in verdicts) else "stop"
+    return "start" if row.state != State.SHIPPED and row.frozen_report is None else ""
 
 
 # The last verdicts, for the list and the overview.

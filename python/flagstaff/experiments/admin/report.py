@@ -232,7 +232,7 @@ def units(report: Report) -> Section:
 _WIDTH, _HEIGHT, _RADIUS = 200, 24, 5
 _MIDDLE = _HEIGHT // 2
 # The space at both edges, as a share of what is drawn.
-_MARGIN = 0.04
+_MARGIN = 0.08
 # An interval that is wider than this multiple of all other numbers is cut off at the edge.
 _WIDEST = 3.0
 _MAX_TICKS = 4
@@ -283,12 +283,9 @@ class Axis:
         """Returns the numbers of the ticks, for the head of the column."""
         texts = SafeString()
         for tick in self.ticks():
-            place = self.at(tick)
-            edge = 2 * _RADIUS
-            anchor = "start" if place < edge else "end" if place > _WIDTH - edge else "middle"
             label = signed(tick, percent_number_text) if tick else "0"
-            text = '<text x="{}" y="{}" text-anchor="{}">{}</text>'
-            texts += format_html(text, place, _MIDDLE + _RADIUS, anchor, label)
+            text = '<text x="{}" y="{}" text-anchor="middle">{}</text>'
+            texts += format_html(text, self.at(tick), _MIDDLE + _RADIUS, label)
         return _box(say("Scale of the change").local, texts)
 
     def drawing(self, change: Change, css: str, label: str) -> SafeString:

@@ -31,6 +31,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
+from flagstaff.rollouts.admin.fields import prepare_fields
 from flagstaff.rollouts.admin.sections import sections_of
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
+# What takes the flag away stands last.
+_BY_WEIGHT = ("roll-back", "start", "resume", "pause")
 # These give the flag to more users.
 _GIVING = ("start", "resume")
 
@@ -119,18 +122,20 @@ class PlanAdmin(AppRowAdmin):
         flag, (state, label) = row.flag, state_name(row)
         lines: list[SafeString | str] = []
         lines.append(format_html("<strong>{}</strong>", state_sentence(row, flag)))
-        if row.run_id and (why := _evidence(row).get("why")):
+        why = _evidence(row).get("why", "")
+        # A plan that holds has it as its reason.
+        if row.run_id and why and why not in row.reason:
             lines.append(_sentence(why))
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
             text = say("Flag {key}", key=row.key).local
             lines.append(format_html('<a href="{}">{}</a>', url, text))
-        possible = [name for name, states in plans.STATES.items() if row.state in states]
         return Head(
             state=(colour_of(state), label),
             lines=lines,
-            main=possible[0] if possible else "",
-            others=possible[1:],
+            main=next((name for name in _BY_WEIGHT if row.state in plans.STATES[name]), ""),
+            beside=[*reversed(_BY_WEIGHT)],
+            others=["delete"],
             notes=[
                 *(Note(text, Level.PROBLEM) for text in _alarms(row, flag)),
                 *(Note(text, Level.NOTICE) for text in _notes(row, flag, row.step or 0)),
@@ -172,10 +177,7 @@ class PlanAdmin(AppRowAdmin):
                 offered.label = say("Delete the rules by the bucket of the flag").local
                 form.fields["delete_bucket_rules"] = offered
             return
-        form.fields["key"].label = say("Flag").local
-        form.fields["required_users"].label = say("Required users").local
-        form.fields["compare"].label = say("Compare").local
-        form.fields["ignore_releases"].label = say("Ignore releases").local
+        prepare_fields(form)
 
     def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
         """The last plan of the flag, or the default plan."""

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from django.template.loader import render_to_string
 from django.utils.formats import number_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from flagstaff._text import local_number, localized, say
 from flagstaff._text.times import duration
@@ -17,7 +16,7 @@ from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.steps import ALL
+from flagstaff.rollouts.steps import ALL, Step
 from flagstaff.rollouts.texts import NONE, guard_options, state_name
 from flagstaff.rollouts.verdict import USERS, times
 
@@ -29,27 +28,37 @@ def sections_of(plan: Plan, evidence: Mapping[str, Any]) -> Iterator[Section]:
     """
     if plan.problem:
         return
-    for title, table in (
-        (say("Steps").local, _steps(plan)),
-        (say("Guards").local, _guards(plan, evidence)),
-    ):
-        yield Section(title, table.html(title))
+    steps = render_to_string("flagstaff/plan_steps.html", {"steps": [*_steps(plan)]})
+    yield Section(say("Steps").local, steps)
+    title = say("Guards").local
+    yield Section(title, _guards(plan, evidence).html(title))
 
 
-def _steps(plan: Plan) -> Table:
-    """Returns the steps with a bar for the percentage, and where the plan is."""
-    rows = []
+def _steps(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yields what is drawn of each step: its percentage, where the plan is, and its time."""
+    last = -1 if plan.step is None else plan.step
     for index, step in enumerate(plan.read_steps()):
-        state: SafeString | str = ""
-        if plan.step is not None and index <= plan.step:
-            is_present = index == plan.step and plan.state != State.DONE
-            state = badge(*state_name(plan)) if is_present else badge("passes", say("passed").local)
-        bar = '<progress class="flagstaff-bar" max="100" value="{0}" aria-hidden="true"></progress>'
-        percent = format_html(bar + " {0} %", step.percent)
-        rows.append([percent, localized(duration(step.seconds)) if step.seconds else NONE, state])
-    return Table(
-        [Column(say("Step").local), Column(say("Time").local), Column(say("State").local)], rows
-    )
+        is_present = index == last and plan.state != State.DONE
+        state, passed = "", 0.0
+        if is_present:
+            state, passed = state_name(plan)[1], _passed(plan, step)
+        elif index <= last:
+            state, passed = say("passed").local, 1.0
+        yield {
+            "percent": step.percent,
+            "state": state,
+            "is_present": is_present,
+            "passed": round(passed * ALL),
+            "time": localized(duration(step.seconds)) if step.seconds else say("to the end").local,
+        }
+
+
+def _passed(plan: Plan, step: Step) -> float:
+    """Returns the share of the time of the present step that is over; none of one that waits."""
+    if plan.due_at is None or not step.seconds:
+        return 0.0
+    left = (plan.due_at - plan.now).total_seconds() / step.seconds
+    return min(max(1 - left, 0.0), 1.0)
 
 
 def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:

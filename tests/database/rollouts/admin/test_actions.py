@@ -45,6 +45,7 @@ from tests.support.plans import (
     plan_url,
     rollout,
 )
+from tests.support.screen import Screen
 from tests.support.sql import statements_of
 
 ADD = f"{PLANS}add/?key={KEY}"
@@ -102,6 +103,32 @@ def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> 
     assert not Plan.objects.exists()
     act(operator, ADD, **fields)
     assert plan_of().steps == ["5:1h30m", "100"]
+
+
+def rows_of(html: str, name: str) -> list[list[str]]:
+    """What is filled in, in each row of the steps or of the guards."""
+    groups = Screen(html).all(f".field-{name} [role=group]")
+    return [[*group.fields().values()] for group in groups]
+
+
+def test_rows_of_steps_and_guards_are_the_plan(operator: Client) -> None:
+    html = page(operator, ADD)
+    assert rows_of(html, "steps")[-3:] == [["100", ""], ["", ""], ["", ""]]
+    assert rows_of(html, "guards")[0] == ["errors", "", "", "rollback"]
+    rows = {"steps-0-time": "2h", "guards-1-kind": "latency", "guards-1-value": "0.5"}
+    act(operator, ADD, **rows)
+    assert plan_of().steps[:2] == ["5:2h", "25:1d"]
+    assert plan_of().guards[1] == "latency=0.5,limit=2,action=rollback"
+
+
+def test_text_replaces_the_rows_and_stays_text_if_rows_cannot_show_it(operator: Client) -> None:
+    fields = typed(operator, ADD)
+    html = operator.post(ADD, fields | {"steps": "7:1h\r\n100"}).content.decode()
+    assert rows_of(html, "steps") == [["7", "1h"], ["100", ""], ["", ""], ["", ""]]
+    for text in ("speed", "errors,limti=2"):
+        html = operator.post(ADD, fields | {"guards": text}).content.decode()
+        assert rows_of(html, "guards") == [["", "", "", "rollback"]] * 2
+        assert Screen(html).part("#id_guards").text == text
 
 
 def test_form_copies_the_last_plan_of_the_flag(operator: Client) -> None:

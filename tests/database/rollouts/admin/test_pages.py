@@ -166,10 +166,12 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
 ) -> None:
     html = page(operator, plan_url(running))
     text = head(html)
-    assert text.startswith(f"{KEY} running Roll back… Step 1 of 2, 25 %, until ")
+    assert text.startswith(f"{KEY} running Pause… Roll back… Step 1 of 2, 25 %, until ")
     assert "Waits for data: no request or task of a user with the flag has ended yet." in text
-    assert Screen(html).attributes("progress.flagstaff-bar", "value") == ["25", "100"]
-    assert Screen(html).section("Steps").rows == [["25 %", "4 h", "running"], ["100 %", NONE, ""]]
+    steps = Screen(html).section("Steps")
+    assert steps.texts("li") == ["25 %, running 4 h", "100 % to the end"]
+    assert steps.attributes("svg", "height") == ["25", "100"]
+    assert len(steps.all("[aria-current=step]")) == 1
     assert Screen(html).section("Guards").rows == [
         ["errors rolls back, limit 2", NONE, NONE, NONE, "no failures yet"],
         ["latency over 0.5 s holds the plan, limit 1.5", NONE, NONE, NONE, "no failures yet"],

@@ -48,5 +48,5 @@ def test_pages_of_a_plan_open_in_every_state(admin_client: Client) -> None:
             assert page(admin_client, url)
     html = page(admin_client, plan_url(plan))
     assert "12.345" not in html
-    # The numbers of bars are those that browsers read.
-    assert 'value="100"' in html
+    # The numbers of drawings are those that browsers read.
+    assert 'height="100"' in html
