@@ -20,7 +20,7 @@ from django.db.models import JSONField, QuerySet, TextField, Value
 from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html, strip_tags
+from django.utils.html import strip_tags
 from django.utils.safestring import SafeString
 
 from flagstaff._engine import forced_off, forced_on
@@ -40,12 +40,13 @@ from flagstaff.admin.flag.state import (
     with_counts,
 )
 from flagstaff.admin.flag.usage import percent_true
-from flagstaff.admin.links import BACK, changes_url, page_link
+from flagstaff.admin.links import BACK, changes_url, page_link, page_url
 from flagstaff.admin.look_tables import count_of_users
 from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.admin.rules.sentences import rules_note
 from flagstaff.admin.waiting_lines import waiting_notes
 from flagstaff.admin.words import (
+    cell_html,
     colour_of,
     joined,
     newest_change_cells,
@@ -420,6 +421,15 @@ class FlagChangeList(ChangeList):
                 raise IncorrectLookupParameters from error
         self.result_list = flags.rows_of(listed)
 
+    @cached_property
+    def _own_url(self) -> str:
+        return page_url(self.model_admin.admin_site, self.model, "changelist")
+
+    def url_for_result(self, result: Any) -> str:
+        """Returns the URL of the page of a flag, below that of the list."""
+        # To look up a URL for each row takes long.
+        return f"{self._own_url}{quote(str(quoted_pk(result.pk)))}/change/"
+
 
 class FlagListAdmin(BaseAdmin):
     """Shows the list. The columns get the rows of `Flags.rows_of`."""
@@ -475,7 +485,7 @@ class FlagListAdmin(BaseAdmin):
         if self._has_theme:
             return super().action_checkbox(obj)
         label = say("Select this object for an action - {row}", row=str(obj)).html
-        return format_html(_CHECKBOX, ACTION_CHECKBOX_NAME, obj.pk, label)
+        return cell_html(_CHECKBOX, ACTION_CHECKBOX_NAME, obj.pk, label)
 
     @admin.display(description=say("flag").lazy, ordering="key")
     def flag(self, flag: Any) -> SafeString:
@@ -487,7 +497,7 @@ class FlagListAdmin(BaseAdmin):
             if flag.review_on and flag.review_on < today():
                 texts.append(say("stale: {signals}", signals=SIGNAL_LABELS[Signal.REVIEW]).local)
             texts.append(short(flag.description))
-        return format_html(
+        return cell_html(
             '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
             '<small class="{2}" title="{3}">{4}</small>',
             _anchor(flag),
@@ -508,7 +518,7 @@ class FlagListAdmin(BaseAdmin):
             rules_note(flag.rules, rule_problem),
             count_of_users(allowed) if allowed else "",
         )
-        return format_html(
+        return cell_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
             'flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress> {}</small>',
             colour_of(state.value),
@@ -532,7 +542,7 @@ class FlagListAdmin(BaseAdmin):
                 "Served in bulk on {time}. An evaluation of one key would be counted.",
                 time=full_time(used.served_in_bulk_at),
             ).local
-            return format_html('<span title="{}">{}</span>', title, say("not known").local)
+            return cell_html('<span title="{}">{}</span>', title, say("not known").local)
         return say("never").local
 
     @admin.display(description=say("last change").lazy, ordering="-changed_at")
@@ -552,16 +562,15 @@ class FlagListAdmin(BaseAdmin):
         page, label = "kill" if flag.enabled else "on", flag.listed.button
         name = f"{label} {flag.key}"
         if not flag.listed.may_toggle:
-            return format_html(
+            return cell_html(
                 '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
                 'aria-describedby="{}">{}</button>',
                 name,
                 _WHY_NOT,
                 label,
             )
-        # Afterwards the browser returns to this row of the same list. The address is below that of
-        # the list: to look up a URL for each row takes long.
-        return format_html(
+        # Afterwards the browser returns to this row of the same list.
+        return cell_html(
             '<a class="button flagstaff-button" href="{}/{}/?{}{}" aria-label="{}">{}</a>',
             quoted_pk(flag.pk),
             page,
