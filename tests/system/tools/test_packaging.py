@@ -128,6 +128,16 @@ def test_environment_without_rust_has_no_cargo(
     assert without_rust()["PATH"] == f"{tmp_path}/plain"
 
 
+@pytest.mark.parametrize("name", ["fault", "idea"])
+def test_issue_form_asks_questions_with_unique_ids(name: str) -> None:
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text())
+    assert form.keys() == {"name", "description", "labels", "body"}
+    questions = [part for part in form["body"] if part["type"] != "markdown"]
+    assert {part["type"] for part in questions} <= {"input", "textarea"}
+    assert len({part["id"] for part in questions}) == len(questions)
+    assert all(part["attributes"]["label"] for part in questions)
+
+
 # The page of the package.
 
 
