@@ -76,6 +76,7 @@ docs: build ## Build the documentation site in target/docs, offline
 
 wheel: $(VENV)/.demo ## Build the wheel for this machine in dist, and test it in bare environments without Rust
 	rm -rf dist && $(BIN)/maturin build --release --strip --quiet --compression-level 9 $(LOCKED) --out dist >/dev/null
+	$(BIN)/python -m tools.package_page dist/*.whl
 	$(BESIDE_POSTGRES) $(BIN)/python -m tools.check_wheel dist/*.whl
 
 messages: $(VENV)/.tools $(VENV)/.built-quick ## Update the catalogue for translators and the translations; needs GNU gettext

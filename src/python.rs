@@ -41,7 +41,8 @@ mod subject;
 mod value;
 mod variants;
 
-#[pyo3::pymodule]
+// It is not tested without the GIL: a free-threaded Python turns it on, with a warning.
+#[pyo3::pymodule(gil_used = true)]
 mod _core {
     use pyo3::prelude::*;
 

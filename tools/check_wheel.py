@@ -2,7 +2,7 @@
 
 Checks its contents, and installs it into bare environments without Rust: one for the oldest and one
 for the newest Python of this machine. There it has to evaluate flags on SQLite, and on PostgreSQL
-if DATABASE_URL is set. Needs only Python.
+if DATABASE_URL is set, for which this script needs psycopg. Otherwise it needs only Python.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from tools.newest_python import candidates, works
+from tools.package_page import metadata_of
 
 SMOKE = Path(__file__).with_name("smoke.py")
 MINORS = range(10, 15)
@@ -32,6 +33,7 @@ PARTS = (
     "flagstaff/sql/history_triggers_v1.sql",
     "flagstaff/static/flagstaff/admin.css",
     "flagstaff/templates/flagstaff/row.html",
+    ".dist-info/METADATA",
     ".dist-info/licenses/LICENSE",
     ".dist-info/sboms/flagstaff.cyclonedx.json",
 )
@@ -56,6 +58,9 @@ def problems_of(wheel: Path) -> list[str]:
     names = ZipFile(wheel).namelist()
     problems = [f"has no {part}" for part in PARTS if not any(n.endswith(part) for n in names)]
     problems += [f"has {name}" for name in names if any(stray in name for stray in STRAY)]
+    if not problems:
+        links = metadata_of(wheel).relative_links
+        problems += [f"has the relative link {link} on its page" for link in links]
     if wheel.stat().st_size > LARGEST:
         problems.append(f"has {wheel.stat().st_size} bytes, more than {LARGEST}")
     if "-cp310-abi3-" not in wheel.name:

@@ -18,9 +18,7 @@ def written(page: str) -> str:
     """Returns the page with the first paragraphs that the table gives."""
     for name, setting in all_settings().items():
         fixed = "; fixed" if setting.fixed else ""
-        text = (
-            f"{setting.doc}. Accepts {setting.expected}. Defaults to `{setting.default!r}`{fixed}."
-        )
+        text = f"{setting.doc}: {setting.expected}. Default `{setting.default!r}`{fixed}."
         paragraph = fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
         start = page.index(f"\n## {name}\n\n") + len(f"\n## {name}\n\n")
         page = page[:start] + paragraph + page[page.index("\n\n", start) :]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, metadata
 from itertools import chain
 from typing import Any, Generic, Literal, TypeGuard, TypeVar
 from urllib.parse import urlsplit
@@ -210,9 +212,29 @@ def _paths(doc: str, expected: str) -> Setting[Mapping[str, str]]:
     return Setting(doc, {}, f"a dict of dotted paths by {expected}", is_valid)
 
 
-def _site(doc: str, expected: str) -> Setting[str | None]:
+def _site(
+    doc: str, expected: str, packaged: Callable[[], str | None] = lambda: None
+) -> Setting[str | None]:
     is_valid = _optional(lambda value: is_url(value) and not set("?#@") & set(value))
-    return Setting(doc, None, f"the URL of {expected}, or None", is_valid)
+    return Setting(
+        doc,
+        None,
+        f"the URL of {expected}, or None",
+        is_valid,
+        lambda value: packaged() if value is None else value,
+    )
+
+
+@cache
+def packaged_documentation() -> str | None:
+    """Returns the URL of this version's documentation, or None while it is a placeholder."""
+    try:
+        urls = metadata("django-flagstaff").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return None
+    labelled = dict(url.split(", ", 1) for url in urls)
+    url = labelled.get("Documentation", "")
+    return url if is_url(url) and ".invalid/" not in url else None
 
 
 def _model(doc: str, default: str, example: str) -> Setting[type[Model]]:
@@ -441,7 +463,11 @@ class Conf:
         _optional(_matches(r"[A-Za-z0-9.-]+")),
     )
     site_url = _site("For links in messages", "your site, such as https://shop.example")
-    docs_url = _site("For links in the admin", "a site with the documentation")
+    docs_url = _site(
+        "For links in the admin; None for the documentation of the installed version",
+        "a site with the documentation",
+        packaged_documentation,
+    )
     environment: Setting[Environment | None] = Setting(
         "The deployment that the admin names on its pages",
         None,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from email.message import Message
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +19,7 @@ from flagstaff.conf import (
     ObjectSource,
     all_settings,
     conf,
+    packaged_documentation,
 )
 from flagstaff.contrib.ofrep.settings import KEYS
 from flagstaff.exceptions import ConfigurationError
@@ -282,3 +284,27 @@ def test_environment_is_read(given: Any, expected: Environment) -> None:
         assert conf.problems() == []
         assert conf.environment == expected
         assert conf.is_production is expected.production
+
+
+@pytest.mark.parametrize(
+    ("documentation", "linked"),
+    [
+        ("https://docs.example/0.1/", "https://docs.example/0.1/"),
+        ("https://django-flagstaff.invalid/docs/0.1/", None),
+        (None, None),
+    ],
+)
+def test_docs_url_is_that_of_the_package_unless_it_is_a_placeholder(
+    documentation: str | None, linked: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = Message()
+    if documentation:
+        packaged["Project-URL"] = f"Documentation, {documentation}"
+    monkeypatch.setattr("flagstaff.conf.metadata", lambda _name: packaged)
+    packaged_documentation.cache_clear()
+    try:
+        assert conf.docs_url == linked
+        with with_settings(DOCS_URL="https://intranet.example/"):
+            assert conf.docs_url == "https://intranet.example/"
+    finally:
+        packaged_documentation.cache_clear()

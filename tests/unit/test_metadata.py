@@ -10,6 +10,7 @@ import yaml
 from tests.conftest import ROOT
 
 METADATA = metadata("django-flagstaff")
+README = (ROOT / "README.md").read_text()
 CLASSIFIERS = METADATA.get_all("Classifier") or []
 
 
@@ -17,6 +18,13 @@ def classified(name: str) -> list[str]:
     """Returns the versions of Python or Django, in the order of the classifiers."""
     found = (re.fullmatch(rf"{name} :: (\d+\.\d+)", one) for one in CLASSIFIERS)
     return [match[1] for match in found if match]
+
+
+def supported(name: str) -> list[str]:
+    """Returns the versions on the page of stable names."""
+    page = (ROOT / "docs" / "reference" / "stable.md").read_text()
+    [cell] = re.findall(rf"^\| {name} \| (.+) \|$", page, re.MULTILINE)
+    return re.findall(r"([\d.]+) \(\d{4}-\d\d\)", cell)
 
 
 def ends(versions: list[str]) -> tuple[str, str]:
@@ -46,3 +54,25 @@ def test_django_versions_begin_and_end_with_those_of_the_matrix() -> None:
     assert ends(classified("Framework :: Django")) == (oldest, newest)
     required = [one for one in METADATA.get_all("Requires-Dist") or [] if "extra" not in one]
     assert [one.lower() for one in required] == [f"django>={oldest}"]
+
+
+def test_page_of_stable_names_has_the_versions_that_are_tested() -> None:
+    assert supported("CPython") == classified("Programming Language :: Python")
+    assert supported("Django") == classified("Framework :: Django")
+    makefile = (ROOT / "Makefile").read_text()
+    [servers] = re.findall(r"for version in ([\d ]+);", makefile)
+    assert supported("PostgreSQL") == servers.split()
+
+
+def test_readme_names_the_oldest_versions_of_the_page() -> None:
+    for name in ("Python", "Django", "PostgreSQL"):
+        oldest = supported("CPython" if name == "Python" else name)[0]
+        assert f"{name} {oldest}" in README
+
+
+def test_addresses_are_those_that_people_look_for() -> None:
+    urls = dict(url.split(", ") for url in METADATA.get_all("Project-URL") or [])
+    assert set(urls) == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    assert urls["Changelog"].startswith(urls["Source"])
+    minor = METADATA["Version"].rpartition(".")[0]
+    assert urls["Documentation"].endswith(f"/{minor}/")

@@ -291,7 +291,7 @@ def changes() -> list[tuple[str | None, str | None, str | None]]:
 def test_audit_log_has_the_actors_of_the_page(alice: User) -> None:
     FeatureFlag.objects.create(key="new_checkout")
     names_of(HISTORY, "def release")["release"](42)
-    names_of(HISTORY, "@acting_as")["kill_new_checkout"]()
+    acting_as("watchdog", reason="errors doubled")(FeatureFlag.objects.update)(enabled=False)
     assert changes() == [("deploy", "code", "release 42"), ("watchdog", "code", "errors doubled")]
     newest, older, *_ = names_of(HISTORY, "def audit")["audit"]("new_checkout")
     assert newest.endswith(" change by watchdog")

@@ -101,10 +101,10 @@ def organization_of(user: Any, request: object) -> dict[str, object]:
 def search(settings: Any) -> dict[str, Any]:
     """The functions of the page, after the rollout has begun."""
     settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.organization_of"}
-    FeatureFlag.objects.create(key="new_search", enabled=True)
-    names = {**names_of(UNITS, "begin_rollout"), **names_of(UNITS, "index_all")}
-    names["begin_rollout"]()
-    return names
+    FeatureFlag.objects.create(
+        key="new_search", enabled=True, bucket_by="organization", rollout_percent=25
+    )
+    return names_of(UNITS, "index_all")
 
 
 def test_users_of_an_organization_have_the_same_result(search: dict[str, Any]) -> None:
