@@ -34,17 +34,21 @@ READY = """
   The admin   http://localhost:{port}/admin/   log in as admin or release, password flagstaff
   Front end   {address}/front-end/   {front_end}
 
-  Try this:
+  In two minutes:
   1. Open the crowd and the admin side by side. The crowd shows which users have a flag, per worker.
-  2. In the admin, set the rollout of new_checkout to 50, and confirm. Half of the users get it.
-  3. In the list of flags, kill it. All users get the old checkout again, from every worker.
-  4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
-  5. Start the experiment checkout_button in the admin: then the cart of Alice says "Buy now".
-  6. Open new_checkout, press "Plan a rollout…", and start the plan. Its page shows the guards.
-     To see a plan stop a fault: make demo SCENE=rollout
-  7. To see an experiment with a result: make demo SCENE=experiment
-  8. Turn all flags on with SQL:
-     psql {url} -c "UPDATE flagstaff_featureflag SET enabled = true"
+  2. In the admin, open the flag new_checkout, press 50 %, and confirm. Half of the users get it.
+  3. Press "Kill…", and confirm. All users get the old checkout again, from every worker.
+  4. Press "Undo" in the message, and confirm. Half of the users have it again.
+
+  Then:
+  - Change the value payment_gateway to "paypal" and check out. No deploy is needed.
+  - See in the overview what waits: beta_reviews is turned on in a week.
+  - Start the experiment checkout_button in the admin: then the cart of Alice says "Buy now".
+  - Open new_checkout, press "Plan a rollout…", and start the plan. Its page shows the guards.
+  - To see a plan stop a fault: make demo SCENE=rollout
+  - To see an experiment with a result: make demo SCENE=experiment
+  - Turn all flags on with SQL:
+    psql {url} -c "UPDATE flagstaff_featureflag SET enabled = true"
 
   Ctrl-C stops the demo. Its data remain until `make clean`.
 """
@@ -76,8 +80,10 @@ def main() -> int:
 
 
 def chosen_port(target: str) -> int:
-    """Returns the port in PORT, or 8000. Exits if it cannot be used, and says what to do."""
-    text = os.environ.get("PORT") or "8000"
+    """Returns the port in PORT, or the first free one from 8000. Exits if PORT cannot be used."""
+    text = os.environ.get("PORT")
+    if not text:
+        return next(port for port in range(8000, 9000) if is_free(port))
     if not text.isdecimal():
         sys.exit(f"PORT={text} is not a number")
     port = int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import product
 from typing import Any
 
@@ -78,6 +79,9 @@ VALUES = tuple(
     }
     for value in (PAYMENT_GATEWAY, CHECKOUT_FAULT_PERCENT)
 )
+
+# An action that waits, for a week.
+WAITING, WAITS_FOR = f"on {BETA_REVIEWS}", timedelta(days=7)
 
 # A draft: start it in the admin.
 EXPERIMENT: dict[str, Any] = {

@@ -65,7 +65,8 @@ def names_of(page: str, having: str, language: str = "python", **given: Any) -> 
     """Runs the only block of a page that contains `having`, and returns its names."""
     [block] = code_of(page, language, having)
     names: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": [], **given}
-    exec(block, names)
+    # Without the `annotations` of this file.
+    exec(compile(block, page, "exec", dont_inherit=True), names)
     return names
 
 
@@ -81,4 +82,5 @@ def template_of(text: str) -> Template:
     processors = ["django.template.context_processors.request"]
     processors.append("flagstaff.context_processors.flags")
     libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
+    libraries["cache"] = "django.templatetags.cache"
     return Engine(libraries=libraries, context_processors=processors).from_string(text)

@@ -6,7 +6,7 @@ from django.test import TestCase
 
 from flagstaff import flag_enabled, get_value
 from flagstaff.experiments.models import Experiment, ExperimentEvent
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 
 
 class SeedTests(TestCase):
@@ -22,6 +22,7 @@ class SeedTests(TestCase):
             Segment,
             Experiment,
             ExperimentEvent,
+            WaitingAction,
         )
         return tuple(model._default_manager.count() for model in models)
 
@@ -42,6 +43,10 @@ class SeedTests(TestCase):
     def test_experiment_is_a_draft_with_metrics(self) -> None:
         experiment = Experiment.objects.get(key="checkout_button")
         self.assertEqual((experiment.state, experiment.primary_metric), ("draft", "orders"))
+
+    def test_release_of_beta_reviews_waits(self) -> None:
+        waiting = WaitingAction.objects.get()
+        self.assertEqual((waiting.state, waiting.keys), ("waiting", ["beta_reviews"]))
 
     def test_release_user_may_only_toggle_flags(self) -> None:
         permissions = User.objects.get(username="release", is_staff=True).get_all_permissions()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -22,8 +21,8 @@ from flagstaff.history.log import version_of
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting.stored import KIND as WAITING
-from tests.conftest import ROOT
 from tests.support.history import newest_entry
+from tests.support.pages import code_of
 from tests.support.samples import (
     ACTIONS,
     EXPERIMENT,
@@ -199,19 +198,16 @@ def test_examples_of_every_action_are_read() -> None:
 
 
 def test_action_of_the_documentation_is_a_verb(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (ROOT / "docs" / "reference" / "api" / "changes.md").read_text()
-    page = page.partition("## Actions of your own\n")[2]
-    code, *_ = re.findall(r"^```python.*?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len([line for line in code.splitlines() if line]) <= 15
+    [code] = code_of("reference/api/changes.md", "py", "# shop/actions.py")
+    [example] = code_of("reference/api/changes.md", "text", "flags hand-over")
+    assert len([line for line in code.splitlines() if line]) <= 16
     module = ModuleType("shop_actions")
     monkeypatch.setitem(sys.modules, "shop_actions", module)
     exec(compile(code, "shop_actions", "exec"), vars(module))
     config = apps.get_app_config("flagstaff")
     hooks = {"actions": "shop_actions.ACTIONS"}
     monkeypatch.setattr(config, "flagstaff_hooks", hooks, raising=False)
-    [(line, shown)] = re.findall(
-        r"^\$ python manage.py flags (.*)\n((?:.*\n)*?)```$", page, re.MULTILINE
-    )
+    line, _, shown = example.removeprefix("$ python manage.py flags ").partition("\n")
     ran = run(line)
     version = flag_version("new_checkout")
     assert (ran.status, ran.err) == (0, shown.replace("17", str(version)))

@@ -1,6 +1,6 @@
 """What never waits: whatever only takes something away is done at once, wherever it is asked for.
 
-The table is that of `docs/operations.md`. That an import holds no lock before it is in
+The table is that of `docs/how-to/rollout-and-kill.md`. That an import holds no lock before it is in
 `tests/database/serialization`.
 """
 
@@ -180,5 +180,7 @@ def test_table_has_each_action_that_always_runs_and_so_has_the_documentation() -
         if action.always_runs
     ]
     assert sorted(names) == sorted(CASES)
-    lines = [line.strip("`") for line, *_places in rows_of("operations.md", "never waits")]
+    lines = [
+        line.strip("`") for line, *_places in rows_of("how-to/rollout-and-kill.md", "never waits")
+    ]
     assert lines == [name.replace("rollout", "rollout KEY 0") for name in CASES]

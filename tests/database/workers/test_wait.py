@@ -268,7 +268,7 @@ def web() -> Iterator[str]:
 def test_role_needs_the_rights_of_the_page(join: Join, web: str, set_steps: SetSteps) -> None:
     with pytest.raises(PropagationError, match="permission denied for table flagstaff_token"):
         wait_for_workers()
-    [grants] = code_of("how-to/propagation.md", "sql")
+    [grants] = code_of("how-to/database-rights.md", "sql", "flagstaff_barrier_v1")
     rows(f"RESET ROLE; {grants} SET ROLE web")
     set_steps(join().load)
     # The role sees the names of all sessions, including those of other roles.

@@ -25,7 +25,7 @@ from tests.system.adoption.article_project import (
 from tools.limits import seconds
 from tools.postgres import Postgres
 
-PAGE = "how-to/databases.md"
+PAGE, RIGHTS = "how-to/databases.md", "how-to/database-rights.md"
 
 OTHER_DATABASE = 'DATABASES["flags"] = {{**DATABASES["default"], "NAME": "{name}"}}\n'
 WITH_SETTING = 'FLAGSTAFF = {"DATABASE": "flags"}\n'
@@ -101,9 +101,9 @@ def test_read_only_role_is_sufficient(tmp_path: Path, empty_database: str) -> No
 
 
 def test_page_of_the_read_only_role_works(tmp_path: Path, empty_database: str) -> None:
-    # The second block is for the optional apps, which this project has not installed.
-    statements, _for_optional_apps, for_old_databases = code_of(PAGE, "sql")
-    [settings] = code_of(PAGE, "py", "FLAGSTAFF_PASSWORD")
+    [statements] = code_of(RIGHTS, "sql", "CREATE ROLE flagstaff_reader")
+    [for_old_databases] = code_of(RIGHTS, "sql", "REVOKE CREATE")
+    [settings] = code_of(RIGHTS, "py", "FLAGSTAFF_PASSWORD")
     project = Project(tmp_path, empty_database, apps=["flagstaff"])
     project.manage("migrate", "--verbosity=0")
     shop = f'DATABASE "{conninfo_to_dict(empty_database)["dbname"]}"'

@@ -48,36 +48,27 @@ def add_to_cart(visitor: Visitor) -> None:
     visitor.wait_for_text("[role=status]", "Harbour pennant is in your cart")
 
 
-def test_on_off_button_reaches_every_worker(visitor: Visitor, shop: Shop) -> None:
+def test_steps_of_the_crowd_page_reach_every_worker(visitor: Visitor, shop: Shop) -> None:
     visitor.visit(FLAGS)
     open_crowd_page(visitor, shop)
     wait_for_panels(visitor, shop, 5, "rollout 5 %")
+    steps = [
+        ("50 %", "rollout 5 → 50 %", 50, "rollout 50 %"),
+        ("Kill…", "turned off", 0, "off"),
+        ("Undo", "turned on", 50, "rollout 50 %"),
+    ]
+    texts = visitor.texts(".crowd-head li")
     visitor.switch_to_tab(0)
-    visitor.follow("[aria-label='Kill… new_checkout']")
-    visitor.follow(".flagstaff-confirm")
-    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed: turned off.")
-    visitor.switch_to_tab(1)
-    wait_for_panels(visitor, shop, 0, "off")
-    visitor.switch_to_tab(0)
-    visitor.follow("[aria-label='Turn on… new_checkout']")
-    visitor.wait_for_text("h1", "Turn on new_checkout")
-    visitor.follow(".flagstaff-confirm")
-    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed: turned on.")
-    visitor.switch_to_tab(1)
-    wait_for_panels(visitor, shop, 5, "rollout 5 %")
-
-
-def test_rollout_step_reaches_every_worker(visitor: Visitor, shop: Shop) -> None:
-    open_crowd_page(visitor, shop)
-    visitor.switch_to_tab(0)
-    visitor.visit(FLAGS)
     visitor.follow_link("new_checkout")
-    visitor.follow("[href$='?percent=50']")
-    visitor.follow(".flagstaff-confirm")
-    visitor.wait_for_text(MESSAGE, "“new_checkout” was changed: rollout 5 → 50 %")
-    visitor.switch_to_tab(1)
-    wait_for_panels(visitor, shop, 50, "rollout 50 %")
-    visitor.wait_for_text(PROGRESS, f"changed in {WORKERS} of {WORKERS} workers")
+    for (link, message, percent, rollout), step in zip(steps, texts, strict=True):
+        assert link in step
+        visitor.switch_to_tab(0)
+        visitor.follow_link(link)
+        visitor.follow(".flagstaff-confirm")
+        visitor.wait_for_text(MESSAGE, message)
+        visitor.switch_to_tab(1)
+        wait_for_panels(visitor, shop, percent, rollout)
+        visitor.wait_for_text(PROGRESS, f"changed in {WORKERS} of {WORKERS} workers")
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -21,7 +21,7 @@ from django.test.utils import isolate_apps
 
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.conftest import ROOT
-from tests.support.pages import blocks_in
+from tests.support.pages import blocks_in, code_of, rows_of
 from tests.support.views import request_of
 from tools.pictures import DIRECTORY, PICTURES, SHEET
 
@@ -95,7 +95,7 @@ COMMAND_LINES = {
     line
     for block in written_in("console")
     if block.page != COMMANDS
-    for line in re.findall(r"(?m)^\$ python manage.py (.+)", block.code)
+    for line in re.findall(r"(?m)^\$ (?:\w+=\S+ )*python manage.py (.+)", block.code)
 }
 
 
@@ -132,7 +132,7 @@ def run(block: Block) -> dict[str, Any]:
     """Runs a block and returns its names."""
     names = expected_names()
     with isolate_apps("flagstaff"):
-        exec(compile(block.code, str(block), "exec"), names)
+        exec(compile(block.code, str(block), "exec", dont_inherit=True), names)
     return names
 
 
@@ -204,7 +204,7 @@ def test_readme_decorator_returns_404_without_the_flag() -> None:
 def test_readme_template_renders_the_branch_of_the_flag(enabled: bool, greeting: str) -> None:
     run(readme("python", "SUPPORT_MAIL"))
     libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
-    template = Engine(libraries=libraries).from_string(readme("django", "{% flag").code)
+    template = Engine(libraries=libraries).from_string(code_of("../README.md", "django")[0])
     FeatureFlag.objects.create(key="summer_banner", enabled=enabled, rollout_percent=100)
     assert template.render(Context()).split("\n") == ["", greeting, "help@example.com", ""]
 
@@ -212,13 +212,12 @@ def test_readme_template_renders_the_branch_of_the_flag(enabled: bool, greeting:
 # The names.
 
 
-def test_every_reason_has_a_row_in_the_readme() -> None:
+def test_every_reason_has_a_row_in_the_order_of_evaluation() -> None:
     source = (ROOT / "src" / "evaluate.rs").read_text()
     reasons = set(re.findall(r'Self::\w+ => "([A-Z_]+)"', source))
     assert reasons
-    section = README.read_text().split("\n## How a flag is evaluated\n")[1].split("\n## ")[0]
-    shown = [line.split("|")[3] for line in section.splitlines() if line.startswith("|")]
-    assert reasons == {cell.strip().split(",")[0] for cell in shown[2:]}
+    shown = [reason for *_, reason in rows_of("reference/reasons.md", "condition")]
+    assert reasons == {reason.split(",")[0] for reason in shown}
 
 
 FOLDERS = ("benches", "django_example", "docs", "fuzz", "python", "src", "tests", "tools")

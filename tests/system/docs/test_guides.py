@@ -73,6 +73,7 @@ def test_quickstart_view_depends_on_the_flag(alice: User) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.django_db(transaction=True)  # Each command is a change of its own, for the undo.
 def test_quickstart_works_from_top_to_bottom() -> None:
     # Another one than user 42, whom the page explains.
     User.objects.create_superuser("admin", pk=1)
@@ -88,7 +89,7 @@ def test_quickstart_works_from_top_to_bottom() -> None:
             ran = terminals.asked(line, *(["y"] if question else []))
             assert (ran.status, question in ran.err) == (0, True), ran.err
     flag = FeatureFlag.objects.get(key="new_checkout")
-    assert (flag.enabled, flag.rollout_percent) == (False, 50)
+    assert (flag.enabled, flag.rollout_percent) == (True, 50)
 
 
 def test_task_evaluates_by_primary_key(alice: User) -> None:
@@ -168,6 +169,12 @@ def test_watchdog_disables_the_flag_with_a_reason() -> None:
     assert FeatureFlag.objects.get().enabled is False
     entry = Change.objects.latest("id")
     assert (entry.actor, entry.reason) == ("watchdog", "20% of the orders fail")
+
+
+def test_sql_of_the_page_kills_the_flag() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    rows(*code_of("how-to/rollout-and-kill.md", "sql"))
+    assert FeatureFlag.objects.get().enabled is False
 
 
 def test_async_view_depends_on_the_flag(alice: User) -> None:

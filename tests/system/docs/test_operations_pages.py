@@ -15,7 +15,7 @@ from flagstaff.extensions import JOBS
 from tests.conftest import ROOT
 from tests.support.pages import DOCS, code_of, names_of, rows_of
 
-OPERATIONS = "operations.md"
+OPERATIONS, RUNBOOK = "operations.md", "runbook.md"
 TYPES = {
     **{metric.prometheus_name: "counter" if metric.is_counter else "gauge" for metric in METRICS},
     **{f"flagstaff_{job.name}": "gauge" for job in JOBS if job.backlog},
@@ -46,7 +46,7 @@ def test_error_of_the_runbook_is_a_message_of_the_engine() -> None:
     joined = [re.sub(r"\\\n +", "", text).replace('\\"', '"') for text in texts]
     around = r"^\{step\}: |(: \{problem\})?\{details\}$"
     said = {re.sub(around, "", text) for text in joined}
-    shown = {error for error, _what_to_do in rows_of(OPERATIONS, "error")}
+    shown = {error for error, _what_to_do in rows_of(RUNBOOK, "error")}
     assert shown
     assert shown <= said
 
@@ -59,7 +59,7 @@ def test_deadlines_equal_those_of_the_engine() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("statement", code_of(OPERATIONS, "sql"))
+@pytest.mark.parametrize("statement", [*code_of(OPERATIONS, "sql"), *code_of(RUNBOOK, "sql")])
 def test_query_of_the_runbook_runs(statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement.replace("%", "%%"), [])
@@ -84,7 +84,7 @@ def test_url_of_the_page_responds(addresses: Any, settings: Any, client: Client)
 
 
 def test_probe_uses_an_existing_url(addresses: Any) -> None:
-    [block] = code_of(OPERATIONS, "yaml", having="startupProbe")
+    [block] = code_of("how-to/containers.md", "yaml", having="startupProbe")
     for probe in yaml.safe_load(block).values():
         assert addresses[0].resolve(probe["httpGet"]["path"].lstrip("/"))
 

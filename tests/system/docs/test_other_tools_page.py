@@ -1,4 +1,4 @@
-"""The code of the page about other tools."""
+"""The code of the pages about frameworks and other tools."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import structlog
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
 from django.utils.module_loading import import_string
+from strawberry.django.context import StrawberryDjangoContext
 
 from flagstaff import flag_enabled, get_value
 from flagstaff.models import FeatureFlag
@@ -26,7 +28,7 @@ from tools.limits import SERVER, seconds
 
 pytestmark = pytest.mark.django_db
 
-PAGE = "how-to/other-tools.md"
+FRAMEWORKS, PAGE = "how-to/frameworks.md", "how-to/other-tools.md"
 
 
 def test_panel_of_the_debug_toolbar_can_be_imported() -> None:
@@ -34,11 +36,26 @@ def test_panel_of_the_debug_toolbar_can_be_imported() -> None:
     assert import_string(panels[-1]).__name__ == "FlagsPanel"
 
 
-# Celery, Channels and django-ninja.
+# GraphQL, Celery, Channels and django-ninja.
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_resolver_evaluates_for_the_user_of_the_request(is_on: bool, alice: User) -> None:
+    schema = names_of(FRAMEWORKS, "import strawberry", __name__=__name__)["schema"]
+    if is_on:
+        FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
+    request = with_flags(request_of(alice))
+    # As the views of strawberry do.
+    context = StrawberryDjangoContext(request=request, response=HttpResponse())
+    expected = "new" if is_on else "old"
+    assert schema.execute_sync("{ checkout }", context_value=context).data == {"checkout": expected}
+    execute = async_to_sync(schema.execute)
+    both = execute("{ checkout checkoutAsync }", context_value=context).data
+    assert both == {"checkout": expected, "checkoutAsync": expected}
 
 
 def test_task_gets_the_user_and_the_visitor(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = names_of(PAGE, "shared_task")
+    names = names_of(FRAMEWORKS, "shared_task")
     sent: list[tuple[Any, ...]] = []
     # As a broker does it: JSON.
     monkeypatch.setattr(
@@ -53,7 +70,7 @@ def test_task_gets_the_user_and_the_visitor(alice: User, monkeypatch: pytest.Mon
 
 
 def test_task_gives_a_visitor_the_result_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = names_of(PAGE, "shared_task")
+    names = names_of(FRAMEWORKS, "shared_task")
     results: list[tuple[bool, str]] = []
     FeatureFlag.objects.create(
         key="new_receipt", enabled=True, rollout_percent=50, bucket_by="visitor"
@@ -73,7 +90,7 @@ def test_task_gives_a_visitor_the_result_of_the_page(monkeypatch: pytest.MonkeyP
 
 @COMMITTED
 def test_consumer_evaluates_for_the_user_of_its_scope(alice: User) -> None:
-    chat = names_of(PAGE, "AsyncJsonWebsocketConsumer")["Chat"]
+    chat = names_of(FRAMEWORKS, "AsyncJsonWebsocketConsumer")["Chat"]
     FeatureFlag.objects.create(key="live_typing", enabled=True).allowed_users.add(alice)
 
     async def typing(user: object) -> object:
@@ -95,7 +112,7 @@ def test_consumer_evaluates_for_the_user_of_its_scope(alice: User) -> None:
 
 @pytest.fixture
 def ninja_urls() -> Iterator[None]:
-    api = names_of(PAGE, "NinjaAPI")["api"]
+    api = names_of(FRAMEWORKS, "NinjaAPI")["api"]
     urls = ModuleType("urls")
     vars(urls)["urlpatterns"] = [path("api/", api.urls)]
     with override_settings(ROOT_URLCONF=urls):

@@ -86,6 +86,14 @@ def test_calls_of_the_page_pass_their_context() -> None:
     assert "Tomorrow" not in template.render(Context({"order": {"country": "FR"}}))
 
 
+def test_rule_of_the_page_is_for_its_groups() -> None:
+    store("new_checkout", json_of(PAGE, "beta testers"))
+    tester, other = User.objects.create(username="tester"), User.objects.create(username="other")
+    tester.groups.add(Group.objects.create(name="beta"))
+    assert flag_enabled("new_checkout", tester)
+    assert not flag_enabled("new_checkout", other)
+
+
 # Bucketing unit.
 
 

@@ -17,6 +17,7 @@ from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.models import FeatureFlag
 from tests.support.check_messages import check_messages
 from tests.support.pages import code_of, names_of
+from tests.support.sql import rows
 from tests.support.webhooks import SECRET, Received, Webhook
 
 PAGE = "how-to/webhooks.md"
@@ -78,3 +79,9 @@ def test_settings_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch, setting
     settings.FLAGSTAFF = names_of(PAGE, "SITE_URL", "py", os=os)["FLAGSTAFF"]
     assert [receiver.name for receiver in WEBHOOKS.current()] == ["deploys", "ops-channel"]
     assert check_messages("flagstaff") == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("statements", code_of(PAGE, "sql"))
+def test_sql_of_the_page_runs(statements: str) -> None:
+    rows(statements)

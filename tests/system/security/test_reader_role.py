@@ -1,4 +1,4 @@
-"""The read-only role of the documentation has the privileges that an engine needs."""
+"""The roles of the documentation have the rights that they need, and no more."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from flagstaff._tables.names import fill
+from flagstaff._tables.names import names as table_names
+from flagstaff._tables.names import sql as package_sql
 from tests.support.fixtures import Query
 from tests.support.pages import DOCS, code_of
 from tests.support.sql import insert_users
@@ -21,20 +25,39 @@ from tests.support.workers import NEW_CHECKOUT, Worker
 _numbers = count(1)
 
 
-@pytest.fixture
-def name() -> str:
-    return f"flagstaff_reader_{next(_numbers)}"
+PAGE = "how-to/database-rights.md"
+ROLES = ("flagstaff_reader", "flagstaff_engine", "web")
 
 
 @pytest.fixture
-def reader(database: str, name: str) -> str:
-    """The URL of the database for the role of this name, which the SQL of the page creates."""
+def names() -> dict[str, str]:
+    """The names that the roles of the page have in this test."""
+    number = next(_numbers)
+    return {role: f"{role}_{number}" for role in ROLES}
+
+
+@pytest.fixture
+def name(names: dict[str, str]) -> str:
+    return names["flagstaff_reader"]
+
+
+@pytest.fixture
+def urls(database: str, names: dict[str, str]) -> dict[str, str]:
+    """The URLs of the database for the roles, which the SQL of the page creates."""
     shop = f'DATABASE "{conninfo_to_dict(database)["dbname"]}"'
     with psycopg.connect(database, autocommit=True) as session:
-        for statements in code_of("how-to/databases.md", "sql"):
-            script = statements.replace("DATABASE shop", shop).replace("flagstaff_reader", name)
+        session.execute(f"CREATE ROLE {names['web']} LOGIN".encode())
+        for statements in code_of(PAGE, "sql"):
+            script = statements.replace("DATABASE shop", shop)
+            for role in ROLES:
+                script = re.sub(rf"\b{role}\b", names[role], script)
             session.execute(script.encode())
-    return make_conninfo(database, user=name)
+    return {role: make_conninfo(database, user=name) for role, name in names.items()}
+
+
+@pytest.fixture
+def reader(urls: dict[str, str]) -> str:
+    return urls["flagstaff_reader"]
 
 
 @pytest.fixture
@@ -130,3 +153,37 @@ def test_limit_of_connections_is_changed_as_in_the_page(
     [statement] = re.findall(r"^\$ psql shop --command '(ALTER ROLE .+)'$", page, re.MULTILINE)
     query(statement.replace("flagstaff_reader", name))
     assert query("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", name) == (300,)
+
+
+@pytest.mark.parametrize("file", ["flush_measurements_v1", "flush_exposures_v1"])
+def test_role_that_measures_may_write_each_report(file: str, urls: dict[str, str]) -> None:
+    text = package_sql(file).replace("{accepted}", package_sql("accept_flush_v1"))
+    with psycopg.connect(urls["flagstaff_engine"], autocommit=True) as session:
+        statement = fill(text, table_names(connection))
+        session.execute(f"PREPARE report AS {statement}".encode())
+        nulls = ", ".join(["NULL"] * max(map(int, re.findall(r"\$(\d+)", text))))
+        # The server checks the rights before it shows the plan.
+        assert session.execute(f"EXPLAIN EXECUTE report ({nulls})".encode()).fetchall()
+        for table in ("flagstaff_featureflag", "flagstaff_change"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                session.execute(f"UPDATE {table} SET key = key".encode())
+
+
+def test_role_that_measures_is_sufficient_for_an_engine(urls: dict[str, str], query: Query) -> None:
+    with Worker(urls["flagstaff_engine"], USAGE_INTERVAL=1).loaded() as worker:
+        worker.ask(*NEW_CHECKOUT)
+        worker.sees(["field", "usage_problem"], None, within=3)
+        assert (worker.ask("status")["failures"], worker.ask("status")["problems"]) == (0, [])
+    assert query("SELECT count(*) > 0 FROM flagstaff_usage") == (True,)
+
+
+def test_role_of_django_writes_flags_but_not_the_history(
+    urls: dict[str, str], query: Query
+) -> None:
+    with psycopg.connect(urls["web"], autocommit=True) as session:
+        session.execute("UPDATE flagstaff_featureflag SET enabled = NOT enabled")
+        assert session.execute("SELECT session_user FROM flagstaff_change").fetchall()
+        session.execute("SELECT flagstaff_barrier_v1()")
+        for statement in ("DELETE FROM flagstaff_change", "UPDATE flagstaff_change SET key = ''"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                session.execute(statement.encode())

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Permission
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import transaction
+from django.utils import timezone
 
 from flagstaff import acting_as, experiments
 from flagstaff.experiments.models import Experiment
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 from store import samples
 
 
@@ -26,6 +29,7 @@ class Command(BaseCommand):
         seed_flags()
         seed_values()
         seed_experiment()
+        seed_waiting_action()
 
 
 def seed_users() -> None:
@@ -75,3 +79,12 @@ def seed_experiment() -> None:
     if not Experiment.objects.filter(key=key).exists():
         experiments.create(**samples.EXPERIMENT)
         experiments.edit(key, **samples.ANALYSIS)
+
+
+def seed_waiting_action() -> None:
+    """Lets an action wait for its time: see the overview in the admin."""
+    if not WaitingAction.objects.exists():
+        at = timezone.now() + samples.WAITS_FOR
+        options = ["--at", at.isoformat(timespec="minutes"), "--as", "admin", "--yes"]
+        # It prints a receipt.
+        call_command("flags", *samples.WAITING.split(), *options, stderr=StringIO())
