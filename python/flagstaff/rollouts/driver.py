@@ -349,7 +349,7 @@ def _hold(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
     if plan.state == State.HOLDING:
         _renew(plan, reason=str(why))
         return report_of(plan, None, why)
-    text = say("holds: {why}", why=why)
+    text = say("held: {why}", why=why)
     return _change(plan, State.HOLDING, why, PlanEvent.Kind.HELD, text, verdict.figures())
 
 
@@ -358,7 +358,7 @@ def _wait(plan: Plan) -> PlanReport:
     if plan.state != State.HOLDING:
         _renew(plan)
         return report_of(plan)
-    text = say("continues; it held because: {why}", why=plan.reason)
+    text = say("continued; it held because: {why}", why=plan.reason)
     return _change(plan, State.RUNNING, "", PlanEvent.Kind.CONTINUED, text, {})
 
 

@@ -230,7 +230,7 @@ def test_json_of_a_start_has_the_plan_and_that_of_a_hold_says_why() -> None:
     record = document("plan", "show", KEY)
     text = "waits for data: no request or task of a user with the flag has ended yet"
     assert (record["reason"], record["evidence"]["why"]) == (text, text)
-    assert record["events"][-1]["text"] == f"holds: {text}"
+    assert record["events"][-1]["text"] == f"held: {text}"
     assert re.search(f"^reason +{text}$", typed(f"flags plan show {KEY}"), re.MULTILINE)
 
 
