@@ -58,7 +58,7 @@ class Situation:
     #: The flags, values and segments that the actions change or stand on, and what uses them.
     expected: ExpectedRows
     #: The rows of apps, by the kind of the actions and the key.
-    presents: Mapping[str, Mapping[str, Present]]
+    of_apps: Mapping[str, Mapping[str, Present]]
     #: What has the keys of creations already, by the kind and the key of the new row.
     owners: Mapping[RowPlace, str]
     #: What has happened since the actions were asked for, the newest first, and by row.
