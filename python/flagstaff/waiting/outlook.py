@@ -56,7 +56,7 @@ from flagstaff.waiting.standing import (
     touched,
     was_written,
 )
-from flagstaff.waiting.stored import KIND, OPEN, State, stored_run
+from flagstaff.waiting.stored import KIND, OPEN, State, readings_of_apps, stored_run
 
 logger = logging.getLogger("flagstaff")
 
@@ -183,7 +183,8 @@ class _Scene:
         self.touched: dict[Place, set[int]] = defaultdict(set)
         self.played: list[WaitingAction] = []
         if self.waiting:
-            self.situation = read_situation(self.waiting, more)
+            of_apps = readings_of_apps(self.waiting)
+            self.situation = read_situation(self.waiting, more, of_apps)
             #: The rows as the actions that were played leave them.
             self.expected = self.situation.expected
 
