@@ -7,11 +7,11 @@ object for each hook that it uses. A path is imported where the hook is used. `c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from threading import Event
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.apps import apps
 from django.core.checks import CheckMessage
@@ -20,9 +20,6 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from flagstaff._text import cells
-
-if TYPE_CHECKING:
-    from flagstaff._tables.together import Reading
 
 T = TypeVar("T")
 Column = cells.Column
@@ -121,8 +118,8 @@ TABLES: Hook[Mapping[str, type[Model]]] = Hook("tables")
 FORGET_USER: Hook[Callable[[str], None]] = Hook("forget_user")
 #: Returns the keys that no flag and no value may have, by what they are of, such as "experiment".
 KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
-#: Reads all rows with rules that may name segments, and returns their `OtherRules`, by key.
-RULES: Hook[Callable[[], Reading]] = Hook("rules")
+#: A `Reading` of all rows with rules that may name segments: returns their `OtherRules`, by key.
+RULES: Hook[Callable[[], Generator[Any, Any, Sequence[OtherRules]]]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
 #: Returns the code of the project that decides who has a flag unless the flag is off, such as

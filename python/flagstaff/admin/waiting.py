@@ -42,9 +42,9 @@ from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
 from flagstaff.waiting.outlook import foresee
+from flagstaff.waiting.standing import USERS
 from flagstaff.waiting.stored import (
     KIND,
-    USERS,
     State,
     action_text,
     names_of,

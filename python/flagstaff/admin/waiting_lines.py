@@ -28,11 +28,10 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee, would_end
+from flagstaff.waiting.standing import CREATE, USERS
 from flagstaff.waiting.stored import (
-    CREATE,
     OPEN,
     PROBLEMS,
-    USERS,
     State,
     action_text,
     names_of,

@@ -132,9 +132,9 @@ def read_allowed_pks(flags: Collection[Row]) -> Reading:
     # One row for each flag, which may have many users.
     users = Subquery(of_flag.values(to_user.attname), template="ARRAY(%(subquery)s)")
     rows = all_rows(conf.flag_model).filter(pk__in=[flag.pk for flag in flags]).only("pk")
-    read = yield rows.annotate(users_of_flag=users)
+    read = yield rows.annotate(flagstaff_users=users)
     to_pk = to_user.target_field.to_python
-    return {row.pk: frozenset(map(to_pk, row.users_of_flag)) for row in read}
+    return {row.pk: frozenset(map(to_pk, row.flagstaff_users)) for row in read}
 
 
 def _links() -> tuple[type[Model], _ToModel, _ToModel]:

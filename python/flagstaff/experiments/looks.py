@@ -44,13 +44,10 @@ _COUNT, _SHORT_COUNT = 1.0, 0.3
 def present(keys: Collection[str]) -> Reading:
     """Reads experiments, and by what their actions would be refused now: the event, or the run."""
     events = db.rows(ExperimentEvent).filter(experiment=OuterRef("pk")).order_by("-id")
-    rows = (
-        yield db.rows(Experiment)
-        .filter(key__in=keys)
-        .annotate(event=Subquery(events.values("id")[:1]))
-    )
+    newest = Subquery(events.values("id")[:1])
+    rows = yield db.rows(Experiment).filter(key__in=keys).annotate(event=newest)
     return {
-        row.key: Present([row], {EXPECT_EVENT: row.event or 0, RUN: f"{row.pk} {row.started_at}"})
+        row.key: Present([row], {EXPECT_EVENT: row.event or 0, RUN: [f"{row.pk} {row.started_at}"]})
         for row in rows
     }
 

@@ -14,7 +14,7 @@ from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.stored import USERS
+from flagstaff.waiting.standing import USERS
 
 logger = logging.getLogger("flagstaff")
 

@@ -56,7 +56,7 @@ from flagstaff.waiting.standing import (
     touched,
     was_written,
 )
-from flagstaff.waiting.stored import KIND, OPEN, State, stored_run
+from flagstaff.waiting.stored import KIND, OPEN, State, readings_of_apps, stored_run
 
 logger = logging.getLogger("flagstaff")
 
@@ -183,9 +183,10 @@ class _Scene:
         self.touched: dict[Place, set[int]] = defaultdict(set)
         self.played: list[WaitingAction] = []
         if self.waiting:
-            self.present = read_situation(self.waiting, more)
+            of_apps = readings_of_apps(self.waiting)
+            self.situation = read_situation(self.waiting, more, of_apps)
             #: The rows as the actions that were played leave them.
-            self.expected = self.present.expected
+            self.expected = self.situation.expected
 
     def play(self, until: tuple[datetime, int] | None = None) -> None:
         """Judges all actions in their order, or those that run before a time and a number."""
@@ -255,7 +256,7 @@ class _Scene:
         kind: Any = run.action.kind
         look = Look(rows=rows or [kind.model], impact=after)
         for pk in (action.asked_by, *filter(None, [action.approved_by])):
-            require_right(run, look, pk, users=self.present.users)
+            require_right(run, look, pk, users=self.situation.users)
 
     def _rows_of(self, action: WaitingAction) -> list[Any]:
         """Returns the rows whose rights decide, as they would be then."""
@@ -308,7 +309,7 @@ class _Scene:
         """Raises EndedError after a change that ends an action."""
         for row in action.stands_on:
             kind: Any = Kind.of_noun(row["kind"])
-            if event := first_change(action, row, self.present.events.get((kind, row["pk"]), ())):
+            if event := first_change(action, row, self.situation.events.get((kind, row["pk"]), ())):
                 raise EndedError(self._change_text(event, action, row))
 
     def _require_same_fields(
@@ -340,7 +341,7 @@ class _Scene:
         if not _is_named(action, row):
             text = say("what depends on it, or what it depends on, was changed at {time}")
             return say(text, time=time)
-        user = self.present.users.get(event.actor or "")
+        user = self.situation.users.get(event.actor or "")
         name = event.actor or say("{user} (database user)", user=event.session_user)
         values = {
             "name": actor_table().name_of(user) if user is not None else name,
@@ -372,11 +373,11 @@ class _Scene:
             return []
         if run.action.creates:
             [key] = run.keys
-            if owner := self.present.owners.get((action.kind, key)):
+            if owner := self.situation.owners.get((action.kind, key)):
                 raise FlagstaffError(key_is_taken(key, owner))
             if run.rows:
                 raise EndedError("{key} exists already", key=key)
-            if was_written(action, self.present.entries):
+            if was_written(action, self.situation.entries):
                 raise EndedError("{key} was created and deleted meanwhile", key=key)
             return []
         try:
@@ -401,7 +402,7 @@ class _Scene:
 
     def _of_app(self, action: WaitingAction) -> Present:
         """Returns the row of an app that an action changes; nothing if it is gone."""
-        return self.present.presents.get(action.kind, {}).get(action.keys[0], Present())
+        return self.situation.of_apps.get(action.kind, {}).get(action.keys[0], Present())
 
     def _with_users(self, after: RowState) -> RowState:
         """Returns a state with the list of users as those before have left it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
@@ -22,15 +21,13 @@ from flagstaff.changes.allowed_users import read_allowed_pks
 from flagstaff.changes.preview import ExpectedRows
 from flagstaff.changes.row_states import RowState
 from flagstaff.changes.rule_use import RuleUse, grouped_uses, names_in, rows_that_name
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.rights import users_with_rights
-from flagstaff.waiting.standing import RowId, entries_since, events_by_row
-from flagstaff.waiting.stored import CREATE, OPEN, USERS, stored_action
+from flagstaff.waiting.standing import CREATE, USERS, RowId, entries_since, events_by_row
 
 #: The kind of a row, and its key.
 RowPlace: TypeAlias = tuple[str, str]
@@ -46,9 +43,12 @@ def read_waiting() -> list[Any]:
     """
     rows = WaitingAction.objects.using(db.alias)
     each = Func("rests_on", function="pg_catalog.jsonb_array_elements_text")
-    waiting = rows.filter(state__in=OPEN).annotate(before=Cast(each, BigIntegerField()))
+    waiting = rows.filter(state__in=WaitingAction.OPEN).annotate(
+        before=Cast(each, BigIntegerField())
+    )
     before = waiting.order_by().values("before")
-    return [*rows.filter(Q(state__in=OPEN) | Q(pk__in=before)).annotate(now=Now())]
+    wanted = Q(state__in=WaitingAction.OPEN) | Q(pk__in=before)
+    return [*rows.filter(wanted).annotate(now=Now())]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Situation:
     #: The flags, values and segments that the actions change or stand on, and what uses them.
     expected: ExpectedRows
     #: The rows of apps, by the kind of the actions and the key.
-    presents: Mapping[str, Mapping[str, Present]]
+    of_apps: Mapping[str, Mapping[str, Present]]
     #: What has the keys of creations already, by the kind and the key of the new row.
     owners: Mapping[RowPlace, str]
     #: What has happened since the actions were asked for, the newest first, and by row.
@@ -68,8 +68,10 @@ class Situation:
     users: Mapping[str, Any]
 
 
-def read_situation(waiting: Sequence[WaitingAction], more: Iterable[RowPlace]) -> Situation:
-    """Reads what decides about actions, and `more` rows. Five queries."""
+def read_situation(
+    waiting: Sequence[WaitingAction], more: Iterable[RowPlace], of_apps: Mapping[str, Reading]
+) -> Situation:
+    """Reads what decides about actions, `more` rows, and those of apps. Five queries."""
     keys = _keys(waiting, more)
     flags = [*rows_that_name(Kind.FLAG, keys[Kind.FLAG.value])]
     values = [*rows_that_name(Kind.VALUE, keys[Kind.VALUE.value])]
@@ -77,7 +79,6 @@ def read_situation(waiting: Sequence[WaitingAction], more: Iterable[RowPlace]) -
     of_list = [row for row in waiting if row.action == "delete" or USERS in row.arguments]
     listed = {key for action in of_list for key in action.keys}
     users = chain.from_iterable(action.arguments.get(USERS, ()) for action in of_list)
-    of_apps = _readings_of_apps(waiting)
     segments, allowed, existing, *others = read_together(
         _read_all(rows_that_name(Kind.SEGMENT, keys[Kind.SEGMENT.value])),
         read_allowed_pks([flag for flag in flags if flag.key in listed]),
@@ -125,18 +126,6 @@ def _keys(waiting: Iterable[WaitingAction], more: Iterable[RowPlace]) -> dict[st
         if action.action == CREATE and (beside := _BESIDE.get(action.kind)):
             keys[beside.value].update(action.keys)
     return keys
-
-
-def _readings_of_apps(waiting: Iterable[WaitingAction]) -> dict[str, Reading]:
-    """Returns what reads the rows of apps, by the kind of the actions."""
-    presents, keys = dict[str, Any](), defaultdict[str, set[str]](set)
-    for action in waiting:
-        # A new version of the code may have no such action any more.
-        with suppress(FlagstaffError):
-            if (present := stored_action(action).present) is not None:
-                presents[action.kind] = present
-                keys[action.kind].update(action.keys)
-    return {kind: present(keys[kind]) for kind, present in presents.items()}
 
 
 def _read_all(rows: QuerySet[Any]) -> Reading:

@@ -185,14 +185,14 @@ def users_with_rights(pks: Collection[str], others: Collection[str] = ()) -> dic
     asking = [known[text] for text in pks if known[text] is not None]
     if is_read:
         rows = rows.annotate(
-            of_user=_permissions("user_permissions", asking),
-            of_groups=_permissions("groups__permissions", asking),
+            flagstaff_of_user=_permissions("user_permissions", asking),
+            flagstaff_of_groups=_permissions("groups__permissions", asking),
         )
     users = {str(user.pk): user for user in rows} if wanted else {}
     for pk in pks if is_read else ():
         if (user := users.get(pk)) is not None and not getattr(user, "is_superuser", False):
             # The cache of Django's ModelBackend.
-            vars(user)["_perm_cache"] = {*user.of_user, *user.of_groups}
+            vars(user)["_perm_cache"] = {*user.flagstaff_of_user, *user.flagstaff_of_groups}
     return users
 
 

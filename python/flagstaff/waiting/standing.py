@@ -21,7 +21,9 @@ from flagstaff.history.log import Change, Event, events, require_triggers, versi
 from flagstaff.models import WaitingAction
 from flagstaff.validators import rule_problem
 from flagstaff.waiting.rights import is_reverse
-from flagstaff.waiting.stored import CREATE
+
+#: The action that creates a row, of all kinds, and the argument with the users of a flag.
+CREATE, USERS = "create", "users"
 
 #: The kind and the primary key of a row with a history.
 RowId: TypeAlias = "tuple[Kind, str]"

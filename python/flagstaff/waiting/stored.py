@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from typing import Any, Final
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.together import Reading
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
 from flagstaff._text.cells import Column, Record, with_fields
@@ -22,8 +25,6 @@ KIND: Final = "waiting"
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
 PROBLEMS = WaitingAction.PROBLEMS
-#: The action that creates a row, of all kinds, and the argument with the users of a flag.
-CREATE, USERS = "create", "users"
 _NOT_RUN = say("no run-jobs has run it")
 
 
@@ -60,6 +61,18 @@ def stored_action(waiting: WaitingAction) -> Action:
             kind=waiting.kind,
         )
     return action
+
+
+def readings_of_apps(actions: Iterable[WaitingAction]) -> dict[str, Reading]:
+    """Returns what reads the rows of apps that actions change, by the kind of the actions."""
+    presents, keys = dict[str, Any](), defaultdict[str, set[str]](set)
+    for waiting in actions:
+        # A new version of the code may have no such action any more.
+        with suppress(FlagstaffError):
+            if (present := stored_action(waiting).present) is not None:
+                presents[waiting.kind] = present
+                keys[waiting.kind].update(waiting.keys)
+    return {kind: present(keys[kind]) for kind, present in presents.items()}
 
 
 # In words.
