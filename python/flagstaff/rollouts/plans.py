@@ -292,7 +292,7 @@ def rollback(key: str) -> Plan:
         changed = transitions.roll_back(plan, flag_of(plan, lock=True), current_reason())
         effect = say("rollout 0 %")
         if "enabled" in (changed.new or {}):
-            effect = say("rollout 0 %, and the flag was disabled, because a rule can grant it")
+            effect = say("rollout 0 %, and the flag was turned off, because a rule can grant it")
         text = say("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
         return plan
