@@ -54,6 +54,6 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
         match line:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
                 yield name, text
-            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
-                for name, value in zip(names, values, strict=False):
-                    yield ast.unparse(name), _text(value, {})
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                for target, value in zip(targets, values, strict=False):
+                    yield ast.unparse(target), _text(value, {})
