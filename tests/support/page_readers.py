@@ -31,14 +31,15 @@ def readers() -> Iterator[Reader]:
         texts = dict(_constants(tree))
         for node in ast.walk(tree):
             match node:
-                case ast.Call(func=ast.Name(id=name), args=[page, *arguments], keywords=words):
-                    if name in READERS:
-                        names, language = READERS[name]
-                        given = dict(zip(names, arguments, strict=False))
-                        given |= {word.arg: word.value for word in words if word.arg in names}
-                        values = {key: _text(value, texts) for key, value in given.items()}
-                        values = {"language": language, "having": "", **values}
-                        yield Reader(_text(page, texts), **values)
+                case ast.Call(func=ast.Name(id=name), args=[page, *arguments], keywords=words) if (
+                    name in READERS
+                ):
+                    names, language = READERS[name]
+                    given = dict(zip(names, arguments, strict=False))
+                    given |= {word.arg: word.value for word in words if word.arg in names}
+                    values = {key: _text(value, texts) for key, value in given.items()}
+                    values = {"language": language, "having": "", **values}
+                    yield Reader(_text(page, texts), **values)
 
 
 def _text(node: ast.expr, texts: dict[str, str]) -> str:
