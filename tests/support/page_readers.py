@@ -31,14 +31,15 @@ def readers() -> Iterator[Reader]:
         texts = dict(_constants(tree))
         for node in ast.walk(tree):
             match node:
-                case ast.Call(func=ast.Name(id=name), args=[page, *arguments], keywords=words):
-                    if name in READERS:
-                        names, language = READERS[name]
-                        given = dict(zip(names, arguments, strict=False))
-                        given |= {word.arg: word.value for word in words if word.arg in names}
-                        values = {key: _text(value, texts) for key, value in given.items()}
-                        values = {"language": language, "having": "", **values}
-                        yield Reader(_text(page, texts), **values)
+                case ast.Call(func=ast.Name(id=name), args=[page, *arguments], keywords=words) if (
+                    name in READERS
+                ):
+                    names, language = READERS[name]
+                    given = dict(zip(names, arguments, strict=False))
+                    given |= {word.arg: word.value for word in words if word.arg in names}
+                    values = {key: _text(value, texts) for key, value in given.items()}
+                    values = {"language": language, "having": "", **values}
+                    yield Reader(_text(page, texts), **values)
 
 
 def _text(node: ast.expr, texts: dict[str, str]) -> str:
@@ -54,6 +55,6 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
         match line:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
                 yield name, text
-            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
-                for target, value in zip(names, values, strict=False):
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                for target, value in zip(targets, values, strict=False):
                     yield ast.unparse(target), _text(value, {})
