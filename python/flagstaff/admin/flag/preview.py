@@ -102,8 +102,9 @@ def _rows(keys: Iterable[str]) -> QuerySet[Any]:
     version: Any = Func(
         template=f"{table}.xmin::text || {table}.ctid::text", output_field=TextField()
     )
-    rows: QuerySet[Any] = all_rows(conf.flag_model).filter(key__in=keys)
-    return rows.annotate(**{_VERSION: version})
+    rows = all_rows(conf.flag_model).filter(key__in=keys)
+    with_version: QuerySet[Any] = rows.annotate(**{_VERSION: version})
+    return with_version
 
 
 # The cookie.
