@@ -10,7 +10,7 @@ use crate::rules::{Attributes, Rules};
 use crate::subject::Subject;
 use crate::targeting::Targeting;
 
-/// Why a flag returned its result, in the words of the OpenFeature specification.
+/// Why a flag returned its result, in the words of the OpenFeature specification, and one of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The flag is disabled.
@@ -24,12 +24,14 @@ pub enum Reason {
     Default,
     /// The bucket of the subject, or of the bucketing unit, was compared with the rollout.
     Split,
+    /// The user previews the flag in one browser.
+    Preview,
     /// There was no flag to evaluate, or its rules cannot be read; the error code says why.
     Error,
 }
 
 impl Reason {
-    /// The word of the specification.
+    /// The word of the specification, or ours.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +40,7 @@ impl Reason {
             Self::Static => "STATIC",
             Self::Default => "DEFAULT",
             Self::Split => "SPLIT",
+            Self::Preview => "PREVIEW",
             Self::Error => "ERROR",
         }
     }

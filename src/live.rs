@@ -43,8 +43,8 @@ pub struct State {
     pub own_writes: bool,
     /// The current snapshot, `None` before the first load.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// What tests and the environment have set, and whether there are listeners; `None` if nothing
-    /// is set and nothing listens, so that evaluations check one field.
+    /// What tests and the environment have set, and whether there are listeners or previews; `None`
+    /// if there is nothing of this, so that evaluations check one field.
     pub overrides: Option<Arc<Overrides>>,
 }
 
@@ -141,7 +141,7 @@ impl Live {
         });
     }
 
-    /// Replaces what tests have set. Keeps the keys that are forced off and on.
+    /// Replaces what tests have set. Keeps the keys that are forced off and on, and previews.
     pub fn set_overrides(&self, overrides: &Overrides) {
         self.override_with(|current| overrides.clone().with_process_of(current));
     }
@@ -160,6 +160,12 @@ impl Live {
     /// Sets whether evaluations call listeners. Snapshots that were taken before keep theirs.
     pub fn set_listeners(&self, has_listeners: bool) {
         self.override_with(|current| current.clone().with_listeners(has_listeners));
+    }
+
+    /// Notes that so many more requests have previews, or fewer. Snapshots that were taken before keep
+    /// theirs.
+    pub fn count_previews(&self, change: i32) {
+        self.override_with(|current| current.clone().with_more_previews(change));
     }
 
     fn override_with(&self, next: impl Fn(&Overrides) -> Overrides) {

@@ -1,5 +1,5 @@
-//! What stands over the database, for the whole process: what tests and the environment have set, and
-//! whether listeners are called.
+//! What stands over the database, for the whole process: what tests and the environment have set,
+//! whether listeners are called, and whether requests have previews.
 
 use hashbrown::{HashMap, HashSet};
 
@@ -16,6 +16,8 @@ pub enum FlagOverride {
     ForcedOff,
     /// The environment turns the flag on in this process, in development.
     ForcedOn,
+    /// The user of the request previews this result.
+    Preview(bool),
 }
 
 impl FlagOverride {
@@ -26,6 +28,7 @@ impl FlagOverride {
             Self::Test(value) => (value, Reason::Static),
             Self::ForcedOff => (false, Reason::Disabled),
             Self::ForcedOn => (true, Reason::Static),
+            Self::Preview(value) => (value, Reason::Preview),
         };
         Evaluation { value, reason, bucket: None, rule: None }
     }
@@ -37,6 +40,7 @@ impl FlagOverride {
             Self::Test(_) => "override_flag",
             Self::ForcedOff => "FLAGSTAFF_FORCE_OFF",
             Self::ForcedOn => "FLAGSTAFF_FORCE_ON",
+            Self::Preview(_) => "preview",
         }
     }
 
@@ -96,6 +100,8 @@ pub struct Overrides {
     forced_off: HashSet<Box<str>>,
     forced_on: HashSet<Box<str>>,
     has_listeners: bool,
+    /// The number of requests that have previews now.
+    previews: u32,
 }
 
 impl Overrides {
@@ -117,6 +123,7 @@ impl Overrides {
             forced_off: HashSet::default(),
             forced_on: HashSet::default(),
             has_listeners: false,
+            previews: 0,
         }
     }
 
@@ -150,11 +157,19 @@ impl Overrides {
         Self { has_listeners, ..self }
     }
 
-    /// The same, with the listeners of `other` and the keys that it forces off and on.
+    /// The same, with so many more requests that have previews, or fewer.
+    #[must_use]
+    pub fn with_more_previews(self, change: i32) -> Self {
+        Self { previews: self.previews.saturating_add_signed(change), ..self }
+    }
+
+    /// The same, with the listeners and the previews of `other`, and the keys that it forces off and
+    /// on.
     #[must_use]
     pub fn with_process_of(self, other: &Self) -> Self {
         let (forced_off, forced_on) = (other.forced_off.clone(), other.forced_on.clone());
-        Self { forced_off, forced_on, has_listeners: other.has_listeners, ..self }
+        let Self { has_listeners, previews, .. } = *other;
+        Self { forced_off, forced_on, has_listeners, previews, ..self }
     }
 
     /// Whether nothing is set.
@@ -166,6 +181,13 @@ impl Overrides {
             && self.variants.is_empty()
             && !self.forces()
             && !self.has_listeners
+            && !self.has_previews()
+    }
+
+    /// Whether any request has previews.
+    #[must_use]
+    pub fn has_previews(&self) -> bool {
+        self.previews > 0
     }
 
     /// Whether evaluations call listeners.

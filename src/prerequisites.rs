@@ -58,7 +58,9 @@ impl<'a> Prerequisites<'a> {
     ) -> Option<bool> {
         let flag = match self.find(key, subject) {
             Prerequisite::Flag(flag) => flag,
-            Prerequisite::Set(FlagOverride::Test(value)) => return Some(value),
+            Prerequisite::Set(FlagOverride::Test(value) | FlagOverride::Preview(value)) => {
+                return Some(value);
+            }
             Prerequisite::Set(FlagOverride::ForcedOn) => return Some(true),
             Prerequisite::Set(FlagOverride::ForcedOff)
             | Prerequisite::Endless

@@ -29,6 +29,7 @@ mod maintenance;
 mod message;
 mod observed_request;
 mod overrides;
+mod preview;
 mod resolution;
 mod rule_check;
 mod seconds;
@@ -88,6 +89,8 @@ mod _core {
     use super::observed_request::{PyObservation, observed_request};
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_forced_on, set_overrides, set_own_writes};
+    #[pymodule_export]
+    use super::preview::LoadedFlags;
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]

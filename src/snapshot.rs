@@ -145,6 +145,12 @@ impl Snapshot {
         self.flags.iter().map(|flag| (flag.key(), flag))
     }
 
+    /// Whether no load has replaced flags between this snapshot and `other`.
+    #[must_use]
+    pub fn has_flags_of(&self, other: &Self) -> bool {
+        self.flags.is_same(&other.flags)
+    }
+
     /// How many flags there are.
     #[must_use]
     pub fn flag_count(&self) -> usize {

@@ -22,6 +22,7 @@ templates! {
     OVERRIDDEN, "overridden by a test";
     FORCED_OFF, "forced off in this process by {variable}";
     FORCED_ON, "forced on in this process by {variable}";
+    PREVIEWED, "previewed in this browser";
     NOT_LOADED, "nothing has been loaded from the database";
     UNREADABLE, "the database failed while the user or an attribute was read";
     // Flags.
@@ -128,13 +129,14 @@ pub enum Topic {
     },
 }
 
-/// The only step of an evaluation that an override decides, by its name: that of a variable, or a
-/// test.
+/// The only step of an evaluation that an override decides, by its name: that of a variable, a
+/// preview or a test.
 #[must_use]
 pub fn of_override(name: &str) -> Vec<Step> {
     let forced = [(FlagOverride::ForcedOff, &FORCED_OFF), (FlagOverride::ForcedOn, &FORCED_ON)];
     let text = match forced.into_iter().find(|(found, _)| found.name() == name) {
         Some((_, template)) => template.with([("variable", name.into())]),
+        None if name == FlagOverride::Preview(true).name() => (&PREVIEWED).into(),
         None => (&OVERRIDDEN).into(),
     };
     let mut steps = Steps::default();
@@ -517,7 +519,10 @@ fn needed_text(needed: Prerequisite<'_>, outcome: Outcome) -> Option<Message> {
             Some((&LACKS_FLAG).into())
         }
         Prerequisite::Flag(_) => None,
-        Prerequisite::Set(FlagOverride::Test(_)) => Some((&OVERRIDDEN).into()),
+        // Of the flags that others need, none is previewed.
+        Prerequisite::Set(FlagOverride::Test(_) | FlagOverride::Preview(_)) => {
+            Some((&OVERRIDDEN).into())
+        }
         Prerequisite::Set(found @ FlagOverride::ForcedOff) => {
             Some(FORCED_OFF.with([("variable", found.name().into())]))
         }

@@ -248,7 +248,8 @@ class Resolution(Generic[_T]):
     def reason(self) -> str:
         """`STATIC`, `DEFAULT`, `TARGETING_MATCH`, `SPLIT`, `DISABLED` or `ERROR`.
 
-        For variants also `CRAWLER`, and `LIMIT` for a new visitor above `NEW_VISITORS_PER_HOUR`.
+        For flags also `PREVIEW`; for variants `CRAWLER`, and `LIMIT` for a new visitor above
+        `NEW_VISITORS_PER_HOUR`.
         """
 
     @property
@@ -273,17 +274,34 @@ class Resolution(Generic[_T]):
     def __class_getitem__(cls, key: object) -> GenericAlias: ...
 
 @final
+class LoadedFlags:
+    """The flags that this process has when it is made.
+
+    A later load of any flag ends the previews that are checked with it.
+    """
+
+    def __new__(cls) -> LoadedFlags: ...
+
+@final
 class Observation:
     """One request or task, as a context manager. Its end counts it for each of its users.
 
     Evaluations of flags with a rollout plan belong to the innermost block that they are in. An
     exception is a failure; a block that `SystemExit` or a cancellation ends is not counted, and
     neither is one without `is_counted`. `request` is what `observed_request()` returns, by default
-    that of the block around it.
+    that of the block around it. `preview` has what its user previews, which a block in it with the
+    same request has, too: the primary key as text, the results by key, and the flags from before
+    they were checked.
     """
 
     failed: bool
-    def __new__(cls, request: object = None, *, is_counted: bool = True) -> Observation: ...
+    def __new__(
+        cls,
+        request: object = None,
+        *,
+        is_counted: bool = True,
+        preview: tuple[str, Mapping[str, bool], LoadedFlags] | None = None,
+    ) -> Observation: ...
     def exclude(self, seconds: float) -> None:
         """Leaves seconds out of the measured time, because the server has waited for its client."""
 

@@ -84,7 +84,7 @@ class Explained:
     key: str
     #: What the call returns, or None for its default; of a declared value, as JSON has it.
     value: Any
-    #: DISABLED, TARGETING_MATCH, STATIC, DEFAULT, SPLIT or ERROR.
+    #: DISABLED, TARGETING_MATCH, STATIC, DEFAULT, SPLIT, PREVIEW or ERROR.
     reason: str
     #: If the reason is ERROR: PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR for rules that cannot
     #: be read, or GENERAL for a user or an attribute, because the database failed.
@@ -95,7 +95,8 @@ class Explained:
     #: and for a value without rules.
     bucket_by: str | None
     #: "FLAGSTAFF_FORCE_OFF" or "FLAGSTAFF_FORCE_ON" if the environment of this process decides,
-    #: "override_flag", "override_value" or "override_variant" if a test does, else None.
+    #: "override_flag", "override_value" or "override_variant" if a test does, "preview" if the user
+    #: of the request previews the flag, else None.
     override: str | None
     #: The number and name of the rule that decided.
     rule: int | None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
 
 from flagstaff._attribution import Attribution, actor_of, attributed, attribution
 from flagstaff._core import Observation, awaits_poll
 from flagstaff._engine.lifecycle import await_poll, wait_for_poll
-from flagstaff._request.flags import RequestFlags
+from flagstaff._request.flags import PREVIEW_COOKIES, RequestFlags
 from flagstaff._request.visitor import RequestVisitor, visitor_of_request
 from flagstaff.extensions import OBSERVERS
 
@@ -25,9 +26,10 @@ _SERVER_ERROR = 500
 class FlagstaffMiddleware:
     """Adds `request.flags`, and records the request's user as the actor of changes.
 
-    Put it after AuthenticationMiddleware. Reads the user only if the request writes a change, and
-    the visitor's cookie only if a flag needs the visitor. With rollout plans, also counts requests.
-    After the process was suspended, waits for the next poll, for at most 0.3 s.
+    Put it after AuthenticationMiddleware. Reads the user only if the request writes a change or has
+    the cookie of a preview, and the visitor's cookie only if a flag needs the visitor. With rollout
+    plans, also counts requests. After the process was suspended, waits for the next poll, for at
+    most 0.3 s.
     """
 
     sync_capable = True
@@ -50,22 +52,31 @@ class FlagstaffMiddleware:
         if awaits_poll():
             wait_for_poll()
         flags, visitor = _begin(request)
-        with attributed(_attribution_of(request)), Observation(flags) as observation:
+        preview = _check_preview(request) if _may_preview(request) else None
+        with (
+            attributed(_attribution_of(request)),
+            Observation(flags, preview=preview) as observation,
+        ):
             for observe in self._observers:
                 observe(request, observation)
             response = cast("HttpResponseBase", self.get_response(request))
             observation.failed = response.status_code >= _SERVER_ERROR
-        visitor.finish(request, response)
+        _finish(request, response, flags, visitor)
         return response
 
     async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
         if awaits_poll():
             await await_poll()
         flags, visitor = _begin(request)
-        with attributed(_attribution_of(request)), Observation(flags) as observation:
+        check = sync_to_async(_check_preview)
+        preview = await check(request) if _may_preview(request) else None
+        with (
+            attributed(_attribution_of(request)),
+            Observation(flags, preview=preview) as observation,
+        ):
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
             observation.failed = response.status_code >= _SERVER_ERROR
-        visitor.finish(request, response)
+        _finish(request, response, flags, visitor)
         return response
 
 
@@ -74,6 +85,28 @@ def _begin(request: HttpRequest) -> tuple[RequestFlags, RequestVisitor]:
     visitor = visitor_of_request(request)
     visitor.begin()
     return flags, visitor
+
+
+def _may_preview(request: HttpRequest) -> bool:
+    """Whether the browser has the cookie of a preview, of which nothing is checked yet."""
+    return any(name in request.COOKIES for name in PREVIEW_COOKIES)
+
+
+def _check_preview(request: HttpRequest) -> Any:
+    # Few processes ever need it.
+    from flagstaff.admin.flag.preview import checked_preview  # noqa: PLC0415
+
+    return checked_preview(request)
+
+
+def _finish(
+    request: HttpRequest, response: HttpResponseBase, flags: RequestFlags, visitor: RequestVisitor
+) -> None:
+    visitor.finish(request, response)
+    if flags.preview is not None:
+        # Neither the browser nor a server between may show the page when the preview has ended.
+        patch_vary_headers(response, ["Cookie"])
+        add_never_cache_headers(response)
 
 
 def _attribution_of(request: HttpRequest) -> Attribution:

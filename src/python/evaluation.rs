@@ -14,7 +14,8 @@ use super::explained::Explained;
 use super::hooks::Hooks;
 use super::kept_values;
 use super::listeners;
-use super::observed_request::note_watched;
+use super::observed_request::{self, note_watched};
+use super::preview::Preview;
 use super::resolution::{Decided, ErrorCode, FlagResult, FoundValue, Kind, PyValue, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
@@ -76,7 +77,8 @@ impl<'a> Evaluator<'a> {
         self.overrides?.flag(key.to_str().ok()?)
     }
 
-    /// The same for `user`, who is read only if tests have set results for single users.
+    /// The same for `user`, who is read only if tests have set results for single users, or for a
+    /// preview.
     #[cold]
     pub(super) fn flag_override_of(
         &self,
@@ -84,12 +86,29 @@ impl<'a> Evaluator<'a> {
         user: Option<UserArgument<'_, '_>>,
     ) -> PyResult<Option<FlagOverride>> {
         let Some(overrides) = self.overrides else { return Ok(None) };
-        match user {
+        let found = match user {
             Some(user) if overrides.has_users(key) => {
-                user.with_subject(|subject| overrides.flag_of(key, &subject))
+                user.with_subject(|subject| overrides.flag_of(key, &subject))?
             }
-            _ => Ok(overrides.flag(key)),
-        }
+            _ => overrides.flag(key),
+        };
+        let previewed = || self.preview(user)?.flag(key).map(FlagOverride::Preview);
+        Ok(found.or_else(previewed))
+    }
+
+    /// What `user` previews, who is the one of the request. Not where the caller reads its own writes:
+    /// it may have killed the flag.
+    #[cold]
+    fn preview(&self, user: Option<UserArgument<'_, '_>>) -> Option<Arc<Preview>> {
+        let user = user.filter(|_| self.overrides.is_some_and(Overrides::has_previews))?;
+        let preview = observed_request::preview(user.py())?;
+        // The check has read the user of the request. One that cannot be read is not that one.
+        let is_read = !user.is_lazy() || user.is_there();
+        let is_own = is_read
+            && user.with_subject(|subject| subject.text(|text| preview.is_of(text))).ok().flatten()
+                == Some(true);
+        let reads_own = || Hooks::reads_own_writes(user.py()).unwrap_or(true);
+        (is_own && !reads_own()).then_some(preview)
     }
 
     /// What tests have set for a value.
@@ -386,7 +405,11 @@ impl<'a> Evaluator<'a> {
         let of_both = of_flag.into_iter().chain(rules.and_then(ValueRules::rules));
         let mut needed = of_both.flat_map(|rules| &rules.needs().flags);
         let is_set_for_users = |overrides: &Overrides| {
-            key.to_str().is_ok_and(|key| overrides.has_users(key))
+            let is_previewed = |text| {
+                overrides.has_previews()
+                    && observed_request::preview(py).is_some_and(|found| found.flag(text).is_some())
+            };
+            key.to_str().is_ok_and(|key| overrides.has_users(key) || is_previewed(key))
                 || needed.any(|key| overrides.has_users(key))
         };
         Ok(self.overrides.is_some_and(is_set_for_users)
@@ -446,6 +469,16 @@ impl<'a> Evaluator<'a> {
                 && (results.contains_key(key) || !client_side)
             {
                 results.insert(key, Resolved::of(found.evaluation(), false));
+            }
+        }
+        if let Some(preview) = self.preview(user) {
+            for key in preview.keys() {
+                if let Some(result) = results.get_mut(key)
+                    && let Some(found @ FlagOverride::Preview(_)) =
+                        self.flag_override_of(key, user)?
+                {
+                    *result = Resolved::of(found.evaluation(), false);
+                }
             }
         }
         Ok(results)

@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::hooks::Hooks;
+use super::preview::Preview;
+use super::state::LIVE;
 use crate::bucketing_unit::{VISITOR, unit_text};
 use crate::evaluate::{Evaluation, Reason};
 use crate::flag::Flag;
@@ -27,11 +29,17 @@ static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 /// Evaluations of flags with a rollout plan belong to the innermost block that they are in. An
 /// exception is a failure; a block that `SystemExit` or a cancellation ends is not counted, and
 /// neither is one without `is_counted`. `request` is what `observed_request()` returns, by default
-/// that of the block around it.
+/// that of the block around it. `preview` has what its user previews, which a block in it with the
+/// same request has, too: the primary key as text, the results by key, and the flags from before they
+/// were checked.
 #[pyclass(frozen, name = "Observation", module = "flagstaff._core")]
 pub(super) struct PyObservation {
     /// Emptied at the end, because a task that the request has started may outlive it.
     request: Mutex<Option<Py<PyAny>>>,
+    /// Emptied at the end, too.
+    preview: Mutex<Option<Arc<Preview>>>,
+    /// Whether it was checked for this block, and not for the one around it.
+    has_own_preview: bool,
     /// `None` if it is not counted.
     observation: Option<Mutex<Observation>>,
     began: Instant,
@@ -46,10 +54,12 @@ pub(super) struct PyObservation {
 #[pymethods]
 impl PyObservation {
     #[new]
-    #[pyo3(signature = (request=None, *, is_counted=true))]
-    fn new(request: Option<Py<PyAny>>, is_counted: bool) -> Self {
+    #[pyo3(signature = (request=None, *, is_counted=true, preview=None))]
+    fn new(request: Option<Py<PyAny>>, is_counted: bool, preview: Option<Preview>) -> Self {
         Self {
             request: Mutex::new(request),
+            has_own_preview: preview.is_some(),
+            preview: Mutex::new(preview.map(Arc::new)),
             observation: is_counted.then(Mutex::default),
             began: Instant::now(),
             excluded: AtomicU64::new(0),
@@ -89,13 +99,21 @@ impl PyObservation {
             class.call1(("flagstaff_observation",)).map(Bound::unbind)
         })?;
         let own = slf.get();
-        // A task that a request runs in place reads the attributes of that request.
         let mut request = lock(&own.request);
-        if request.is_none() {
-            *request = observed_request(py);
+        match (&*request, observed_request(py)) {
+            // A task that a request runs in place reads the attributes of that request, but it is no
+            // page of its user.
+            (None, outer) => *request = outer,
+            (Some(request), Some(outer)) if !own.has_own_preview && request.is(&outer) => {
+                *lock(&own.preview) = preview(py);
+            }
+            _ => {}
         }
         drop(request);
         let token = variable.bind(py).call_method1(intern!(py, "set"), (slf,))?;
+        if own.has_own_preview {
+            LIVE.count_previews(1);
+        }
         let _ = own.token.set(py, token.unbind());
         Ok(slf.clone())
     }
@@ -112,6 +130,10 @@ impl PyObservation {
             // Fails in another context than that of the beginning, where there is nothing to
             // restore.
             let _ = variable.bind(py).call_method1(intern!(py, "reset"), (token,));
+        }
+        *lock(&self.preview) = None;
+        if self.has_own_preview {
+            LIVE.count_previews(-1);
         }
         // Dropped without the lock, because the destructor may run any code.
         let request = lock(&self.request).take();
@@ -149,6 +171,13 @@ pub(super) fn observed_request(py: Python<'_>) -> Option<Py<PyAny>> {
     let current = current(py)?;
     let request = lock(&current.get().request);
     request.as_ref().map(|request| request.clone_ref(py))
+}
+
+/// What the user of the current request previews; `None` if a load may have ended it.
+pub(super) fn preview(py: Python<'_>) -> Option<Arc<Preview>> {
+    let current = current(py)?;
+    let preview = lock(&current.get().preview).clone();
+    preview.filter(|preview| preview.is_current())
 }
 
 /// Notes an evaluation of a watched flag for the current request, if the flag's own rollout has

@@ -93,6 +93,10 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         Ok(Self { user, kind, attribute: None })
     }
 
+    pub(super) fn py(&self) -> Python<'py> {
+        self.user.py()
+    }
+
     /// Whether reading the user may cost a query.
     pub(super) fn is_lazy(&self) -> bool {
         self.kind == Kind::Lazy

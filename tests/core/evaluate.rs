@@ -17,11 +17,12 @@ fn evaluate(key: &str, flag: &Flag, subject: &Subject<'_>) -> Evaluation {
 }
 
 #[test]
-fn reasons_have_the_names_of_openfeature() {
-    use Reason::{Default, Disabled, Error, Split, Static, TargetingMatch};
+fn reasons_have_the_names_of_openfeature_and_one_of_our_own() {
+    use Reason::{Default, Disabled, Error, Preview, Split, Static, TargetingMatch};
     let words = [Disabled, TargetingMatch, Static, Default, Split, Error].map(Reason::as_str);
     let expected = ["DISABLED", "TARGETING_MATCH", "STATIC", "DEFAULT", "SPLIT", "ERROR"];
     assert_eq!(words, expected);
+    assert_eq!(Preview.as_str(), "PREVIEW");
 }
 
 #[test]

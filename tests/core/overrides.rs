@@ -296,3 +296,27 @@ fn flag_set_for_one_user_precedes_the_one_for_all_for_this_user_only() {
     assert!(overrides.has_users("search") && !overrides.has_users("other"));
     assert!(!Overrides::default().with_flags_of_users([("a".to_owned(), [])]).is_empty());
 }
+
+#[test]
+fn preview_is_a_result_of_its_own_reason_that_the_environment_does_not_force() {
+    for value in [true, false] {
+        let found = FlagOverride::Preview(value);
+        let expected = Evaluation { value, reason: Reason::Preview, bucket: None, rule: None };
+        assert_eq!((found.evaluation(), found.name()), (expected, "preview"));
+        assert!(!found.is_forced());
+    }
+}
+
+#[test]
+fn requests_with_previews_are_counted_beside_what_tests_set() {
+    let live = Live::new();
+    live.count_previews(1);
+    live.count_previews(1);
+    live.set_overrides(&set_by_test(&[("a", true)]));
+    live.count_previews(-1);
+    assert!(current(&live).is_some_and(|overrides| overrides.has_previews()));
+    live.set_overrides(&Overrides::default());
+    assert!(current(&live).is_some_and(|overrides| overrides.has_previews()));
+    live.count_previews(-1);
+    assert_eq!(current(&live), None);
+}

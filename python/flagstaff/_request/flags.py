@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import cached_property
 from inspect import isawaitable
 from typing import Any, Final, TypeAlias, TypeVar, overload
@@ -17,6 +19,8 @@ from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._log import log_once
 from flagstaff._request.context import RequestContext, prepare_attributes
 from flagstaff._request.user import once_per_request, unreadable_user
+from flagstaff._text import say
+from flagstaff._text.times import local_clock_text
 from flagstaff._types import Context, UserLike
 
 _T = TypeVar("_T")
@@ -26,6 +30,42 @@ ContextSource: TypeAlias = Context | Callable[[Any], Any]
 
 #: The default of a template tag: the user of the request. None means no user.
 REQUEST_USER: Final = object()
+
+#: The names of the cookie with what a browser previews: without https, and with it.
+PREVIEW_COOKIES: Final = ("flagstaff_preview", "__Host-flagstaff_preview")
+
+
+@dataclass(frozen=True)
+class PreviewedFlag:
+    """A flag that one browser previews."""
+
+    is_on: bool
+    #: What identifies the row as it was then: another write ends the preview.
+    version: str
+    #: When the preview ends, in seconds since 1970.
+    until: int
+
+    @property
+    def end_text(self) -> str:
+        """The time of the day when the preview ends."""
+        return local_clock_text(datetime.fromtimestamp(self.until, timezone.utc))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the user of a request previews. It was checked."""
+
+    flags: Mapping[str, PreviewedFlag]
+    #: The address of the admin that ends it.
+    url: str
+
+    def texts(self) -> list[str]:
+        """Returns what is previewed until when, in the active language."""
+        on, off = say("{key} on until {time}"), say("{key} off until {time}")
+        return [
+            say(on if flag.is_on else off, key=key, time=flag.end_text).local
+            for key, flag in self.flags.items()
+        ]
 
 
 class RequestFlags:
@@ -38,6 +78,9 @@ class RequestFlags:
 
     Templates may use `{{ request.flags.new_checkout }}`, for keys without a dot.
     """
+
+    #: What the user previews in this browser.
+    preview: Preview | None = None
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import sys
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -175,8 +176,11 @@ def _set(
     )
 
 
-def keep_out_of_cache(request: object) -> None:
+def keep_out_of_cache(request: object, *, is_served: bool = True) -> None:
     """Makes Django's cache middleware and `@cache_page` not store the response of a request.
+
+    Without `is_served`, they do not serve a stored page either: for the cache, the address of the
+    request has a fragment, which no stored page has.
 
     They decide by an attribute of the request. `@cache_page` sets it when its view is called, which
     can be after a middleware has evaluated a flag, and stores the response before any middleware
@@ -186,7 +190,7 @@ def keep_out_of_cache(request: object) -> None:
     original: Any = type(request)
     is_kept_out = isinstance(getattr(original, _ATTRIBUTE, None), property)
     if isinstance(request, HttpRequest) and not is_kept_out:
-        request.__class__ = _uncached(original)
+        request.__class__ = _uncached(original, is_served)
 
 
 def _reduced(request: HttpRequest, _protocol: int) -> tuple[Any, ...]:
@@ -199,8 +203,14 @@ _MEMBERS = {_ATTRIBUTE: property(lambda _: False, lambda _, __: None), "__reduce
 
 
 @cache
-def _uncached(original: Any) -> Any:
-    return type(original.__name__, (original,), dict(_MEMBERS))
+def _uncached(original: Any, is_served: bool) -> Any:  # noqa: FBT001 (by `cache`)
+    def build_absolute_uri(request: Any, location: str | None = None) -> str:
+        address: str = original.build_absolute_uri(request, location)
+        is_for_cache = sys._getframe(1).f_globals["__name__"] == "django.utils.cache"  # noqa: SLF001
+        return f"{address}#" if is_for_cache else address
+
+    members = {} if is_served else {"build_absolute_uri": build_absolute_uri}
+    return type(original.__name__, (original,), {**_MEMBERS, **members})
 
 
 _SALT = "flagstaff.visitor"

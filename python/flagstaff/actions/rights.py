@@ -42,8 +42,11 @@ def may(user: Any, right: Right, row: Any) -> bool:
     It is the answer of READ_ONLY and of Django's permissions, also those for single rows. Whoever
     may toggle or change a row may view it.
     """
-    if right != "view" and conf.read_only:
-        return False
+    return (right == "view" or not conf.read_only) and has_permission(user, right, row)
+
+
+def has_permission(user: Any, right: Right, row: Any) -> bool:
+    """Returns the answer of Django's permissions alone."""
     rows = [None] if isinstance(row, type) else [None, row]
     names = [permission(sufficient, row) for sufficient in INCLUDED_IN.get(right, (right,))]
     return any(user.has_perm(name, target) for target in rows for name in names)

@@ -67,6 +67,23 @@ def may(site: AdminSite, request: HttpRequest, right: Right, row: Any) -> bool:
     )
 
 
+def may_preview(site: AdminSite, request: HttpRequest, flag: Any) -> bool:
+    """Returns whether the user of the request may preview a flag: who may toggle it.
+
+    With READ_ONLY, who might: a preview writes nothing. The methods of a project, which READ_ONLY
+    changes, are a no then.
+    """
+    if not conf.read_only:
+        return may(site, request, "toggle", flag)
+    model_admin = admin_of(site, type(flag))
+    deciding = ("has_toggle_permission", "has_change_permission")
+    return (
+        not rights.overrides(model_admin, *deciding)
+        and may(site, request, "view", flag)
+        and rights.has_permission(request.user, "toggle", flag)
+    )
+
+
 def may_see(site: AdminSite, request: HttpRequest, model: type[Model], pk: object) -> bool:
     """Returns whether the pages may name a row, which may be a deleted one."""
     shows = may(site, request, "view", model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flagstaff._attribution import current_actor, current_source
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Fields
+from flagstaff._tables.rows import Fields, all_rows
 from flagstaff._tables.states import ALL_USERS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import FlagFields, UserLike
@@ -25,6 +25,7 @@ from flagstaff.changes.row_changes import (
     update_row,
 )
 from flagstaff.changes.undo import restore_row, undo_event
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.validators import require_percent, rule_problem
@@ -84,7 +85,7 @@ def update(
     only the users in which the two lists differ are added and removed.
 
     After `enabled=False`, no action that waits gives the flag to users: it ends because of the
-    change, or is cancelled if the flag was disabled already.
+    change, or is cancelled if the flag was disabled already. All previews of the flag end, too.
 
     Raises UnknownFlagError, ConflictError, or InvalidChangeError.
     """
@@ -93,6 +94,9 @@ def update(
         return update_row(Kind.FLAG, key, fields, expect_version=expect_version, expect=expect)
     with block_of_change():
         changed = update_row(Kind.FLAG, key, fields, expect_version=expect_version, expect=expect)
+        if not changed.written and not is_preview():
+            # Writes the row again, which ends what browsers preview: also of a flag that is off.
+            all_rows(conf.flag_model).filter(key=changed.key).update(enabled=False)
         # An action that has waited does not cancel those after it.
         has_waited = current_source().startswith(f"{WaitingAction.SOURCE} ")
         is_seen = changed.written and "enabled" in (changed.new or {})

@@ -1,4 +1,4 @@
-"""The template tags of `{% load flagstaff %}`: `flag`, `value` and `variant`."""
+"""The template tags of `{% load flagstaff %}`: `flag`, `value`, `variant` and `preview_bar`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from functools import wraps
 from typing import Any, cast
 
 from django import template
+from django.middleware.csrf import get_token
 from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
 from django.template.library import SimpleNode
+from django.template.loader import render_to_string
 
-from flagstaff._request.flags import REQUEST_USER, Evaluator, subject_of_template
+from flagstaff._request.flags import (
+    REQUEST_USER,
+    Evaluator,
+    RequestFlags,
+    request_of_template,
+    subject_of_template,
+)
 
 register = template.Library()
 
-__all__ = ["flag", "value", "variant"]
+__all__ = ["flag", "preview_bar", "value", "variant"]
 
 
 class FlagNode(template.Node):
@@ -154,6 +162,28 @@ def variant(
     return evaluator.get_variant(
         _checked_key(key, "variant"), user, default=default, context=attributes or None
     )
+
+
+@register.simple_tag(takes_context=True)
+def preview_bar(context: Context) -> str:
+    """Renders a line with what the user previews in this browser, and the button that ends it.
+
+    {% preview_bar %}
+
+    Put it at the top of the pages. Without a preview, renders nothing.
+    """
+    request = request_of_template(context)
+    flags = getattr(request, "flags", None)
+    preview = flags.preview if isinstance(flags, RequestFlags) else None
+    if preview is None:
+        return ""
+    shown = {
+        "previewed": preview.texts(),
+        "url": preview.url,
+        "csrf_token": get_token(request),
+        "back": request.get_full_path(),
+    }
+    return render_to_string("flagstaff/preview_bar.html", shown)
 
 
 def _subject(context: Context, user: Any, tag: str) -> tuple[Evaluator, Any]:

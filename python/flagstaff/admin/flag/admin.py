@@ -28,6 +28,7 @@ from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
+from flagstaff.admin.flag.preview import preview_path, preview_section
 from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,
@@ -88,6 +89,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The pages that are about no single row, the page of the allowed users, and the others."""
         yield from (page.url_pattern(self) for page in _PAGES)
         yield users_path(self)
+        yield preview_path(self)
         yield from super().own_urls()
 
     # Rights.
@@ -151,6 +153,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         read = partial(self._used_by, request, row.key)
         used_by = value_or_default("what uses a flag cannot be read", read, "\N{EN DASH}")
         yield Section(capfirst(say("used by").local), used_by)
+        yield preview_section(self.admin_site, request, row)
         yield self.about(row, *_ELSEWHERE)
 
     def _used_by(self, request: HttpRequest, key: str) -> SafeString | str:

@@ -17,6 +17,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
 from flagstaff import serialization
+from flagstaff._tables.rows import declaration
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff._value_schema import SECRET
 from flagstaff.actions import Action
@@ -175,12 +176,24 @@ class Compare(Page):
         url = page_url(self.site, kind.model, "change", row_id(row))
         name: str = two_lines(key_link(key, url), str(KIND_LABELS[kind]))
         right: Right = "toggle" if is_toggle(kind, {line.field}) else "change"
+        text = two_lines(line.text, field_label(line.field)) if line.field else line.text
+        if why := self._why_fixed(kind, line.field, row):
+            return name, text, why
         if line.field not in {"", SECRET} and may(self.site, self.request, right, row):
             box = '<label><input type="checkbox" name="{}" value="{}"> {}</label>'
             place = _selected(kind, key, line.field)
             name = format_html(box, ACTION_CHECKBOX_NAME, place, name)
-        text = two_lines(line.text, field_label(line.field)) if line.field else line.text
         return name, text, self._action(kind, line.field, row, (change.new or {}).get(line.field))
+
+    def _why_fixed(self, kind: Kind, field: str, row: Any) -> str:
+        """Returns why nobody changes a field of a row here; "" if that is possible."""
+        admin = cast("ActionAdmin", admin_of(self.site, kind.model))
+        if field not in admin.get_readonly_fields(self.request, row):
+            return ""
+        declared = declaration(kind.model, row.key)
+        if declared is not None and field in declared.owned:
+            return say("declared in {place}", place=declared.place.path).local
+        return say("This site has made the field read-only.").local
 
     def _action(self, kind: Kind, field: str, row: Any, new: object) -> str:
         """Returns a link to the page that gives a field of a row the value of the file."""

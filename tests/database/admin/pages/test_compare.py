@@ -268,12 +268,15 @@ def test_selection_that_needs_an_approval_is_refused(
     assert KeyValueStore.objects.get(key="page_size").value == 20
 
 
-def test_readonly_field_of_the_project_is_not_imported(
+def test_readonly_field_of_the_project_is_neither_offered_nor_imported(
     shop: Shop, staging: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FeatureFlagAdmin, "readonly_fields", ("rules",))
     client = shop.client()
-    upload(client, staging)
+    page = upload(client, staging)
+    assert RULES not in _values(page)
+    assert ROLLOUT in _values(page)
+    assert "This site has made the field read-only." in page.text
     assert client.post(COMPARE, {ACTION_CHECKBOX_NAME: [RULES]}).status_code == 403
 
 

@@ -1,0 +1,584 @@
+"""The preview of a flag in one browser: where it applies, what ends it, what it leaves alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from threading import Thread
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import engines
+from django.test import AsyncClient, Client
+from django.urls import include, path
+from django.views import View
+from django.views.decorators.cache import cache_page
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+
+from flagstaff import (
+    Flag,
+    all_flags,
+    changes,
+    explain,
+    flag_enabled,
+    refresh,
+    resolve_flag,
+    snapshot,
+)
+from flagstaff._core import Observation
+from flagstaff._engine.direct import read_own_writes
+from flagstaff._engine.forced_off import force_off
+from flagstaff._request.flags import PREVIEW_COOKIES
+from flagstaff.admin.flag import preview
+from flagstaff.admin.flag.admin import FeatureFlagAdmin
+from flagstaff.contrib.drf import HasFlag
+from flagstaff.contrib.jinja2 import FlagstaffExtension
+from flagstaff.decorators import flag_required
+from flagstaff.mixins import FlagRequiredMixin
+from flagstaff.models import Change, FeatureFlag
+from flagstaff.rollouts.models import SignalCount
+from flagstaff.testing import live_engine, override_flag
+from tests.support.admin_pages import FLAGS
+from tests.support.fixtures import COMMITTED
+from tests.support.screen import Screen
+from tests.support.shop import Shop
+from tests.support.sql import rows
+from tests.support.terminals import run
+
+KEY = "search_v2"
+BUTTON = f"{FLAGS}preview/"
+COOKIE, SECURE_COOKIE = PREVIEW_COOKIES
+OFREP = "/ofrep/v1/evaluate/flags"
+TAG = "{% load flagstaff %}{% flag 'search_v2' %}on{% endflag %}"
+VARIABLE = "{{ request.flags.search_v2 }}"
+CACHES = ("Update", "FetchFrom")
+BAR = "{% load flagstaff %}{% preview_bar %}"
+
+Path = Callable[[Any], bool]
+declared = dict[str, Flag]()
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("on")
+
+
+def other(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("off")
+
+
+class Guarded(FlagRequiredMixin, View):
+    flag_key, flag_otherwise = KEY, other
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return page(request)
+
+
+def is_on(response: Any) -> bool:
+    return bool(response.content == b"on")
+
+
+def rendered(request: Any, text: str) -> str:
+    return str(engines["django"].from_string(text).render({}, request))
+
+
+def of_framework(request: HttpRequest) -> Request:
+    return Request(request, authenticators=[SessionAuthentication()])
+
+
+def in_jinja(request: Any) -> bool:
+    from jinja2 import Environment
+
+    environment = Environment(extensions=[FlagstaffExtension])
+    template = environment.from_string("{% flag 'search_v2' %}on{% endflag %}")
+    return template.render(request=request) == "on"
+
+
+#: What evaluates the flag for the user of a request, in its context.
+PATHS: dict[str, Path] = {
+    "function": lambda request: flag_enabled(KEY, request.user),
+    "primary key": lambda request: flag_enabled(KEY, request.user.pk),
+    "reason": lambda request: resolve_flag(KEY, request.user).value,
+    "explain": lambda request: explain(KEY, request.user).value,
+    "all": lambda request: all_flags(request.user)[KEY],
+    "snapshot": lambda request: snapshot().flag_enabled(KEY, request.user),
+    "request.flags": lambda request: request.flags.enabled(KEY),
+    "all of request.flags": lambda request: request.flags.all()[KEY],
+    "template variable": lambda request: (
+        rendered(request, "{{ request.flags.search_v2 }}") == "True"
+    ),
+    "template tag": lambda request: rendered(request, TAG) == "on",
+    "Jinja": in_jinja,
+    "decorator": lambda request: is_on(flag_required(KEY, other)(page)(request)),
+    "mixin": lambda request: is_on(Guarded.as_view()(request)),
+    "REST framework": lambda request: HasFlag(KEY)().has_permission(of_framework(request), None),
+    "class": lambda request: declared[KEY].enabled(request.user),
+}
+
+
+def on_all_paths(request: Any) -> JsonResponse:
+    """Evaluates the flag on each path, as often as the request says."""
+    times = int(request.GET.get("times", "1"))
+    return JsonResponse(
+        {name: [evaluate(request) for _ in range(times)] for name, evaluate in PATHS.items()}
+    )
+
+
+async def in_event_loop(request: Any) -> JsonResponse:
+    user = await request.auser()
+    return JsonResponse(
+        {
+            "request.flags": [await request.flags.aenabled(KEY)],
+            "all": [(await request.flags.aall())[KEY]],
+            "function": [flag_enabled(KEY, user)],
+            "decorator": [is_on(await flag_required(KEY, other)(async_page)(request))],
+        }
+    )
+
+
+async def async_page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("on")
+
+
+def for_others(request: Any) -> JsonResponse:
+    """Evaluates the flag for other users, and outside the context of the request."""
+    in_thread = list[bool]()
+    thread = Thread(target=lambda: in_thread.append(flag_enabled(KEY, request.user)))
+    thread.start()
+    thread.join()
+    with Observation():
+        in_task = flag_enabled(KEY, request.user)
+    with read_own_writes():
+        of_own_writes = flag_enabled(KEY, request.user)
+    nobody = [flag_enabled(KEY), flag_enabled(KEY, 999), flag_enabled(KEY, User(pk=999))]
+    return JsonResponse({"others": [*nobody, *in_thread, in_task, of_own_writes]})
+
+
+def bar(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(rendered(request, BAR))
+
+
+def shown(request: Any) -> HttpResponse:
+    return HttpResponse("on" if request.flags.enabled(KEY) else "off")
+
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("flagstaff.contrib.ofrep.urls")),
+    path("paths/", on_all_paths),
+    path("paths/async/", in_event_loop),
+    path("others/", for_others),
+    path("bar/", bar),
+    path("shown/", shown),
+    path("cached/", cache_page(600)(shown)),
+]
+
+
+@pytest.fixture
+def engine(db: None) -> Iterator[None]:
+    """Evaluates from memory, as a worker does."""
+    with live_engine():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def site(settings: Any, shop: Shop, db: None) -> Iterator[None]:
+    """A flag that is on at 0 %, and pages behind the middleware."""
+    shop.flag(KEY, client_side=True)
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    cache.clear()
+    declared[KEY] = Flag(KEY, kind="ops", client_side=True)
+    yield
+    declared.clear()
+
+
+@pytest.fixture
+def browser(shop: Shop) -> Client:
+    """A browser where eve, who may toggle flags, previews the flag as on."""
+    client = shop.client("eve", "view_featureflag", "toggle_featureflag")
+    assert press(client, result="on").status_code == 302
+    refresh()
+    return client
+
+
+def press(client: Client, **posted: str) -> Any:
+    """Presses a button of the page of the flag."""
+    return client.post(BUTTON, {"key": KEY, **posted})
+
+
+def results(client: Client, url: str = "/paths/", times: int = 1) -> set[bool]:
+    """Returns the results that differ between paths and evaluations, with those of OFREP."""
+    response = client.get(url, {"times": times})
+    found = {value for values in response.json().values() for value in values}
+    for _ in range(times if url == "/paths/" else 0):
+        one = client.post(f"{OFREP}/{KEY}", {"context": {}}, "application/json").json()
+        every = client.post(OFREP, {"context": {}}, "application/json").json()["flags"]
+        found |= {one["value"], *(flag["value"] for flag in every if flag["key"] == KEY)}
+    return found
+
+
+@COMMITTED
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("fields", [{}, {"enabled": False}, {"rollout_percent": 100}], ids=str)
+def test_each_path_has_the_preview_and_without_it_the_flag(
+    shop: Shop, fields: dict[str, Any]
+) -> None:
+    FeatureFlag.objects.filter(key=KEY).update(**fields)
+    client, by_flag = shop.client(), "rollout_percent" in fields
+    refresh()
+    assert results(client, times=50) == {by_flag}
+    for state in ("on", "off"):
+        press(client, result=state)
+        assert results(client, times=200) == {state == "on"}
+    press(client, end="1")
+    assert results(client, times=50) == {by_flag}
+
+
+@COMMITTED
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("percent", [0, 100])
+def test_each_path_in_an_event_loop_has_the_preview(shop: Shop, percent: int) -> None:
+    FeatureFlag.objects.filter(key=KEY).update(rollout_percent=percent)
+    client, loop = shop.client(), AsyncClient()
+    press(client, result="off" if percent else "on")
+    loop.cookies = client.cookies
+    refresh()
+    response = async_to_sync(loop.get)("/paths/async/")
+    assert {value for values in response.json().values() for value in values} == {not percent}
+
+
+@pytest.mark.django_db
+def test_preview_has_an_effect_in_direct_mode(browser: Client) -> None:
+    assert results(browser) == {True}
+
+
+@COMMITTED
+@pytest.mark.usefixtures("engine")
+def test_preview_is_for_its_user_in_the_context_of_the_request_only(browser: Client) -> None:
+    assert browser.get("/others/").json() == {"others": [False] * 6}
+    assert flag_enabled(KEY, User.objects.get(username="eve")) is False
+
+
+def forge(client: Client) -> None:
+    signed = client.cookies[COOKIE].value
+    client.cookies[COOKIE] = signed[:-1] + ("A" if signed[-1] != "A" else "B")
+
+
+def move(client: Client, user: str, **options: Any) -> Client:
+    """Copies the cookie into a new session of a user."""
+    copied = Client(**options)
+    copied.force_login(User.objects.get(username=user))
+    copied.cookies[COOKIE] = client.cookies[COOKIE].value
+    return copied
+
+
+def log_in_again(client: Client) -> None:
+    """Logs out, which deletes no cookie of ours, and in again."""
+    signed = client.cookies[COOKIE].value
+    client.logout()
+    client.force_login(User.objects.get(username="eve"))
+    client.cookies[COOKIE] = signed
+
+
+def change_password(client: Client) -> None:
+    user = User.objects.get(username="eve")
+    user.set_password("another")
+    user.save()
+    session = client.session
+    session["_auth_user_hash"] = user.get_session_auth_hash()
+    session.save()
+
+
+def take_right_away(client: Client) -> None:
+    User.objects.get(username="eve").user_permissions.clear()
+
+
+def take_staff_away(client: Client) -> None:
+    User.objects.filter(username="eve").update(is_staff=False)
+
+
+def kill(client: Client) -> None:
+    changes.flags.disable(KEY)
+
+
+def kill_and_turn_on(client: Client) -> None:
+    changes.flags.disable(KEY)
+    changes.flags.enable(KEY)
+
+
+def kill_by_sql(client: Client) -> None:
+    rows("UPDATE flagstaff_featureflag SET enabled = false WHERE key = %s", KEY)
+
+
+def roll_out(client: Client) -> None:
+    changes.flags.set_rollout(KEY, 1)
+
+
+def create_again(client: Client) -> None:
+    changes.flags.delete(KEY)
+    changes.flags.create(KEY)
+
+
+def kill_without_an_entry(client: Client) -> None:
+    """Kills the flag where the history cannot be written, and turns it on again."""
+    rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER flagstaff_history_update_v1")
+    changes.flags.disable(KEY)
+    changes.flags.enable(KEY)
+    rows("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER flagstaff_history_update_v1")
+
+
+ATTACKS: dict[str, Callable[[Client], Client | None]] = {
+    "forged": forge,
+    "copied to another user": lambda client: move(client, "ben"),
+    "copied to another session": lambda client: move(client, "eve"),
+    "copied to another host": lambda client: client.defaults.update(SERVER_NAME="localhost"),
+    "sent as the cookie of https": lambda client: client.cookies.load(
+        {SECURE_COOKIE: client.cookies.pop(COOKIE).value}
+    ),
+    "logged out": lambda client: client.logout(),
+    "logged in again": log_in_again,
+    "new password": change_password,
+    "right taken away": take_right_away,
+    "staff no more": take_staff_away,
+    "killed": kill,
+    "killed and on again": kill_and_turn_on,
+    "killed by SQL": kill_by_sql,
+    "killed without an entry": kill_without_an_entry,
+    "rolled out": roll_out,
+    "created again": create_again,
+}
+
+
+@COMMITTED
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_preview_ends(
+    shop: Shop,
+    browser: Client,
+    attack: Callable[[Client], Client | None],
+) -> None:
+    shop.user("ben")
+    assert browser.get("/shown/").content == b"on"
+    attacker = attack(browser) or browser
+    refresh()
+    assert attacker.get("/shown/").content == b"off"
+
+
+@pytest.mark.django_db
+def test_preview_ends_after_an_hour(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    for seconds, content in ((3_590, b"on"), (3_610, b"off")):
+        monkeypatch.setattr(time, "time", lambda seconds=seconds: now + seconds)
+        assert browser.get("/shown/").content == content
+
+
+@pytest.mark.django_db
+def test_new_secret_key_ends_the_preview_although_sessions_go_on(
+    settings: Any, browser: Client
+) -> None:
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new one"
+    assert browser.get("/bar/").content == b""
+    assert browser.get(FLAGS).status_code == 200
+
+
+@pytest.mark.django_db
+def test_class_of_the_project_can_refuse_the_preview(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", lambda *_: False)
+    assert browser.get("/shown/").content == b"off"
+
+
+@COMMITTED
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("end", [changes.flags.disable, lambda key: run(f"kill {key} --no-wait")])
+def test_kill_of_a_flag_that_is_off_ends_its_preview_without_an_entry(
+    browser: Client, end: Callable[[str], object]
+) -> None:
+    changes.flags.disable(KEY)
+    press(browser, result="on")
+    refresh()
+    assert browser.get("/shown/").content == b"on"
+    entries = Change.objects.count()
+    end(KEY)
+    assert browser.get("/shown/").content == b"off"
+    assert Change.objects.count() == entries
+
+
+def killed_meanwhile(request: Any) -> JsonResponse:
+    """Kills the flag, which is off, before the second evaluation."""
+    before = request.flags.enabled(KEY)
+    changes.flags.disable(KEY)
+    refresh()
+    return JsonResponse({"results": [before, request.flags.enabled(KEY)]})
+
+
+@COMMITTED
+@pytest.mark.usefixtures("engine")
+def test_kill_ends_the_preview_in_a_request_that_is_handled(browser: Client) -> None:
+    changes.flags.disable(KEY)
+    press(browser, result="on")
+    refresh()
+    assert browser.get("/killed/").json() == {"results": [True, False]}
+
+
+@COMMITTED
+def test_kill_between_the_check_and_the_evaluation_ends_the_preview(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed_after_the_query(*arguments: Any, **options: Any) -> None:
+        changes.flags.disable(KEY)
+        refresh()
+
+    with live_engine():
+        monkeypatch.setattr(preview, "keep_out_of_cache", killed_after_the_query)
+        assert browser.get("/shown/").content == b"off"
+
+
+@pytest.mark.django_db
+def test_test_and_environment_win_over_the_preview(browser: Client) -> None:
+    with override_flag(KEY, False):
+        assert results(browser) == {False}
+    force_off([KEY])
+    try:
+        assert results(browser) == {False}
+    finally:
+        force_off([])
+
+
+@pytest.mark.django_db
+def test_link_of_another_site_sets_no_preview(shop: Shop) -> None:
+    shop.user("ana")
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.get(username="ana"))
+    assert client.get(BUTTON, {"key": KEY, "result": "on"})["Location"] == FLAGS
+    assert client.get("/shown/").content == b"off"
+    assert press(client, result="on").status_code == 403
+    assert client.get("/shown/", {COOKIE: "on"}).content == b"off"
+
+
+@pytest.mark.django_db
+def test_user_who_may_only_view_the_flag_cannot_preview_it(shop: Shop) -> None:
+    client = shop.client("viewer", "view_featureflag")
+    assert press(client, result="on").status_code == 403
+    page = Screen(client.get(f"{FLAGS}{shop.flag(KEY, client_side=True).pk}/change/"))
+    assert "Preview on" not in page.buttons
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("order", ["in", "around"])
+def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
+    settings: Any, shop: Shop, browser: Client, order: str
+) -> None:
+    update, fetch = (f"django.middleware.cache.{name}CacheMiddleware" for name in CACHES)
+    *others, own = settings.MIDDLEWARE
+    if order == "around":
+        settings.MIDDLEWARE = [update, *others, own, fetch]
+    visitor, url = Client(), "/shown/" if order == "around" else "/cached/"
+    assert visitor.get(url).content == b"off"
+    response = browser.get(url)
+    assert response.content == b"on"
+    assert "no-store" in response["Cache-Control"]
+    assert "private" in response["Cache-Control"]
+    assert "Cookie" in response["Vary"]
+    assert visitor.get(url).content == b"off"
+    press(browser, end="1")
+    assert browser.get(url).content == b"off"
+
+
+@COMMITTED
+def test_preview_counts_in_no_usage_and_no_plan(shop: Shop, browser: Client) -> None:
+    shop.plan(KEY)
+    press(browser, result="on")
+    before = counted()
+    with live_engine():
+        assert results(browser, times=20) == {True}
+    assert counted() == before
+    press(browser, end="1")
+    with live_engine():
+        results(browser)
+    # So the first part could have found something.
+    assert all(now > then for now, then in zip(counted(), before, strict=True))
+
+
+def counted() -> list[int]:
+    """Returns how often the flag was counted, and measured for its plan."""
+    of_flag = "FROM flagstaff_usage WHERE key = %s AND result IN ('true', 'false')"
+    found = (
+        rows(f"SELECT sum(count) {of_flag}", KEY),
+        rows(f"SELECT sum(count) FROM {SignalCount._meta.db_table}"),
+    )
+    return [int(total or 0) for [(total,)] in found]
+
+
+@pytest.mark.django_db
+def test_preview_works_with_read_only_and_writes_nothing(
+    settings: Any, shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+    client, before = shop.client("eve", "toggle_featureflag"), rows("TABLE flagstaff_featureflag")
+    entries = Change.objects.count()
+    press(client, result="on")
+    assert client.get("/shown/").content == b"on"
+    assert (rows("TABLE flagstaff_featureflag"), Change.objects.count()) == (before, entries)
+    user = User.objects.get(username="eve")
+    assert f"user {user.pk} previews {KEY} as on for an hour" in caplog.text
+
+
+@pytest.mark.django_db
+def test_cookie_is_for_this_host_and_no_script(shop: Shop) -> None:
+    client = shop.client()
+    press(client, result="on")
+    plain = client.cookies[COOKIE]
+    client.post(BUTTON, {"key": KEY, "result": "on"}, secure=True)
+    secure = client.cookies[SECURE_COOKIE]
+    for cookie in (plain, secure):
+        assert (cookie["httponly"], cookie["samesite"], cookie["max-age"]) == (True, "Lax", 3_600)
+        assert (cookie["path"], cookie["domain"]) == ("/", "")
+    assert (plain["secure"], secure["secure"]) == ("", True)
+
+
+@pytest.mark.django_db
+def test_browser_previews_at_most_ten_flags(shop: Shop) -> None:
+    client = shop.client()
+    for number in range(11):
+        shop.flag(f"flag_{number}", owner="search")
+        response = client.post(BUTTON, {"key": f"flag_{number}", "result": "on"}, follow=True)
+    assert "Preview at most 10 flags: end the preview first." in Screen(response).text
+    assert Screen(client.get("/bar/")).text.count(" on until ") == 10
+
+
+@pytest.mark.django_db
+def test_pages_say_what_is_previewed_and_end_it(shop: Shop, browser: Client) -> None:
+    url = f"{FLAGS}{shop.flag(KEY, client_side=True).pk}/change/"
+    section = Screen(browser.get(url)).section("Preview in this browser")
+    assert "search_v2 on until" in section.text
+    assert section.buttons == ["Preview on", "Preview off", "End the preview"]
+    line = Screen(browser.get("/bar/"))
+    assert "Preview in this browser: search_v2 on until" in line.text
+    assert "What you do on the pages is real." in line.text
+    response = browser.post(BUTTON, {"end": "1", "back": "/bar/"})
+    assert response["Location"] == "/bar/"
+    assert browser.get("/bar/").content == b""
+    assert browser.post(BUTTON, {"end": "1", "back": "//evil.example"})["Location"] == FLAGS
+
+
+@pytest.mark.django_db
+def test_explain_names_the_preview(browser: Client) -> None:
+    explained = browser.get("/explained/").json()
+    assert explained == ["PREVIEW", "preview", "previewed in this browser"]
+
+
+def explained(request: Any) -> JsonResponse:
+    found = explain(KEY, request.user)
+    return JsonResponse([found.reason, found.override, str(found.deciding_step.text)], safe=False)
+
+
+urlpatterns += [path("killed/", killed_meanwhile), path("explained/", explained)]
