@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 
 from flagstaff._evaluation import Explained, Step, parse_text, step_text
 from flagstaff._tables.model_fields import USER
@@ -33,6 +34,8 @@ _LABELS = {
     "bucket < rollout": say("Bucket below the rollout").lazy,
     "the value itself": say("The value itself").lazy,
 }
+# The steps whose reason says all without their name.
+_SAY_ALL = {"exists", "enabled", "allowed", "100 %", USER, "the value itself"}
 #: How to pass an attribute that is missing.
 CONTEXT_HINT = say(" (write {example} into the context)")
 _NUMBERED = {
@@ -148,15 +151,17 @@ def _label(name: str) -> str:
     return name
 
 
-def reason(explanation: Explained, step: Step) -> str:
-    """Returns why a step came to its outcome, in the words of a customer."""
-    bucket, percent = explanation.bucket, getattr(explanation, "rollout_percent", None)
-    # A flag that is off limits the rollout to another percentage, which the step names.
-    is_limited = any(each.name == LIMITED for each in explanation.steps)
-    if step.name != "bucket < rollout" or bucket is None or percent is None or is_limited:
+def reason(explanation: Explained, step: Step, hint: str = CONTEXT_HINT) -> str:
+    """Returns why a step came to its outcome, in the words of a customer.
+
+    `hint` says how to pass an attribute that is missing.
+    """
+    compared = _compared(explanation, step)
+    if compared is None:
         # A table has the name and the percentage of a rule already.
         values = {name: value for name, value in step.values.items() if name != "percent"}
-        return step_text(replace(step, values=values), CONTEXT_HINT)
+        return step_text(replace(step, values=values), hint)
+    bucket, percent = compared
     if not percent:
         return say("the rollout is {percent} %", percent="0").local
     text = (
@@ -167,8 +172,19 @@ def reason(explanation: Explained, step: Step) -> str:
     return say(text, percent=percent, bucket=bucket).local
 
 
+def _compared(explanation: Explained, step: Step) -> tuple[int, int] | None:
+    """Returns the bucket and the rollout that a step compares; None of another step."""
+    bucket, percent = explanation.bucket, getattr(explanation, "rollout_percent", None)
+    # A flag that is off limits the rollout to another percentage, which the step names.
+    is_limited = any(each.name == LIMITED for each in explanation.steps)
+    if step.name != "bucket < rollout" or bucket is None or percent is None or is_limited:
+        return None
+    return bucket, percent
+
+
 def why(explanation: Explained) -> str:
-    """Returns the step that decides a result, and why."""
+    """Returns why a result is as it is, in the words of a customer; of a rule also which one."""
     step = explanation.deciding_step
-    text = step_text(step, hint="")
-    return text if explanation.override else f"{_label(step.name)}: {text}"
+    if explanation.override or step.name in _SAY_ALL or _compared(explanation, step):
+        return capfirst(reason(explanation, step, hint=""))
+    return f"{_label(step.name)}: {step_text(step, hint='')}"
