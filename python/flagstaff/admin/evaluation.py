@@ -13,7 +13,7 @@ from flagstaff._evaluation import Explained, Step, parse_text, step_text
 from flagstaff._tables.model_fields import USER
 from flagstaff._tables.objects import ObjectReader, keyed_context
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._text import localized, say
+from flagstaff._text import Sentence, localized, say
 from flagstaff._workers.status import status
 from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.exceptions import FlagstaffError
@@ -34,8 +34,6 @@ _LABELS = {
     "bucket < rollout": say("Bucket below the rollout").lazy,
     "the value itself": say("The value itself").lazy,
 }
-# The steps whose reason says all without their name.
-_SAY_ALL = {"exists", "enabled", "allowed", "100 %", USER, "the value itself"}
 #: How to pass an attribute that is missing.
 CONTEXT_HINT = say(" (write {example} into the context)")
 _NUMBERED = {
@@ -151,40 +149,29 @@ def _label(name: str) -> str:
     return name
 
 
-def reason(explanation: Explained, step: Step, hint: str = CONTEXT_HINT) -> str:
+def reason(step: Step, hint: str = CONTEXT_HINT) -> str:
     """Returns why a step came to its outcome, in the words of a customer.
 
     `hint` says how to pass an attribute that is missing.
     """
-    compared = _compared(explanation, step)
-    if compared is None:
+    compared = step.text.values if isinstance(step.text, Sentence) else {}
+    if step.name != "bucket < rollout" or "bucket" not in compared:
         # A table has the name and the percentage of a rule already.
         values = {name: value for name, value in step.values.items() if name != "percent"}
         return step_text(replace(step, values=values), hint)
-    bucket, percent = compared
-    if not percent:
-        return say("the rollout is {percent} %", percent="0").local
-    text = (
-        say("in the first {percent} % (bucket {bucket})")
-        if bucket < percent
-        else say("not in the first {percent} % (bucket {bucket})")
-    )
+    bucket, percent = (int(str(compared[name])) for name in ("bucket", "percent"))
+    text = say("not in the first {percent} % (bucket {bucket})")
+    if bucket < percent:
+        text = say("in the first {percent} % (bucket {bucket})")
+    elif not percent:
+        text = say("the rollout is {percent} %")
     return say(text, percent=percent, bucket=bucket).local
-
-
-def _compared(explanation: Explained, step: Step) -> tuple[int, int] | None:
-    """Returns the bucket and the rollout that a step compares; None of another step."""
-    bucket, percent = explanation.bucket, getattr(explanation, "rollout_percent", None)
-    # A flag that is off limits the rollout to another percentage, which the step names.
-    is_limited = any(each.name == LIMITED for each in explanation.steps)
-    if step.name != "bucket < rollout" or bucket is None or percent is None or is_limited:
-        return None
-    return bucket, percent
 
 
 def why(explanation: Explained) -> str:
     """Returns why a result is as it is, in the words of a customer; of a rule also which one."""
     step = explanation.deciding_step
-    if explanation.override or step.name in _SAY_ALL or _compared(explanation, step):
-        return capfirst(reason(explanation, step, hint=""))
-    return f"{_label(step.name)}: {step_text(step, hint='')}"
+    is_named = step.name not in _LABELS or step.name in ("rules", LIMITED)
+    if is_named and not explanation.override:
+        return f"{_label(step.name)}: {step_text(step, hint='')}"
+    return capfirst(reason(step, hint=""))

@@ -164,4 +164,4 @@ def _outcome(explanation: Explanation, steps: Sequence[Step]) -> Outcome:
     # A rule can match, and give the flag to nobody.
     met = explanation.value if step.decides else step.met
     is_said = bool(conditions) and not step.decides
-    return Outcome(met, step.decides, "" if is_said else reason(explanation, step), conditions)
+    return Outcome(met, step.decides, "" if is_said else reason(step), conditions)
