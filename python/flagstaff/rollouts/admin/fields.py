@@ -76,10 +76,6 @@ class _LinesWidget(forms.Textarea):
         super().__init__({"rows": 4, "spellcheck": "false", "autocapitalize": "none"})
         self._row, self._heading, self._text_help = row, heading, text_help
 
-    def id_for_label(self, id_: str) -> str:
-        """The first input."""
-        return f"{id_}-0-{next(iter(self._row.signs))}"
-
     def value_from_datadict(
         self, data: Mapping[str, Any], files: Mapping[str, Any], name: str
     ) -> str:
