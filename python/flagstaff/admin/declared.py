@@ -44,8 +44,8 @@ Cells = tuple[SafeString, object]
 
 def declared_groups(
     model_admin: ModelAdmin[Any], request: HttpRequest, query: str
-) -> Iterator[tuple[str, Sequence[Cells]]]:
-    """Yields the headings above a list, and what code declares below each.
+) -> Iterator[tuple[str, str, Sequence[Cells]]]:
+    """Yields the headings above a list, what the user may do, and what code declares below each.
 
     These are flags without a row, and all values, in the order of their declaration. One query.
     """
@@ -53,21 +53,23 @@ def declared_groups(
     keys = [key for key in DECLARED if declaration(model, key) is not None]
     stored = {row.key: row for row in all_rows(model).filter(key__in=keys)} if keys else {}
     rows: list[Any] = [stored.get(key) or declared_row(model, key) for key in keys]
-    groups: dict[str, list[Cells]] = {}
+    groups: dict[str, list[Any]] = {}
     for row in rows:
         is_shown = declared_value(row.key) is not None or not is_stored(row)
         is_found = query.casefold() in f"{row.key} {row.description}".casefold()
         if is_shown and is_found and may(site, request, "view", row):
             declared = declared_value(row.key)
-            heading = "" if declared is None else declared.group
-            cell = two_lines(
-                key_link(row.key, page_url(site, model, "change", row_id(row))),
-                short(row.description),
-            )
-            groups.setdefault(heading, []).append((cell, _state(row)))
+            groups.setdefault("" if declared is None else declared.group, []).append(row)
     # Those without a group come last.
-    for heading in sorted(groups, key=lambda heading: not heading):
-        yield heading or say("Declared in code").local, groups[heading]
+    for heading, of_group in sorted(groups.items(), key=lambda group: not group[0]):
+        may_change = all(may(site, request, "change", row) for row in of_group)
+        right = say("you may change these") if may_change else say("you may view these")
+        urls = [page_url(site, model, "change", row_id(row)) for row in of_group]
+        cells = [
+            (two_lines(key_link(row.key, url), short(row.description)), _state(row))
+            for row, url in zip(of_group, urls, strict=True)
+        ]
+        yield heading or say("Declared in code").local, right.local, cells
 
 
 def _state(row: Any) -> object:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 
 from flagstaff._evaluation import Explained, Step, parse_text, step_text
 from flagstaff._tables.model_fields import USER
 from flagstaff._tables.objects import ObjectReader, keyed_context
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._text import localized, say
+from flagstaff._text import Sentence, localized, say
 from flagstaff._workers.status import status
 from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.exceptions import FlagstaffError
@@ -148,16 +149,21 @@ def _label(name: str) -> str:
     return name
 
 
-def reason(explanation: Explained, step: Step) -> str:
-    """Returns why a step came to its outcome, without what a table of rules has beside it."""
+def reason(explanation: Explained, step: Step, hint: str = CONTEXT_HINT) -> str:
+    """Returns why a step came to its outcome, without what a table of rules has beside it.
+
+    `hint` says how to pass an attribute that is missing.
+    """
     if step.name == "bucket < rollout" and getattr(explanation, "rollout_percent", None) == 0:
         return say("the rollout is {percent} %", percent="0").local
     values = {name: value for name, value in step.values.items() if name != "percent"}
-    return step_text(replace(step, values=values), CONTEXT_HINT)
+    return step_text(replace(step, values=values), hint)
 
 
 def why(explanation: Explained) -> str:
-    """Returns the step that decides a result, and why."""
+    """Returns why a result is as it is, in the words of a customer; of a rule also which one."""
     step = explanation.deciding_step
-    text = step_text(step, hint="")
-    return text if explanation.override else f"{_label(step.name)}: {text}"
+    is_named = step.name not in _LABELS or step.name in ("rules", LIMITED)
+    if is_named and not explanation.override:
+        return f"{_label(step.name)}: {step_text(step, hint='')}"
+    return capfirst(reason(explanation, step, hint=""))

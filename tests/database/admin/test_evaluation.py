@@ -193,7 +193,7 @@ def test_flag_that_is_off_reaches_no_line(operator: Client, flag: FeatureFlag, a
     flag.allowed_users.add(alice)
     FeatureFlag.objects.update(enabled=False)
     shown = section(operator, flag, user="alice")
-    assert f"Off for alice (primary key {alice.pk}). Enabled: the flag is disabled" in shown.text
+    assert f"Off for alice (primary key {alice.pk}). The flag is disabled" in shown.text
     assert [line[2] for line in lines(shown)] == ["not reached", "not reached"]
 
 
@@ -267,7 +267,7 @@ def test_forced_off_flag_reaches_no_other_step(
     with forced_off(["new_checkout"]):
         shown = section(operator, flag, user="alice")
     assert result(shown).startswith("Off for alice")
-    assert "forced off in this process by FLAGSTAFF_FORCE_OFF" in shown.text
+    assert "Forced off in this process by FLAGSTAFF_FORCE_OFF" in shown.text
     assert [line[2] for line in lines(shown)] == ["not reached", "not reached"]
 
 

@@ -84,7 +84,9 @@ def test_list_of_values_shows_declared_ones_first_below_their_groups(operator: C
     KeyValueStore.objects.create(key="page_size", value=50)
     KeyValueStore.objects.create(key="other", value=1)
     screen = show(operator, VALUES)
-    assert screen.texts(".flagstaff-declared h2") == ["Catalogue", "Declared in code"]
+    right = "you may change these"
+    headings = [f"Catalogue {right}", f"Declared in code {right}"]
+    assert screen.texts(".flagstaff-declared h2") == headings
     assert "50" in screen.all(".flagstaff-declared")[0].text
     assert "default" in screen.all(".flagstaff-declared")[1].text
     assert "other" in screen.part("#result_list").text
@@ -166,5 +168,10 @@ def test_right_of_a_group_is_a_method_of_the_admin(
     monkeypatch.setattr(KeyValueStoreAdmin, "has_group_permission", refuse)
     Value("page_size", 20, group="Catalogue")
     Value("payment_gateway", "stripe")
+    screen = show(operator, VALUES)
+    assert screen.texts(".flagstaff-declared h2") == [
+        "Catalogue you may view these",
+        "Declared in code you may change these",
+    ]
     assert operator.get(f"{VALUES}key_3Apage_size/set/").status_code == 403
     assert operator.get(f"{VALUES}key_3Apayment_gateway/set/").status_code == 200
