@@ -13,7 +13,7 @@ from flagstaff._evaluation import Explained, Step, parse_text, step_text
 from flagstaff._tables.model_fields import USER
 from flagstaff._tables.objects import ObjectReader, keyed_context
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._text import Sentence, localized, say
+from flagstaff._text import localized, say
 from flagstaff._workers.status import status
 from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.exceptions import FlagstaffError
