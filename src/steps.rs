@@ -40,10 +40,10 @@ templates! {
     NO_USER, "there is no user";
     NO_VISITOR, "there is no visitor in the context";
     NO_UNIT, "{unit} is missing";
-    BELOW, "{bucket} is below {percent}";
-    NOT_BELOW, "{bucket} is not below {percent}";
-    UNIT_BELOW, "{bucket} is below {percent} (by {unit})";
-    UNIT_NOT_BELOW, "{bucket} is not below {percent} (by {unit})";
+    BELOW, "in the first {percent} % (bucket {bucket})";
+    NOT_BELOW, "not in the first {percent} % (bucket {bucket})";
+    UNIT_BELOW, "in the first {percent} % by {unit} (bucket {bucket})";
+    UNIT_NOT_BELOW, "not in the first {percent} % by {unit} (bucket {bucket})";
     // Rules.
     FLAG_RULES,
         "cannot be read, so the result is the default of the call: {problem}";

@@ -149,22 +149,11 @@ def _label(name: str) -> str:
 
 
 def reason(explanation: Explained, step: Step) -> str:
-    """Returns why a step came to its outcome, in the words of a customer."""
-    bucket, percent = explanation.bucket, getattr(explanation, "rollout_percent", None)
-    # A flag that is off limits the rollout to another percentage, which the step names.
-    is_limited = any(each.name == LIMITED for each in explanation.steps)
-    if step.name != "bucket < rollout" or bucket is None or percent is None or is_limited:
-        # A table has the name and the percentage of a rule already.
-        values = {name: value for name, value in step.values.items() if name != "percent"}
-        return step_text(replace(step, values=values), CONTEXT_HINT)
-    if not percent:
+    """Returns why a step came to its outcome, without what a table of rules has beside it."""
+    if step.name == "bucket < rollout" and getattr(explanation, "rollout_percent", None) == 0:
         return say("the rollout is {percent} %", percent="0").local
-    text = (
-        say("in the first {percent} % (bucket {bucket})")
-        if bucket < percent
-        else say("not in the first {percent} % (bucket {bucket})")
-    )
-    return say(text, percent=percent, bucket=bucket).local
+    values = {name: value for name, value in step.values.items() if name != "percent"}
+    return step_text(replace(step, values=values), CONTEXT_HINT)
 
 
 def why(explanation: Explained) -> str:

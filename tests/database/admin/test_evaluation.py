@@ -140,7 +140,7 @@ def test_rollout_that_a_flag_that_is_off_limits_says_so(
     shown = section(operator, flag, user=str(alice.pk))
     assert result(shown).startswith("Off for alice")
     assert lines(shown)[-1][2] == (
-        "no, decides 2 is not below 2 ✗ no "
+        "no, decides not in the first 2 % (bucket 2) ✗ no "
         "a flag that a rule needs is off, so at most 2 % have this one"
     )
 

@@ -90,10 +90,13 @@ def test_user_that_is_found_is_read_for_attributes_and_units() -> None:
     [
         (rule(ANYONE), "bob", True, "100 %: matches"),
         (rule(ANYONE, rollout_percent=0), "bob", True, "0 %: matches, so the flag is off"),
-        (rule(ANYONE, rollout_percent=51), "bob", True, "51 %: matches; 51 is not below 51"),
+        (
+            rule(ANYONE, rollout_percent=51),
+            *("bob", True, "51 %: matches; not in the first 51 % (bucket 51)"),
+        ),
         (
             rule(ANYONE, rollout_percent=52, name="Ж"),
-            *("bob", True, '"Ж", 52 %: matches; 51 is below 52'),
+            *("bob", True, '"Ж", 52 %: matches; in the first 52 % (bucket 51)'),
         ),
         (
             rule(condition("is_authenticated", "in", False), rollout_percent=99),
@@ -166,8 +169,9 @@ def test_bucket_is_that_of_the_unit_or_a_hint_says_how_to_pass_it(
     assert first.endswith(f"found by username. It is bucketed by {unit}, which is missing.")
     bucket = bucket_of("new_checkout", given)
     line = f"explain new_checkout --anonymous --context {unit}={given}"
-    word = "below" if bucket < 25 else "not below"
-    assert deciding(line) == ("bucket < rollout", f"{bucket} is {word} 25 (by {unit})")
+    place = "in" if bucket < 25 else "not in"
+    why = f"{place} the first 25 % by {unit} (bucket {bucket})"
+    assert deciding(line) == ("bucket < rollout", why)
     assert f"It is bucketed by {unit}, bucket {bucket}." in typed(f"flags {line}")
     set_fields(rules=[rule(ANYONE, rollout_percent=99)])
     shown = f"99 %: matches, but {missing}, so the flag is off{hint}"

@@ -103,8 +103,8 @@ def test_bucket_is_compared_with_the_percentage() -> None:
     store(OTHERS)
     found = explain_value(KEY, 1)
     assert found.bucket is not None
-    comparison = "is below" if found.value == 20 else "is not below"
-    assert steps(1)[1][2] == f"25 %: matches; {found.bucket} {comparison} 25"
+    place = "in" if found.value == 20 else "not in"
+    assert steps(1)[1][2] == f"25 %: matches; {place} the first 25 % (bucket {found.bucket})"
 
 
 def test_conditions_of_a_segment_are_steps() -> None:

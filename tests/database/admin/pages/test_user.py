@@ -51,11 +51,11 @@ def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User, s
         "a_disabled off Enabled: the flag is disabled for all users",
         "b_allowed on Allowed user: the user is an allowed user",
         "c_all on Rollout of 100 %: the rollout is 100 %",
-        "d_none off Bucket below the rollout: 68 is not below 0",
+        "d_none off Bucket below the rollout: not in the first 0 % (bucket 68)",
         'e_rule on Rule 1: "Germany", 100 %: matches',
         "f_unnamed off Rule 1: 0 %: matches, so the flag is off",
-        'g_half off Rule 1: "Germany", 50 %: matches; 98 is not below 50',
-        "h_some on Bucket below the rollout: 44 is below 50",
+        'g_half off Rule 1: "Germany", 50 %: matches; not in the first 50 % (bucket 98)',
+        "h_some on Bucket below the rollout: in the first 50 % (bucket 44)",
         "i_unit off organization: organization is missing",
     ]
 
