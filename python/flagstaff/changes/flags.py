@@ -104,7 +104,7 @@ def update(
             Kind.FLAG.value,
             key,
             current_actor(),
-            "the flag was disabled again",
+            "the flag was turned off again",
             is_preview=is_preview(),
         )
         return replace(changed, cancelled=cancelled)

@@ -303,7 +303,7 @@ def rolled_back(key: str) -> tuple[Plan, list[Changed]]:
         changed = transitions.roll_back(plan, flag_of(plan, lock=True), current_reason())
         effect = say("rollout 0 %")
         if any("enabled" in (change.new or {}) for change in changed):
-            effect = say("rollout 0 %, and the flag was disabled, because a rule can grant it")
+            effect = say("rollout 0 %, and the flag was turned off, because a rule can grant it")
         text = say("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
         return plan, changed

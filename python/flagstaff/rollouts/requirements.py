@@ -61,7 +61,7 @@ def problem_of_flag(flag: FlagRow, *, enable: bool = False) -> str | None:
         return None
     command = quoted_command("on", flag.key)
     return say(
-        "the flag is disabled; enable it with {command}, or let the start of a plan enable it: "
+        "the flag is off; turn it on with {command}, or let the start of a plan turn it on: "
         "pass enable=True, or --enable to the command",
         command=command,
     )

@@ -149,7 +149,7 @@ def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
         rollouts.start(KEY)
     changes.flags.set_rollout(KEY, 0)
     changes.flags.disable(KEY)
-    with pytest.raises(PlanError, match="the flag is disabled; enable it with"):
+    with pytest.raises(PlanError, match="the flag is off; turn it on with"):
         rollouts.start(KEY)
     changes.flags.enable(KEY)
     rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
@@ -319,7 +319,7 @@ def test_rollback_disables_a_flag_with_rules_and_resuming_needs_it_enabled() -> 
     rollouts.rollback(KEY)
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent) == (False, 0)
-    with pytest.raises(PlanError, match="the flag is disabled"):
+    with pytest.raises(PlanError, match="the flag is off"):
         rollouts.resume(KEY)
     changes.flags.enable(KEY)
     assert rollouts.resume(KEY).state == State.RUNNING

@@ -60,7 +60,7 @@ def test_dry_run_of_a_kill_names_what_it_would_end(waiting: WaitingAction) -> No
 
 @each_kill
 def test_receipt_of_a_kill_names_what_it_has_ended(waiting: WaitingAction, *, is_on: bool) -> None:
-    why = "will not run: " if is_on else "cancelled: the flag was disabled again"
+    why = "will not run: " if is_on else "cancelled: the flag was turned off again"
     assert f"{waiting.pk}: {ENDS}: {why}" in run(f"kill {KEY} --no-wait").err
 
 
@@ -78,7 +78,7 @@ def test_page_of_a_kill_and_its_message_name_what_it_ends(
     client, url = shop.client("ben"), flag_url(shop.flag(KEY), "kill")
     note = f"If you change it now, this will not run: {ENDS}"
     assert note in Screen(client.get(url)).text
-    why = "will not run: " if is_on else "cancelled: the flag was disabled again"
+    why = "will not run: " if is_on else "cancelled: the flag was turned off again"
     messages = messages_of(client.post(url, follow=True))
     assert [text for text in messages if f"{ENDS}: {why}" in text]
     assert not [text for text in messages if "Roll out" in text]
