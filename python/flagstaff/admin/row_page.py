@@ -360,6 +360,7 @@ class RowPageAdmin(ActionAdmin):
             "original": row.key,
             "has_view_permission": True,
             "sections": sections,
+            "has_aside": any(section.is_aside for section, _links in sections),
             # Those of apps.
             "links": links.values(),
         }
@@ -389,7 +390,7 @@ class RowPageAdmin(ActionAdmin):
         )
         declared = declaration(self.model, row.key)
         place = [] if declared is None else [_place_text(declared.place.path)]
-        html = format_html("<p>{}</p>", joined(" · ", [*place, *lines]))
+        html = format_html('<p class="flagstaff-quiet">{}</p>', joined(" · ", [*place, *lines]))
         return Section(say("About").local, html, ("details", "delete", "default"))
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:

@@ -137,7 +137,7 @@ def row_notes(
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
 
 
-def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[Note]]:
+def waiting_notes(flags: Sequence[Any]) -> dict[str, list[Note]]:
     """Returns what waits for flags, by the text of the primary key, for their list.
 
     Not what is about other flags, too, which the user may not see.
@@ -153,7 +153,8 @@ def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[Note]
     none: list[WaitingAction] = []
     for waiting in value_or_default("the list cannot read the actions that wait", read, none):
         text = f"{action_text(waiting)}: {localized(state_text(waiting))}"
-        note = Note(link(_page_of(site, waiting), text), _level(waiting))
+        # The cell of the list is a link to the flag.
+        note = Note(text, _level(waiting))
         for key in waiting.keys:
             notes[pks[key]].append(note)
     return notes

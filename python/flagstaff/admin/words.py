@@ -205,7 +205,7 @@ def _newest_change_cell(entry: Change, names: Mapping[str, str], created: str) -
     text = local_list(map(str, parts), _MAX_PARTS) if parts else created
     actor = short(describe_actor(entry, names), _MAX_ACTOR)
     return cell_html(
-        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(entry.at)
+        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, time_cell(entry.at), actor
     )
 
 

@@ -90,7 +90,7 @@ def test_list_shows_and_sorts_by_the_newest_change(operator: Client) -> None:
     changes.values.create("limit", {"max": 3, "min": 1})
     changes.values.set("limit", {"max": 4, "min": 1})
     gateway, hosts, limit = column(page(operator, VALUES), "changed")
-    assert gateway == 'value "stripe" → "paypal" ana · just now'
+    assert gateway == 'value "stripe" → "paypal" just now · ana'
     assert (hosts.partition(" ")[0], limit[:17]) == ("description", "value max: 3 → 4 ")
     # SQL does not set the time in the row.
     execute("UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'gateway'")

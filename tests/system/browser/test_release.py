@@ -99,6 +99,22 @@ def test_kill_needs_the_keyboard_only(visitor: Visitor, shop: Shop) -> None:
     assert state(shop) == (False, 5)
 
 
+def test_kill_and_its_undo_in_the_list_need_eight_keys(visitor: Visitor, shop: Shop) -> None:
+    visitor.visit(f"{FLAGS}?q=new_checkout")
+    visitor.driver.execute_script("document.querySelector('#content-start').focus()")
+    # To the link that skips to the first flag, and to its button.
+    visitor.press_keys(Keys.TAB, Keys.ENTER, Keys.TAB)
+    for text in ("turned off", "was undone"):
+        with visitor.leaving_page():
+            visitor.press_keys(Keys.ENTER)
+        with visitor.leaving_page():
+            visitor.press_keys(Keys.ENTER)
+        visitor.wait_for_text(MESSAGE, text)
+        # From the message, which has the focus.
+        visitor.press_keys(Keys.TAB)
+    assert state(shop) == (True, 5)
+
+
 def test_preview_follows_what_is_typed(visitor: Visitor, shop: Shop) -> None:
     visitor.visit(shop.page_of(view="rollout"))
     visitor.write("#id_percent", "50")

@@ -45,6 +45,8 @@ _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
 _CUT = "…"
 # A transaction may have changed all flags, and a page shows many transactions.
 _MAX_ENTRIES = 100
+# What a line says of a new row: what decides, and for whom. Its page has the other fields.
+_OF_NEW = ("enabled", "rollout_percent", "rules", "conditions", "value", "secret", "bucket_by")
 
 
 @dataclass(frozen=True)
@@ -274,10 +276,13 @@ def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:
 
 def _change_html(event: Event, users: Names | None) -> SafeString:
     """Returns what was changed, with the values in bold. The kind says that a value is one."""
+    if event.action == "create":
+        fields = (difference for difference in event.differences if difference.field in _OF_NEW)
+        event = replace(event, differences=tuple(fields))
     parts = describe_parts(event, users, limit=MAX_TEXT)
     label = field_label("value") if (event.kind, event.action) == ("value", "change") else None
     shown = (part._replace(words="") if part.words == label else part for part in parts)
-    # A new row differs in every field.
+    # It is new in every field.
     return joined(", ", map(str if event.action == "create" else _part_html, shown))
 
 

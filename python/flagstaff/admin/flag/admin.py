@@ -69,8 +69,9 @@ _STEPS = ("0", "1", "5", "25", "50", "100")
 _GIVING = ("on", "rollout", "rules")
 # The actions that only the page of the allowed users leads to.
 _OF_USERS = ("allow", "disallow")
-# The columns that the page of a flag shows above.
-_ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
+# The columns that the page of a flag shows above, and the time of the last change, beside it.
+_ABOVE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
+_ELSEWHERE = (*_ABOVE, "changed_at")
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
 
 

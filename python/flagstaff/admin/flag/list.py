@@ -141,7 +141,7 @@ class Flags:
         columns = ("pk", "key", "enabled", "rollout_percent", "owner", "changed_at", *texts)
         self.all = [ListedFlag(*row) for row in self._rows.values_list(*columns)]
         notes = notes_of_apps(request, self.all)
-        for pk, lines in waiting_notes(admin.admin_site, self.all).items():
+        for pk, lines in waiting_notes(self.all).items():
             notes[pk] = [*notes.get(pk, ()), *lines]
         read = partial(newest_entries, [str(flag.pk) for flag in self.all])
         newest: Mapping[str, tuple[int | None, float]] = value_or_default(
@@ -463,6 +463,7 @@ class FlagListAdmin(BaseAdmin):
             **super().list_context(request, changelist),
             "flagstaff_shortcuts": [*_shortcuts(request, flags)],
             "flagstaff_total": len(flags.all),
+            "flagstaff_first": next(map(_anchor, changelist.result_list), ""),
             "flagstaff_order": "" if ORDER_VAR in request.GET else _order_text(len(flags.all)),
             "flagstaff_deleted_url": changes_url(self.admin_site, deleted)
             if changelist.query and page_link(self.admin_site, request, "changes")
