@@ -139,7 +139,7 @@ def test_receipt_of_a_roll_back_names_what_it_has_cancelled(plan: Plan) -> None:
     changes.flags.disable(KEY)
     waiting = ask(f"unit {KEY} organization --at {TOMORROW}")
     printed = run(f"plan roll-back {plan.key} --no-wait").err
-    assert f"{waiting.pk}: {ENDS}: cancelled: the flag was disabled again" in printed
+    assert f"{waiting.pk}: {ENDS}: cancelled: the flag was turned off again" in printed
 
 
 each_state = pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_flag_is_evaluated_for_a_user(plain_phone: Visitor, shop: Shop) -> None:
     with visitor.leaving_page():
         visitor.find("#id_user").send_keys(Keys.ENTER)
     assert visitor.driver.current_url.endswith("?user=alice&context=#who-has-it")
-    assert visitor.text("#who-has-it p > strong").startswith("On for alice")
+    assert visitor.text(".flagstaff-decides .flagstaff-why").startswith("✓ yes, decides")
     assert visitor.text(".flagstaff-decides th").startswith("Allowed users")
     assert "✓ yes, decides" in visitor.text(".flagstaff-decides")
     assert_fits(visitor)

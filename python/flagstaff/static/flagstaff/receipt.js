@@ -1,4 +1,7 @@
-// A browser focuses nothing on a page whose URL has a fragment: the message about a change is read.
+// A URL with a fragment takes the focus away, before the first frame: then the message about a change
+// gets it.
 "use strict";
 
-document.querySelector(".flagstaff-receipt[autofocus]")?.focus({ preventScroll: true });
+addEventListener("load", () => requestAnimationFrame(() => {
+    document.querySelector(".flagstaff-receipt[autofocus]")?.focus({ preventScroll: true });
+}));
