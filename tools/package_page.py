@@ -93,14 +93,14 @@ def rewrite_wheel(wheel: Path) -> None:
         if info.filename.endswith(".dist-info/METADATA")
     ]
     after = _rewritten(before)
-    with ZipFile(wheel, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+    with ZipFile(wheel, "w") as archive:
         for info, content in files:
             written = content
             if info.filename == name:
                 written = after
             elif info.filename.endswith(".dist-info/RECORD"):
                 written = content.replace(_record(name, before), _record(name, after))
-            archive.writestr(info, written)
+            archive.writestr(info, written, ZIP_DEFLATED, compresslevel=9)
 
 
 def rewrite_source(source: Path) -> None:
