@@ -31,6 +31,9 @@ HEADERS = (
 )
 #: What a newcomer searches for, and the page that should be first.
 SEARCHES = {
+    "docker": "how-to/containers/",
+    "mypy": "how-to/types/",
+    "react": "how-to/front-ends/",
     "remove a flag": "how-to/clean-up/",
     "staging": "how-to/environments/",
     "replica": "how-to/replicas/",
