@@ -10,7 +10,6 @@ from typing import Literal
 
 from flagstaff._core import check_rules, json_problem
 from flagstaff._text import Sentence, TextError, is_storable, say
-from flagstaff._text.rules import ALL, named_buckets, problem_at
 from flagstaff._value_schema import choices_problem
 from flagstaff.conf import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
@@ -225,23 +224,6 @@ def value_rule_problem(rules: object) -> Sentence | None:
 def condition_problem(conditions: object) -> Sentence | None:
     """Returns why workers could not read these conditions of a segment, or None."""
     return _problem("segment", conditions)
-
-
-def own_bucket_problem(key: str, rules: object) -> Sentence | None:
-    """Returns which rule of a flag or a value selects by the bucket of its own percentage, or None.
-
-    Of those whom such a condition lets through, a percentage selects all or nobody.
-    """
-    for name, place, percent in named_buckets(rules):
-        if name == key and place is not None and 0 < percent < ALL:
-            problem = say(
-                "the bucket {name} is also that of the {percent} % of this rule, so it would "
-                "select all of these users or none; use another name for the bucket",
-                name=json.dumps(name, ensure_ascii=False),
-                percent=str(percent),
-            )
-            return problem_at(place, problem)
-    return None
 
 
 def _refuse(problem: Sentence | None) -> None:
