@@ -171,7 +171,7 @@ def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
     """Returns what a change reaches, not counted: the rows, and what uses those that change."""
     effects = Impact(before, after)
     moved = [cast("Name", key) for key in _differing(effects) if _moves_others(effects, key)]
-    giving = [name for name in moved if not _only_takes(effects, name)]
+    giving = [name for name in moved if not _never_waits(effects, name)]
     effects.uses = uses_of(moved) if moved else ()
     effects.given = effects.uses if giving == moved else uses_of(giving) if giving else ()
     for use in effects.uses:
@@ -206,18 +206,18 @@ def _moves_others(effects: Impact, key: Key) -> bool:
     return key[0] is Kind.SEGMENT
 
 
-def _only_takes(effects: Impact, key: Key) -> bool:
-    """Whether a flag is turned off, or its rollout is set to 0: nothing that depends on it gains.
+def _never_waits(effects: Impact, key: Key) -> bool:
+    """Whether a flag is turned off, or its rollout is set to 0: no right but that for it is needed.
 
-    A condition on a flag that is off, or at 0 % without rules, is false whatever it asks for.
+    Off gives nothing: a condition on the flag is false then, whatever it asks for. At 0 %, one with
+    rules can give what asks for it to be off. These users are counted, and delay nothing.
     """
     before, after = (side.get(key) for side in effects.sides)
     if key[0] is not Kind.FLAG or before is None or after is None:
         return False
     old, new = FlagState.of(before.row), FlagState.of(after.row)
-    is_brake = not new.has_rules and new == replace(old, rollout_percent=0)
     has_same_users = after.allowed_users is None or after.allowed_users == before.allowed_users
-    return not new.enabled or (is_brake and has_same_users)
+    return not new.enabled or (new == replace(old, rollout_percent=0) and has_same_users)
 
 
 def _read_named(effects: Impact) -> dict[Name, RowState]:

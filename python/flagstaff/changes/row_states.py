@@ -110,7 +110,7 @@ class Impact(dict[Key, Effect]):
         self.rows: Sequence[Key] = [*dict.fromkeys([*self.before, *self.after])]
         #: What uses the segments and flags that change, also through others.
         self.uses: Sequence[RuleUse] = ()
-        #: Those of it whose rights count: what only takes away, such as a kill, needs its own only.
+        #: Those of it whose rights count: what never waits, such as a kill, needs its own only.
         self.given: Sequence[RuleUse] = ()
         #: How many different users get another result; None if they are not counted.
         self.changed: int | None = None

@@ -94,6 +94,17 @@ def test_brake_needs_the_right_for_its_own_flag_only(
     assert not (flag().enabled and flag().rollout_percent)
 
 
+def test_zero_percent_with_rules_needs_no_other_right_and_counts_whom_it_gives(
+    olga: Client,
+) -> None:
+    changes.flags.update("mine", rules=[{"conditions": [STAFF]}])
+    changes.flags.update("theirs", rules=needs("mine", is_on=False))
+    page = Screen(olga.get(flag_url(flag(), "rollout") + "?percent=0"))
+    assert "theirs" in page.text
+    act(olga, flag_url(flag(), "rollout"), percent=0)
+    assert flag().rollout_percent == 0
+
+
 def test_flag_that_is_turned_on_again_needs_the_right_for_what_depends_on_it(
     olga: Client,
 ) -> None:
