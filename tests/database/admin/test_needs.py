@@ -215,7 +215,16 @@ def test_deletion_is_refused_without_the_keys_of_hidden_flags(
 
 def test_page_of_a_flag_links_to_what_uses_it(shop: Shop) -> None:
     page = Screen(shop.client("ana").get(flag_url(flag())))
-    assert page.section("Used by").link("theirs")
+    used_by = page.section("Used by")
+    assert used_by.link("theirs")
+    assert "It cannot be deleted while rules name it." in used_by.text
+
+
+def test_page_of_a_flag_offers_to_delete_it_once_no_rule_names_it(shop: Shop) -> None:
+    ana, url = shop.client("ana"), flag_url(flag())
+    assert not {"Delete", "Delete…"}.intersection(dict(Screen(ana.get(url)).links))
+    changes.flags.update("theirs", rules=[])
+    assert {"Delete", "Delete…"}.intersection(dict(Screen(ana.get(url)).links))
 
 
 def test_editor_writes_conditions_on_a_flag_and_a_bucket(shop: Shop) -> None:
