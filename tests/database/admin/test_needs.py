@@ -222,9 +222,9 @@ def test_page_of_a_flag_links_to_what_uses_it(shop: Shop) -> None:
 
 def test_page_of_a_flag_offers_to_delete_it_once_no_rule_names_it(shop: Shop) -> None:
     ana, url = shop.client("ana"), flag_url(flag())
-    assert not {"Delete", "Delete…"}.intersection(dict(Screen(ana.get(url)).links))
+    assert "Delete…" not in dict(Screen(ana.get(url)).links)
     changes.flags.update("theirs", rules=[])
-    assert {"Delete", "Delete…"}.intersection(dict(Screen(ana.get(url)).links))
+    assert "Delete…" in dict(Screen(ana.get(url)).links)
 
 
 def test_editor_writes_conditions_on_a_flag_and_a_bucket(shop: Shop) -> None:
