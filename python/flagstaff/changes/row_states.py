@@ -80,6 +80,9 @@ class Effect:
     anonymous_changed: bool = False
     #: The attributes that only a call can answer: conditions on them count as false.
     ignored: tuple[str, ...] = ()
+    #: The flags that the rules need and that the environment sets in this process: they are counted
+    #: as they are stored.
+    forced: tuple[str, ...] = ()
     #: Whether the numbers are estimated from a sample of the users.
     is_estimate: bool = False
     #: Whether texts hide small numbers, from a person who may not view users.

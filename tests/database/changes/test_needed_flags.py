@@ -20,6 +20,7 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition, needs
+from tests.support.forced_off import forced_off
 from tests.support.repeats import repeats
 from tests.support.shop import STAFF
 
@@ -93,6 +94,19 @@ def test_footprint_has_what_needs_the_flag_and_what_that_needs() -> None:
     changes.flags.create("b", enabled=True, rules=[*needs("a"), *needs("other")])
     footprint = look_at(partial(changes.flags.set_rollout, "a", 75)).footprint
     assert {key for _noun, key, _name in footprint} == {"a", "b", "other"}
+
+
+def test_needed_flag_that_the_environment_forces_off_is_named_beside_the_counts() -> None:
+    changes.flags.create("a", enabled=True)
+    changes.flags.create("b", enabled=True, rules=needs("a"))
+    changes.flags.create("c", enabled=True, rules=needs("b"))
+    rollout = partial(changes.flags.set_rollout, "b", 75)
+    assert "environment" not in look_at(rollout).users_text()
+    with forced_off(["a"]):
+        look = look_at(rollout)
+    assert look.impact[Kind.FLAG, "c"].forced == ("a",)
+    text = "The environment of this process forces a, counted here as stored."
+    assert text in look.users_text()
 
 
 # Many changes.
