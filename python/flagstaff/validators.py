@@ -37,6 +37,10 @@ _MAX_TAGS = 20
 
 _USABLE_UNITS = say('use "user", "visitor", or the name of an attribute, such as "organization"')
 _UNSTORABLE = say("contains a NUL character or half of a surrogate pair, which cannot be stored")
+# Most keys. A start of a process may declare a thousand.
+_PLAIN_KEY = re.compile(rf"[A-Za-z0-9_.][A-Za-z0-9_.-]{{,{KEY_MAX_LENGTH - 1}}}")
+# `json.dumps` would make one for each value.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 # The category Cc of Unicode.
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 # In JSON, without escaped backslashes.
@@ -55,6 +59,8 @@ def validate_flag_key(key: str) -> None:
 def key_problem(key: str) -> Sentence | None:
     """Returns why a flag or a value cannot have this key, or None."""
     key = str(key)  # of a declared key, which has no truth value
+    if _PLAIN_KEY.fullmatch(key):
+        return None
     if not key:
         return say('the key is empty; use 1 to 255 characters, such as "new_checkout"')
     if len(key) > KEY_MAX_LENGTH:
@@ -251,7 +257,7 @@ def _problem_of_json(
 ) -> Sentence | None:
     """Returns what is wrong with the value as JSON, or with its text."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = _JSON.encode(value)
     except RecursionError:
         return say("this is nested too deeply; use at most 500 levels")
     except TypeError as error:
