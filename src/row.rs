@@ -391,6 +391,12 @@ impl Problem {
         Self(texts::ENDLESS_FLAG.with([("row", rows.message().into()), ("flag", quoted(flag))]))
     }
 
+    /// Of those whom a rule of this row lets through, a percentage selects all or nobody.
+    pub(crate) fn of_own_bucket(kind: RowKind, key: &str) -> Self {
+        let values = [("row", kind.named(key).into()), ("key", quoted(key))];
+        Self(texts::OWN_BUCKET.with(values))
+    }
+
     /// The latency limits of a rollout plan cannot be read.
     pub(crate) fn of_latency_limits(flag: &str) -> Self {
         Self(texts::LATENCY_LIMITS.with([("key", quoted(flag))]))

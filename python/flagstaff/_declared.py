@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, TypeVar, cast, overload
 
 from django.apps import apps
@@ -54,10 +54,26 @@ _REFUSED = (
 class Place(NamedTuple):
     """Where a key is declared."""
 
-    file: str
-    line: int
+    #: The instruction that declares it. Python would search the line from the top of the file.
+    code: CodeType
+    instruction: int
     #: The module, as it is imported.
     module: str
+
+    @property
+    def file(self) -> str:
+        """The file."""
+        return self.code.co_filename
+
+    @property
+    def line(self) -> int:
+        """The line of the file."""
+        lines = (
+            line
+            for start, end, line in self.code.co_lines()
+            if self.instruction in range(start, end)
+        )
+        return next(lines, None) or 0
 
     @property
     def path(self) -> str:
@@ -380,8 +396,10 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         except (RecursionError, TypeError, ValueError):
             return None  # the field says that this is not JSON
         # What workers do not return must not be stored.
-        if misfit := _core.misfit(self.for_workers, text):
-            return misfit
+        return _core.misfit(self.for_workers, text) or self.refusal(stored, secret=secret)
+
+    def refusal(self, stored: object, *, secret: bool) -> Sentence | None:
+        """Returns the same for what workers return: that Python or a validator refuses it."""
         try:
             value = self.from_json(stored)
             for validate in self.validators if value is not None else ():
@@ -525,14 +543,14 @@ _state = _State()
 
 def _declare(key: Flag | Value[Any], frame: FrameType, problems: Sequence[Sentence | None]) -> None:
     """Registers a key. Raises DeclarationError for its first problem."""
-    place = Place(frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", ""))
+    place = Place(frame.f_code, frame.f_lasti, frame.f_globals.get("__name__", ""))
     vars(key)["place"] = place
     text = str(key)
     problem = next(filter(None, (key_problem(text), unit_problem(key.bucket_by), *problems)), None)
     if problem:
         raise DeclarationError("{place}: {key}: {problem}", place=place, key=text, problem=problem)
     first = DECLARED.get(text)
-    if first is not None and first.place != place:
+    if first is not None and str(first.place) != str(place):
         raise DeclarationError(
             "{key} is declared in {first} and in {second}; remove one of the two",
             key=text,
@@ -572,7 +590,10 @@ def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence |
         validate_value(value.to_json(value.default))
     except ValidationError as error:
         return say("the default: {problem}", problem=text_of([error]))
-    problem = value.problem(value.to_json(value.default), secret=False)
+    # Of a plain type without choices, workers compare nothing else than was compared above.
+    is_plain = stored.form == stored.json and not value.choices
+    problem_of = value.refusal if is_plain else value.problem
+    problem = problem_of(value.to_json(value.default), secret=False)
     return problem and say("the default: {problem}", problem=problem)
 
 

@@ -45,12 +45,12 @@ from flagstaff.changes.row_states import RowState, copied
 from flagstaff.changes.rule_use import (
     Name,
     RuleUse,
-    chain_errors,
     existing_names,
     missing_among,
     names_in,
     needs_alone,
     require_unused,
+    rule_errors,
     uses_by_name,
 )
 from flagstaff.exceptions import (
@@ -665,7 +665,7 @@ class _Import:
         new_rules = {place: new for place, new in rules.items() if new is not None}
         deleted = {place for place, change in changes if change.deletes}
         # Before what they need is read again.
-        errors = chain_errors(new_rules)
+        errors = rule_errors(new_rules)
         if any(kind is Kind.FLAG for kind, _key in deleted):
             needs_alone()
         # Not those that stay: they may be gone when the rows are locked.

@@ -10,7 +10,6 @@ from typing import Literal
 
 from flagstaff._core import check_rules, json_problem
 from flagstaff._text import Sentence, TextError, is_storable, say
-from flagstaff._text.rules import ALL, named_buckets, problem_at
 from flagstaff._value_schema import choices_problem
 from flagstaff.conf import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
@@ -38,6 +37,10 @@ _MAX_TAGS = 20
 
 _USABLE_UNITS = say('use "user", "visitor", or the name of an attribute, such as "organization"')
 _UNSTORABLE = say("contains a NUL character or half of a surrogate pair, which cannot be stored")
+# Most keys. A start of a process may declare a thousand.
+_PLAIN_KEY = re.compile(rf"[A-Za-z0-9_.][A-Za-z0-9_.-]{{,{KEY_MAX_LENGTH - 1}}}")
+# `json.dumps` would make one for each value.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 # The category Cc of Unicode.
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 # In JSON, without escaped backslashes.
@@ -56,6 +59,8 @@ def validate_flag_key(key: str) -> None:
 def key_problem(key: str) -> Sentence | None:
     """Returns why a flag or a value cannot have this key, or None."""
     key = str(key)  # of a declared key, which has no truth value
+    if _PLAIN_KEY.fullmatch(key):
+        return None
     if not key:
         return say('the key is empty; use 1 to 255 characters, such as "new_checkout"')
     if len(key) > KEY_MAX_LENGTH:
@@ -227,23 +232,6 @@ def condition_problem(conditions: object) -> Sentence | None:
     return _problem("segment", conditions)
 
 
-def own_bucket_problem(key: str, rules: object) -> Sentence | None:
-    """Returns which rule of a flag or a value selects by the bucket of its own percentage, or None.
-
-    Of those whom such a condition lets through, a percentage selects all or nobody.
-    """
-    for name, place, percent in named_buckets(rules):
-        if name == key and place is not None and 0 < percent < ALL:
-            problem = say(
-                "the bucket {name} is also that of the {percent} % of this rule, so it would "
-                "select all of these users or none; use another name for the bucket",
-                name=json.dumps(name, ensure_ascii=False),
-                percent=str(percent),
-            )
-            return problem_at(place, problem)
-    return None
-
-
 def _refuse(problem: Sentence | None) -> None:
     if problem is not None:
         raise TextError(problem)
@@ -269,7 +257,7 @@ def _problem_of_json(
 ) -> Sentence | None:
     """Returns what is wrong with the value as JSON, or with its text."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = _JSON.encode(value)
     except RecursionError:
         return say("this is nested too deeply; use at most 500 levels")
     except TypeError as error:

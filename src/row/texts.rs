@@ -28,6 +28,9 @@ templates! {
     ENDLESS_FLAG,
         "the rules of {row} need a flag whose own conditions form a circle, or go more than four \
          flags deep, so that theirs are false: {flag}";
+    OWN_BUCKET,
+        "a rule of {row} has a percentage of the bucket {key} by which it selects, so it selects all \
+         of these users or none; use another name for the bucket";
     MISSING_GROUP, "the rules of {row} name a group that does not exist: {group}";
     // Parts of these sentences. The first is also a text of Python.
     MORE, "{items} and {others} more";

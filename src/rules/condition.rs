@@ -113,6 +113,10 @@ impl PlainCondition {
     fn needs_flag(&self) -> bool {
         matches!(self, Self::Flag(_))
     }
+
+    fn reads_bucket(&self, name: &str) -> bool {
+        matches!(self, Self::Bucket(condition) if *condition.name == *name)
+    }
 }
 
 /// The conditions of a segment. It contains the subjects for whom all are true.
@@ -155,6 +159,16 @@ impl Condition {
                     outcomes.all(|outcome| outcome == Outcome::Passed)
                 }
             }
+        }
+    }
+
+    /// Whether it depends on the bucket with this name.
+    pub(super) fn reads_bucket(&self, name: &str, segments: &Segments) -> bool {
+        match self {
+            Self::Plain(condition) => condition.reads_bucket(name),
+            Self::Segment { index, .. } => segments[*index].as_ref().is_some_and(|segment| {
+                segment.conditions.iter().any(|condition| condition.reads_bucket(name))
+            }),
         }
     }
 

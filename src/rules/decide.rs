@@ -120,6 +120,14 @@ impl Rules {
         (None, ceiling)
     }
 
+    /// Whether a rule with a percentage from 1 to 99 has a condition on this bucket, also by a segment.
+    #[must_use]
+    pub fn has_percentage_of(&self, bucket: &str) -> bool {
+        let has = |condition: &Condition| condition.reads_bucket(bucket, &self.segments);
+        let mut rules = self.parsed.rules.iter().filter(|rule| rule.splits());
+        self.reads_bucket && rules.any(|rule| rule.conditions.iter().any(has))
+    }
+
     /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -129,8 +137,7 @@ impl Rules {
     /// Whether a rule may decide by a bucket of the unit of its row.
     #[must_use]
     pub fn splits(&self) -> bool {
-        self.reads_bucket
-            || self.parsed.rules.iter().any(|rule| (1..100).contains(&rule.rollout_percent))
+        self.reads_bucket || self.parsed.rules.iter().any(Rule::splits)
     }
 
     /// The names of the attributes that the rules, their segments and the flags that they need read,

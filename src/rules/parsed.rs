@@ -30,6 +30,13 @@ pub(super) struct Rule {
     pub(super) rollout_percent: u8,
 }
 
+impl Rule {
+    /// Whether it includes some of those who match and not all.
+    pub(super) fn splits(&self) -> bool {
+        (1..100).contains(&self.rollout_percent)
+    }
+}
+
 impl ParsedRules {
     /// The JSON text that they were parsed from.
     #[must_use]

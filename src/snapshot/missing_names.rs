@@ -1,6 +1,7 @@
-//! The segments, groups and flags that rules name and that cannot be used: one problem for each name.
+//! The names in rules that cannot be used: segments, groups and flags, one problem for each name, and
+//! the bucket of an own percentage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Snapshot;
 use super::key_table::KeyTable;
@@ -11,11 +12,11 @@ use crate::row::{Problem, RowKind, RowsNaming};
 use crate::rules::Rules;
 
 impl Snapshot {
-    /// The same snapshot with the segments and flags that rules name and that cannot be used as
-    /// problems.
+    /// The same snapshot with the names in rules that cannot be used as problems.
     pub(super) fn with_missing_names(self) -> Self {
         let mut problems = self.missing_segments();
         problems.extend(self.missing_flags());
+        problems.extend(self.own_buckets());
         Self { missing_names: self.missing_names.next(problems), ..self }
     }
 
@@ -33,6 +34,13 @@ impl Snapshot {
             Problem::of_endless_flag,
         );
         missing.into_iter().chain(endless)
+    }
+
+    /// The rows whose rules select by the bucket of an own percentage.
+    fn own_buckets(&self) -> Vec<Problem> {
+        let rows = self.rules().filter(|((_, key), rules)| rules.has_percentage_of(key));
+        let rows: BTreeSet<_> = rows.map(|(row, _)| row).collect();
+        rows.into_iter().map(|(kind, key)| Problem::of_own_bucket(kind, key)).collect()
     }
 
     /// The segments that rules name and that do not exist.

@@ -5,7 +5,9 @@ use flagstaff::row::{Fault, FlagRow, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot, Stored};
 use flagstaff::stored_value::{StoredValue, Undecodable};
 
-use crate::rows::{flag, flag_with_rules, flags, problems, snapshot, value, values};
+use crate::rows::{
+    flag, flag_with_rules, flags, problems, segment, segments, snapshot, value, values,
+};
 
 /// Each fault with what its message says of a column.
 const FAULTS: [(Fault, &str); 5] = [
@@ -118,5 +120,23 @@ fn faulty_value_loses_its_key_to_a_good_row() {
     for rows in [[lost.clone(), value("2", "gateway", "2")], [value("2", "gateway", "2"), lost]] {
         let after = before.next(values(rows));
         assert_eq!(after.value("gateway").map(Stored::value), Some(&StoredValue::Integer(2)));
+    }
+}
+
+#[test]
+fn percentage_of_a_bucket_by_which_a_rule_selects_is_a_problem_also_by_a_segment() {
+    let of_bucket = r#"{"bucket": "a", "operator": "lt", "values": [5]}"#;
+    let rule = |condition: &str, percent: u8| {
+        format!(r#"[{{"conditions": [{condition}], "rollout_percent": {percent}}}]"#)
+    };
+    let conditions = || segments([segment("1", "s", &format!("[{of_bucket}]"))]);
+    let expected = r#"a rule of flag "a" has a percentage of the bucket "a" by which it selects, so it selects all of these users or none; use another name for the bucket"#;
+    for condition in [of_bucket, r#"{"segment": "s"}"#] {
+        let found = |key: &str, percent| {
+            let row = flag_with_rules("1", key, &rule(condition, percent));
+            problems(&snapshot([conditions(), flags([row])]))
+        };
+        assert_eq!(found("a", 50), [expected]);
+        assert!(found("b", 50).is_empty() && found("a", 0).is_empty() && found("a", 100).is_empty());
     }
 }

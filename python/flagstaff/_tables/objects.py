@@ -28,7 +28,7 @@ RowsOf: TypeAlias = "Callable[[type[Model]], QuerySet[Any] | None]"
 # The objects that are read at a time, and the keys in a message.
 _MAX_READ, _MAX_SHOWN = 10_000, 5
 # A name with its key, as `named` writes it.
-_NAMED = re.compile(r"(?s)\A.* \((?P<key>[^()]+)\)\Z")
+_NAMED = re.compile(r"(?s)\A.* \((?P<key>.+)\)\Z")
 
 
 class Objects(NamedTuple):
@@ -159,29 +159,42 @@ class ObjectReader:
         """Returns the values of a condition with primary keys in the place of names.
 
         A number is a key. Raises ValidationError for an ambiguous name, and for a text that is
-        neither a name nor a key.
+        neither a name nor a key: where keys are texts, for one that is like a name.
         """
         objects = known_objects().get(attribute)
         texts = {value for value in values if isinstance(value, str)}
         if objects is None or not texts:
             return [*values]
-        keys_of = {text: {text, _NAMED.sub(r"\g<key>", text)} for text in texts}
-        pks = {objects.parse(key) for keys in keys_of.values() for key in keys} - {None}
+        keys_of = {
+            text: {objects.parse(key) for key in (text, _NAMED.sub(r"\g<key>", text))} - {None}
+            for text in texts
+        }
+        pks = {pk for of_text in keys_of.values() for pk in of_text}
         by_name = Q(**{f"{objects.label}__in": [*filter(is_storable, texts)]})
         rows = self._read(objects, Q(pk__in=pks) | by_name)
         resolved = {
-            text: {key_in_rules(pk) for pk, name in rows or () if name == text or str(pk) in keys}
-            for text, keys in keys_of.items()
+            text: {key_in_rules(pk) for pk, name in rows or () if name == text or pk in of_text}
+            for text, of_text in keys_of.items()
         }
         for text, keys in resolved.items():
-            # A key may be that of a deleted object.
-            is_key = not keys and objects.parse(text) is not None
-            if len(keys) != 1 and not is_key:
+            key = objects.parse(text)
+            if not keys and self._is_key(objects, key, is_hidden=rows is None):
+                # Of a UUID, as the context has it. A number may stay a text.
+                keys.add(text if isinstance(key, int) else str(key))
+            if len(keys) != 1:
                 raise ValidationError(self._problem(objects, text, keys, is_hidden=rows is None))
         return [
-            next(iter(resolved[value]), value) if isinstance(value, str) else value
-            for value in values
+            next(iter(resolved[value])) if isinstance(value, str) else value for value in values
         ]
+
+    def _is_key(self, objects: Objects, key: Any, *, is_hidden: bool) -> bool:
+        """Whether what is no name may be the key of an object that is hidden or was deleted.
+
+        Any text may be one. One that is like a name is an error in that name.
+        """
+        if is_hidden or not isinstance(key, str) or self._similar(objects, key) is None:
+            return key is not None
+        return all_objects(objects.model).filter(pk=key).exists()
 
     def _read(self, objects: Objects, condition: Q) -> list[tuple[Any, str]] | None:
         """Returns keys and names; None if the person or the role may not read them."""
@@ -213,12 +226,15 @@ class ObjectReader:
                 keys=some(sorted(keys, key=str), _MAX_SHOWN),
             ).local
         problem = say("No {noun} has the name or primary key “{text}”.", noun=noun, text=text).local
-        first = text[:1] if is_storable(text) else ""
-        rows = self._read(objects, Q(**{f"{objects.label}__istartswith": first}))
-        similar = most_similar(text, [name for _pk, name in rows or ()])
+        similar = self._similar(objects, text)
         if similar is None:
             return problem
         return f"{problem} {say('Did you mean “{name}”?', name=similar).local}"
+
+    def _similar(self, objects: Objects, text: str) -> str | None:
+        first = text[:1] if is_storable(text) else ""
+        rows = self._read(objects, Q(**{f"{objects.label}__istartswith": first}))
+        return most_similar(text, [name for _pk, name in rows or ()])
 
 
 def with_keys(typed: Any, reader: ObjectReader) -> Any:

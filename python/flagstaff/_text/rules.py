@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import SequenceMatcher
@@ -171,15 +171,23 @@ def named_flags(rules: object) -> Iterator[tuple[str, Sentence | None]]:
             yield key, place
 
 
-def named_buckets(rules: object) -> Iterator[tuple[str, Sentence | None, int]]:
+def named_buckets(
+    rules: object, segments: Mapping[str, object] | None = None
+) -> Iterator[tuple[str, Sentence | None, int]]:
     """Yields the buckets that rules name, each with its place and the percentage of its rule.
 
-    Conditions in place of rules have no place, and all users.
+    Also those of `segments`, which are conditions by key. Conditions in place of rules have no
+    place, and all users.
     """
     for place, rule in places_of(rules):
+        percent = rule.get("rollout_percent", ALL)
         for condition in objects_in(rule.get("conditions")):
             if isinstance(name := condition.get("bucket"), str):
-                yield name, place, rule.get("rollout_percent", ALL)
+                yield name, place, percent
+            if segments and isinstance(key := condition.get("segment"), str):
+                at = say("{place}, segment {segment}", place=place, segment=_quoted(key))
+                of_segment = named_buckets(segments.get(key))
+                yield from ((name, at, percent) for name, _place, _percent in of_segment)
     for condition in objects_in(rules):
         if isinstance(name := condition.get("bucket"), str):
             yield name, None, ALL

@@ -85,7 +85,7 @@ def lacking(ask: Ask, reached: Impact) -> list[RowState]:
     """Returns the flags and values that a change reaches, without the right for them.
 
     These are flags that come or go with their users, and what uses a segment or a flag that
-    changes, but for what only takes away. The right to change the row includes experiments.
+    changes, but for what never waits. The right to change the row includes experiments.
     `reached` need not be counted.
     """
     sides = [(reached.before.get(key), reached.after.get(key)) for key in reached.rows]

@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.text import capfirst
 
 from flagstaff._tables.model_fields import USER, short_unit
+from flagstaff._tables.rows import hidden_keys
 from flagstaff._tables.states import FlagState, ValueState, state_summary
 from flagstaff._text import Sentence, local_list, local_number, localized, say
 from flagstaff._text.json_text import is_same_json
@@ -246,11 +247,12 @@ def users_text(effect: Effect, count: int) -> str:
         return say("not counted: {why}", why=effect.problem).local
     on, users = number_text(effect, count), _all_users_text(effect)
     text = say("{on} of {users}", on=on, users=users).local
-    if not effect.ignored:
-        return text
-    return say(
-        "{users}; rules on {names} are not counted", users=text, names=local_list(effect.ignored)
-    ).local
+    if effect.ignored:
+        names = local_list(effect.ignored)
+        text = say("{users}; rules on {names} are not counted", users=text, names=names).local
+    if flags := _forced(effect):
+        text = say("{users}; {flags} as stored, not as forced", users=text, flags=flags).local
+    return text
 
 
 def holders_texts(effect: Effect) -> tuple[str, str]:
@@ -262,8 +264,22 @@ def holders_texts(effect: Effect) -> tuple[str, str]:
         on=number_text(effect, effect.on[1]),
         users=_all_users_text(effect),
     ).local
-    names = local_list(effect.ignored)
-    return counted, say("Rules on {names} are not counted.", names=names).local if names else ""
+    return counted, " ".join(_not_counted(effect))
+
+
+def _not_counted(effect: Effect) -> Iterator[str]:
+    """Yields what may give some users another result."""
+    if effect.ignored:
+        yield say("Rules on {names} are not counted.", names=local_list(effect.ignored)).local
+    if flags := _forced(effect):
+        text = say("The environment of this process forces {flags}, counted here as stored.")
+        yield say(text, flags=flags).local
+
+
+def _forced(effect: Effect) -> str:
+    """Returns the flags that the environment sets, and that the reader may see."""
+    hidden = hidden_keys(Kind.FLAG.model) if effect.forced else ()
+    return local_list(key for key in effect.forced if key not in hidden)
 
 
 def use_texts(impact: Impact, use: RuleUse) -> tuple[str, str]:
@@ -335,9 +351,9 @@ def summary_text(impact: Impact) -> str:
     if impact.changed:
         number, users = _plural(counted[0], impact.changed), number_text(counted[0], impact.changed)
         text = capfirst(say(_gain_or_loss(impact), count=number, users=users).local)
-    ignored = any(effect.ignored for effect in impact.values())
+    is_partial = any(effect.ignored or effect.forced for effect in impact.values())
     notes = (
-        [say("Not all could be counted.").local] if len(counted) < len(impact) or ignored else []
+        [say("Not all could be counted.").local] if len(counted) < len(impact) or is_partial else []
     )
     return " ".join([text, *notes])
 
@@ -390,8 +406,8 @@ def _sentences(
             changed=number_text(effect, effect.changed),
             users=_all_users_text(effect),
         ).local
-    if effect.ignored and effect.users is not None:
-        yield say("Rules on {names} are not counted.", names=local_list(effect.ignored)).local
+    if effect.users is not None:
+        yield from _not_counted(effect)
     if effect.anonymous_changed:
         yield _anonymous_text(impact, key)
 

@@ -32,7 +32,6 @@ from flagstaff._value_schema import is_secret
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import own_bucket_problem
 
 # Rows to write, by their model, the names of the fields, and whether errors may show them.
 _Together: TypeAlias = defaultdict[tuple[type[Model], tuple[str, ...], bool], list[Row]]
@@ -97,11 +96,6 @@ def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Se
         stored = None if is_new else getattr(row, name)
         if problem := impossible_problem(values[name], stored):
             problems[name] = problem
-    if RULES in values and not is_past:
-        key = str(values.get("key", row.key))
-        problem = own_bucket_problem(key, values[RULES])
-        if problem and problem != own_bucket_problem(key, None if is_new else getattr(row, RULES)):
-            problems[RULES] = problem
     if isinstance(row, conf.value_model):
         after = copy(row)
         assign(after, values)

@@ -19,7 +19,7 @@ from django.db.models import Model, QuerySet, Subquery
 
 from flagstaff import _core
 from flagstaff._core import monotonic
-from flagstaff._engine import direct
+from flagstaff._engine import direct, forced_off, forced_on
 from flagstaff._engine.attributes import column_attributes
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._log import place_of
@@ -171,7 +171,7 @@ def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
     """Returns what a change reaches, not counted: the rows, and what uses those that change."""
     effects = Impact(before, after)
     moved = [cast("Name", key) for key in _differing(effects) if _moves_others(effects, key)]
-    giving = [name for name in moved if not _only_takes(effects, name)]
+    giving = [name for name in moved if not _never_waits(effects, name)]
     effects.uses = uses_of(moved) if moved else ()
     effects.given = effects.uses if giving == moved else uses_of(giving) if giving else ()
     for use in effects.uses:
@@ -206,18 +206,18 @@ def _moves_others(effects: Impact, key: Key) -> bool:
     return key[0] is Kind.SEGMENT
 
 
-def _only_takes(effects: Impact, key: Key) -> bool:
-    """Whether a flag is turned off, or its rollout is set to 0: nothing that depends on it gains.
+def _never_waits(effects: Impact, key: Key) -> bool:
+    """Whether a flag is turned off, or its rollout is set to 0: no right but that for it is needed.
 
-    A condition on a flag that is off, or at 0 % without rules, is false whatever it asks for.
+    Off gives nothing: a condition on the flag is false then, whatever it asks for. At 0 %, one with
+    rules can give what asks for it to be off. These users are counted, and delay nothing.
     """
     before, after = (side.get(key) for side in effects.sides)
     if key[0] is not Kind.FLAG or before is None or after is None:
         return False
     old, new = FlagState.of(before.row), FlagState.of(after.row)
-    is_brake = not new.has_rules and new == replace(old, rollout_percent=0)
     has_same_users = after.allowed_users is None or after.allowed_users == before.allowed_users
-    return not new.enabled or (is_brake and has_same_users)
+    return not new.enabled or (new == replace(old, rollout_percent=0) and has_same_users)
 
 
 def _read_named(effects: Impact) -> dict[Name, RowState]:
@@ -245,21 +245,31 @@ def _effects_of_code(
     }
     if not codes:
         return {}
-    rules = {(use.kind, use.key): [use.rules] for use in effects.uses if use.kind is None}
-    for side in sides:
-        for at, state in side.items():
-            rules.setdefault(at, []).append(rules_of(state.row))
     by_code = dict[Key, Effect]()
-    for key in keys:
-        needed: list[Any] = [key]
-        for at in needed:
-            named_by = {name for of_row in rules.get(at, ()) for name, _place in names_in(of_row)}
-            needed += named_by.difference(needed)
+    for key, needed in _needed(effects, keys, sides).items():
         if key in codes:
             by_code[key] = Effect(None, problem=code_text(codes[key]), code=codes[key])
         elif code := next((codes[at] for at in needed if at in codes), None):
             by_code[key] = Effect(None, problem=code_text(code))
     return by_code
+
+
+def _needed(
+    effects: Impact, keys: Sequence[Key], sides: Sequence[Mapping[Any, RowState]]
+) -> dict[Key, list[Any]]:
+    """Returns the names of these rows, each with what its rules need, also through others."""
+    rules = {(use.kind, use.key): [use.rules] for use in effects.uses if use.kind is None}
+    for side in sides:
+        for at, state in side.items():
+            rules.setdefault(at, []).append(rules_of(state.row))
+    needed_by_key = dict[Key, list[Any]]()
+    for key in keys:
+        needed: list[Any] = [key]
+        for at in needed:
+            named_by = {name for of_row in rules.get(at, ()) for name, _place in names_in(of_row)}
+            needed += named_by.difference(needed)
+        needed_by_key[key] = needed
+    return needed_by_key
 
 
 def _deciding(state: RowState | None) -> object:
@@ -316,6 +326,8 @@ def _count(
         *(permission for permission in _PERMISSIONS if not hasattr(model, permission)),
     }
     before, after = _rows(effects, sides, allowed)
+    forced = {(Kind.FLAG, key) for key in forced_off.keys | forced_on.keys}
+    needed = _needed(effects, keys if forced else (), sides)
     names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
@@ -323,6 +335,9 @@ def _count(
         effects[key] = replace(
             effects[key],
             ignored=tuple(sorted(set(attributes or ()) - known_names)),
+            forced=tuple(
+                sorted(name for _kind, name in forced.intersection(needed.get(key, ())[1:]))
+            ),
             reads_users=bool({*(attributes or ())} - {"is_authenticated"}),
             problem=problem,
         )

@@ -144,8 +144,9 @@ def change_row(
     if "key" in values:
         _require_free(kind, values["key"])
         _require_unused(kind, row)
-    for name in values.keys() & {RULES, CONDITIONS}:
-        require_names(row, values[name])
+    named = CONDITIONS if kind is Kind.SEGMENT else RULES
+    if values.keys() & {named, "key"}:
+        require_names(row, values.get(named, rules_of(row)), values.get("key", row.key))
     changed = write_change(kind, row, values, users)
     if not changed.written:
         present = _columns(row, fields)
@@ -266,7 +267,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
             if present is None:
                 _require_free(kind, key)
                 with db.atomic():
-                    require_names(row, rules_of(row))
+                    require_names(row, rules_of(row), row.key)
                     changed = insert_row(kind, row, change)
                 return _with_version(changed, row.pk)
         except InvalidChangeError:

@@ -80,6 +80,9 @@ class Effect:
     anonymous_changed: bool = False
     #: The attributes that only a call can answer: conditions on them count as false.
     ignored: tuple[str, ...] = ()
+    #: The flags that the rules need and that the environment sets in this process: they are counted
+    #: as they are stored.
+    forced: tuple[str, ...] = ()
     #: Whether the numbers are estimated from a sample of the users.
     is_estimate: bool = False
     #: Whether texts hide small numbers, from a person who may not view users.
@@ -110,7 +113,7 @@ class Impact(dict[Key, Effect]):
         self.rows: Sequence[Key] = [*dict.fromkeys([*self.before, *self.after])]
         #: What uses the segments and flags that change, also through others.
         self.uses: Sequence[RuleUse] = ()
-        #: Those of it whose rights count: what only takes away, such as a kill, needs its own only.
+        #: Those of it whose rights count: what never waits, such as a kill, needs its own only.
         self.given: Sequence[RuleUse] = ()
         #: How many different users get another result; None if they are not counted.
         self.changed: int | None = None

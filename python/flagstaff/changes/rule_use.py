@@ -6,6 +6,7 @@ that name flags, and deletions of flags, come one after the other instead (`need
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,13 @@ from flagstaff._tables.names import names
 from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, model_of, similar_key
 from flagstaff._tables.together import read_together
 from flagstaff._text import Sentence, joined, most_similar, say, some
-from flagstaff._text.rules import named_buckets, named_flags, named_segments
+from flagstaff._text.rules import (
+    ALL,
+    named_buckets,
+    named_flags,
+    named_segments,
+    problem_at,
+)
 from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
@@ -138,10 +145,11 @@ def names_in(rules: object) -> Iterator[tuple[Name, Sentence | None]]:
 # What rules name must exist.
 
 
-def require_names(row: Row, rules: object) -> None:
+def require_names(row: Row, rules: object, key: str) -> None:
     """Raises InvalidChangeError if new rules name what does not exist, or close a circle.
 
-    Also for the conditions of a segment. Locks the segments until the transaction ends, so that no
+    Also if a percentage is of a bucket by which they select, and for the conditions of a segment.
+    `key` is that of the row afterwards. Locks the segments until the transaction ends, so that no
     other one deletes them.
     """
     kind = Kind.of_model(model_of(row))
@@ -149,7 +157,7 @@ def require_names(row: Row, rules: object) -> None:
         return
     field = CONDITIONS if kind is Kind.SEGMENT else RULES
     stored = () if row._state.adding else rules_of(row)
-    problem, error = _problems((kind, row.key), rules, stored)
+    problem, error = _problems((kind, key), rules, stored)
     if problem:
         raise InvalidChangeError("{field}: {problem}", field=field, problem=problem)
     if error:
@@ -169,11 +177,11 @@ def missing_name(rules: object, stored: object = ()) -> Sentence | None:
 
 def _problems(
     row: Name, rules: object, stored: object
-) -> tuple[Sentence | None, ChainError | None]:
+) -> tuple[Sentence | None, InvalidChangeError | None]:
     """Returns what is wrong with the names in new rules of a row, and with what they need."""
     # The segments are locked before this comes alone, as what changes one locks it.
     existing = existing_names([rules], lock=not is_preview())
-    errors = chain_errors({row: rules})
+    errors = rule_errors({row: rules})
     if any(kind is Kind.FLAG for (kind, _key), _place in names_in(rules)):
         # Again, because a flag may have been deleted meanwhile.
         existing = existing_names([rules])
@@ -240,16 +248,24 @@ def needs_alone() -> None:
         db.lock(f"flagstaff needs {names(db.connection)['token_table']}")
 
 
-def chain_errors(after: Mapping[Name, object]) -> dict[Name, ChainError]:
+def rule_errors(after: Mapping[Name, object]) -> dict[Name, InvalidChangeError]:
     """Returns why rows must not get these rules, or conditions, by the kind and the key of a row.
 
     `after` has all rows that change in this transaction; None for one that is deleted. Reads the
     rules of others if the new ones need a flag, and then comes alone (`needs_alone`).
     """
     changed = {name: _names_of(rules) for name, rules in after.items()}
-    # Together, because each step of a chain is a query.
-    if not _needs_flag({name for named in changed.values() for name in named}):
-        return {}
+    named = {name for names_of_row in changed.values() for name in names_of_row}
+    conditions = _conditions_of(named)
+    errors = bucket_errors(after, conditions)
+    of_segments = any(True for of_segment in conditions.values() for _ in named_flags(of_segment))
+    if of_segments or any(kind is Kind.FLAG for kind, _key in named):
+        errors |= _chain_errors(changed)
+    return errors
+
+
+def _chain_errors(changed: Mapping[Name, list[Name]]) -> dict[Name, InvalidChangeError]:
+    """Returns the circles and the chains that rows form which name this."""
     needs_alone()
     stored: dict[Any, list[Name]] = {
         (use.kind, use.key): _names_of(use.rules) for use in _all_uses()
@@ -259,7 +275,7 @@ def chain_errors(after: Mapping[Name, object]) -> dict[Name, ChainError]:
     for name, named in needs.items():
         for needed in named:
             needed_by[needed].append(name)
-    errors = dict[Name, ChainError]()
+    errors = dict[Name, InvalidChangeError]()
     for name in changed:
         if circle := _circle(needs, name):
             errors[name] = ChainError(_CIRCLE, circle)
@@ -274,16 +290,15 @@ def _names_of(rules: object) -> list[Name]:
     return [*dict(names_in(rules))]
 
 
-def _needs_flag(named: Collection[Name]) -> bool:
-    """Whether one of these names is a flag, or a segment with conditions on flags."""
-    if any(kind is Kind.FLAG for kind, _key in named):
-        return True
-    keys, expected = [key for _kind, key in named], expectation()
+def _conditions_of(named: Collection[Name]) -> dict[str, object]:
+    """Returns the conditions of the segments with these names. A query, unless they are known."""
+    keys, expected = [key for kind, key in named if kind is Kind.SEGMENT], expectation()
     if expected is None:
         segments = [*all_rows(Kind.SEGMENT.model).filter(key__in=keys)] if keys else []
     else:
-        segments = [expected.rows[name].row for name in named if name in expected.rows]
-    return any(True for segment in segments for _flag in named_flags(rules_of(segment)))
+        states = (expected.rows.get((Kind.SEGMENT, key)) for key in keys)
+        segments = [state.row for state in states if state is not None and state.row]
+    return {segment.key: rules_of(segment) for segment in segments}
 
 
 def _all_uses() -> Iterator[RuleUse]:
@@ -472,6 +487,66 @@ def uses_of(changed: Collection[Name]) -> list[RuleUse]:
     kinds = (Kind.FLAG, Kind.VALUE, None)
     counted = (use for use in uses if use.kind in kinds)
     return sorted(counted, key=lambda use: (kinds.index(use.kind), use.key))
+
+
+# Buckets.
+
+
+def bucket_errors(
+    after: Mapping[Name, object], stored: Mapping[str, object]
+) -> dict[Name, InvalidChangeError]:
+    """Returns why rows must not get rules, or conditions: by the bucket of a percentage of theirs.
+
+    `stored` has the conditions of the segments that rules name. Queries the flags and values whose
+    keys new conditions have as buckets.
+    """
+    segments = dict(stored)
+    segments |= {key: rules for (kind, key), rules in after.items() if kind is Kind.SEGMENT}
+    errors = dict[Name, InvalidChangeError]()
+    for (kind, key), rules in after.items():
+        if kind is Kind.SEGMENT:
+            field, problem = CONDITIONS, _bucket_of_users(key, rules, after)
+        else:
+            field, problem = RULES, own_bucket_problem(key, rules, segments)
+        if problem:
+            text = say("{field}: {problem}", field=field, problem=problem)
+            errors[kind, key] = InvalidChangeError(text)
+    return errors
+
+
+def _bucket_of_users(segment: str, conditions: object, after: Collection[Name]) -> Sentence | None:
+    """Returns which other rows have percentages of a bucket of a segment that they name."""
+    buckets = {name for name, _place, _percent in named_buckets(conditions)}
+    names = [
+        (kind, row.key)
+        for kind in (Kind.FLAG, Kind.VALUE) * bool(buckets)
+        for row in all_rows(kind.model).filter(key__in=buckets).order_by("key")
+        if (kind, row.key) not in after
+        and own_bucket_problem(row.key, rules_of(row), {segment: conditions})
+    ]
+    text = say(
+        "the rules of {rows} name this segment with a percentage of the same bucket, so they would "
+        "select all of these users or none; use another name for the bucket"
+    )
+    return say(text, rows=some(map(_label, names))) if names else None
+
+
+def own_bucket_problem(key: str, rules: object, segments: Mapping[str, object]) -> Sentence | None:
+    """Returns which rule of a flag or a value selects by the bucket of its own percentage, or None.
+
+    Of those whom such a condition lets through, a percentage selects all or nobody. `segments` has
+    conditions by key.
+    """
+    for name, place, percent in named_buckets(rules, segments):
+        if name == key and place is not None and 0 < percent < ALL:
+            problem = say(
+                "the bucket {name} is also that of the {percent} % of this rule, so it would "
+                "select all of these users or none; use another name for the bucket",
+                name=json.dumps(name, ensure_ascii=False),
+                percent=str(percent),
+            )
+            return problem_at(place, problem)
+    return None
 
 
 def bucket_names(but: Any = None) -> list[str]:

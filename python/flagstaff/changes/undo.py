@@ -60,11 +60,11 @@ from flagstaff.changes.row_changes import delete_locked, insert_row, write_chang
 from flagstaff.changes.row_states import Place, RowState, copied
 from flagstaff.changes.rule_use import (
     Name,
-    chain_errors,
     existing_names,
     missing_among,
     needs_alone,
     require_unused,
+    rule_errors,
     rules_of,
     uses_by_name,
 )
@@ -702,7 +702,7 @@ def _refuse_together(rows: Sequence[Undone]) -> bool:
     if any(kind is Kind.FLAG for kind, _key in freed_names):
         needs_alone()
     new_rules = {_name(row.after): row.rules_after for row in possible if row.new_rules is not None}
-    errors = chain_errors(new_rules)
+    errors = rule_errors(new_rules)
     remaining = {_name(row.after) for row in possible if row.after.row}
     remaining |= existing_names([row.rules_after for row in possible]) - freed_names
     uses = uses_by_name() if freed_names else {}

@@ -32,6 +32,7 @@ from flagstaff.experiments.records import (
 from flagstaff.experiments.report_data import MetricReport, Report, VerdictReport
 from flagstaff.experiments.report_rows import (
     MetricRow,
+    before_texts,
     correction_text,
     facts,
     notes,
@@ -142,6 +143,10 @@ def _metric(metric: MetricReport) -> Iterator[str]:
             p_text = NONE if p_value is None else p_sentence(p_value)
             text = f"{row.control} → {row.treatment}, {row.effect}, {p_text}: {text}"
         yield f"  {result['treatment']}: {text}"
+    if before := before_texts(metric):
+        time, texts = before
+        figures = ", ".join(f"{variant} {text}" for variant, text in texts.items())
+        yield f"  before {time}, without a test: {figures}"
 
 
 # The units that an experiment needs.

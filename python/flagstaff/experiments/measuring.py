@@ -91,14 +91,19 @@ class Measurement:
     warning: Sentence | None = None
 
 
-def measure(experiment: Experiment, metric: Metric, since: datetime | None = None) -> Measurement:
+def measure(
+    experiment: Experiment,
+    metric: Metric,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Measurement:
     """Returns the sums of a metric by hour and variant.
 
     Makes a query for the sums and one for the types of each source; and one more if no row is in a
-    window. With `since`, only units that were exposed for the first time from then on count. Raises
-    ConfigurationError if the metric reads another database, if its unit is not that of the
-    experiment, if a column has a wrong type, if all times are days, or if a value is no finite
-    number.
+    window. With `since`, only units that were exposed for the first time from then on count; with
+    `until`, those whose windows were over by then. Raises ConfigurationError if the metric reads
+    another database, if its unit is not that of the experiment, if a column has a wrong type, if
+    all times are days, or if a value is no finite number.
     """
     names = optional_names(db.connection)
     unit = _unit_column(experiment, metric)
@@ -122,7 +127,7 @@ def measure(experiment: Experiment, metric: Metric, since: datetime | None = Non
         for file in ("metric_sums_v1", "metric_rows_v1")
     )
     with db.connection.cursor() as cursor:
-        cursor.execute(query, [*run, since, *spans, zone, *params, *excluded_params])
+        cursor.execute(query, [*run, since, *spans, zone, until, *params, *excluded_params])
         sums = cursor.fetchall()
         counts = [sum(row[place] for row in sums) for place in range(-4, 0)]
         warning = None
@@ -376,6 +381,24 @@ def results_of(
 def units_of(hours: Iterable[HourSums]) -> int:
     """Returns the number of units whose window is over."""
     return sum(hour.sums.units for hour in hours)
+
+
+def values_of(metric: Metric, hours: Iterable[HourSums]) -> dict[str, tuple[int, float | None]]:
+    """Returns the units and the value of each variant, without a comparison.
+
+    The value of a ratio is None where it has no meaning.
+    """
+    sums: dict[str, PairSums] = {}
+    for _hour, sums in _cumulated(hours):  # noqa: B007 (the last ones have all units)
+        pass
+    return {variant: (arm.units, _value(metric, arm)) for variant, arm in sums.items()}
+
+
+def _value(metric: Metric, arm: PairSums) -> float | None:
+    if not isinstance(metric, Ratio):
+        return arm.of_y.mean
+    below = arm.of_x.exact_mean
+    return float(arm.of_y.exact_mean / below) if below > 0 else None
 
 
 def _cumulated(hours: Iterable[HourSums]) -> Iterator[tuple[datetime, dict[str, PairSums]]]:

@@ -74,6 +74,22 @@ class TreatmentReport(TypedDict):
     stop_alpha: float | None
 
 
+class BeforeValue(TypedDict):
+    """The units of a variant, and their value; None without one."""
+
+    units: int
+    value: float | None
+
+
+class BeforeReport(TypedDict):
+    """The units from before a change of what the rules need, of which no test is made."""
+
+    #: The time of the change. Units whose windows were over by then are counted.
+    until: str
+    #: By variant.
+    variants: dict[str, BeforeValue]
+
+
 class MetricReport(TypedDict):
     """A metric with its results; or with the error why it has none."""
 
@@ -97,6 +113,8 @@ class MetricReport(TypedDict):
     after_seconds: float
     window_seconds: float
     treatments: list[TreatmentReport]
+    #: None if what the rules need was not changed.
+    before: BeforeReport | None
 
 
 class VerdictReport(TypedDict):

@@ -218,6 +218,22 @@ def facts(metric: MetricReport) -> list[str]:
     return [text for text in (metric["description"] or kind, direction, count, warning) if text]
 
 
+def before_texts(metric: MetricReport) -> tuple[str, dict[str, str]] | None:
+    """Returns the time before which other units counted, and their figures by variant, if any.
+
+    None if nothing was changed.
+    """
+    if (before := metric["before"]) is None:
+        return None
+    write: _Write = percent_text if metric["is_proportion"] else number_text
+    texts = {}
+    for variant, figures in before["variants"].items():
+        value = NONE if figures["value"] is None else write(figures["value"])
+        text = say("{value} of {count} unit", "{value} of {count} units")
+        texts[variant] = say(text, value=value, count=figures["units"]).local
+    return local_time_text(time_of(before["until"])), texts
+
+
 # The units.
 
 

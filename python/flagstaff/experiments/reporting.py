@@ -25,6 +25,7 @@ from flagstaff.experiments.measuring import (
     plan_of,
     results_of,
     units_of,
+    values_of,
 )
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment
@@ -34,6 +35,8 @@ from flagstaff.experiments.report_data import (
     OTHER,
     PRIMARY,
     VERSION,
+    BeforeReport,
+    BeforeValue,
     EffectReport,
     ExposureReport,
     MetricReport,
@@ -151,6 +154,7 @@ class _Measured:
     error: str | None = None
     #: Why the results may be wrong.
     warning: str | None = None
+    before: BeforeReport | None = None
 
 
 def make_report(experiment: Experiment, now: datetime) -> Report:
@@ -221,14 +225,16 @@ def _measured(  # noqa: PLR0913 (the metric, and which units count)
 
     With `moved`, when what the rules need was changed, only the units from then on count.
     """
-    metric, why, variants = None, "", _variants(experiment)
+    metric, before, why, variants = None, None, "", _variants(experiment)
     try:
         metric = find_metric(name)
         # A savepoint, so that the other metrics can be measured after an error.
         with db.atomic():
-            times = [time for time in (added_at(experiment, name), moved) if time is not None]
-            since = max(times, default=None)
+            added = added_at(experiment, name)
+            since = max((time for time in (added, moved) if time is not None), default=None)
             measured = measure(experiment, metric, since) if is_valid else Measurement([])
+            if is_valid and moved is not None and since == moved:
+                before = _before(experiment, metric, added, moved)
     except ConfigurationError as error:
         why = error.message
     except (DataError, ProgrammingError) as error:
@@ -247,10 +253,27 @@ def _measured(  # noqa: PLR0913 (the metric, and which units count)
                 "are not in these results",
                 time=full_time(moved),
             )
-        return _Measured(name, role, metric, units, results, warning=warning)
+        return _Measured(name, role, metric, units, results, warning=warning, before=before)
     # With p values of 1, so that the others are corrected as if it did not fail.
     results = [Result(treatment) for treatment in variants[1:]]
     return _Measured(name, role, metric, 0, results, error=why)
+
+
+def _before(
+    experiment: Experiment, metric: Metric, since: datetime | None, moved: datetime
+) -> BeforeReport:
+    """Returns the figures of the units from before a change of what the rules need.
+
+    No test is made of them: who may choose between two parts finds effects by chance, and the
+    verdict must not depend on which of them is longer. A window that was open at the change is in
+    neither part, because its value is partly of the time afterwards.
+    """
+    values = values_of(metric, measure(experiment, metric, since, moved).hours)
+    variants: dict[str, BeforeValue] = {}
+    for variant in _variants(experiment):
+        units, value = values.get(variant, (0, None))
+        variants[variant] = {"units": units, "value": value}
+    return {"until": cast("str", time_as_json(moved)), "variants": variants}
 
 
 def added_at(experiment: Experiment, metric: str) -> datetime | None:
@@ -412,6 +435,7 @@ def _metric(measured: _Measured, experiment: Experiment, plan: Plan) -> MetricRe
         "treatments": [_result(result, measured, experiment, plan) for result in measured.results]
         if metric
         else [],
+        "before": measured.before,
     }
 
 

@@ -94,6 +94,17 @@ def test_brake_needs_the_right_for_its_own_flag_only(
     assert not (flag().enabled and flag().rollout_percent)
 
 
+def test_zero_percent_with_rules_needs_no_other_right_and_counts_whom_it_gives(
+    olga: Client,
+) -> None:
+    changes.flags.update("mine", rules=[{"conditions": [STAFF]}])
+    changes.flags.update("theirs", rules=needs("mine", is_on=False))
+    page = Screen(olga.get(flag_url(flag(), "rollout") + "?percent=0"))
+    assert "theirs" in page.text
+    act(olga, flag_url(flag(), "rollout"), percent=0)
+    assert flag().rollout_percent == 0
+
+
 def test_flag_that_is_turned_on_again_needs_the_right_for_what_depends_on_it(
     olga: Client,
 ) -> None:
@@ -204,7 +215,16 @@ def test_deletion_is_refused_without_the_keys_of_hidden_flags(
 
 def test_page_of_a_flag_links_to_what_uses_it(shop: Shop) -> None:
     page = Screen(shop.client("ana").get(flag_url(flag())))
-    assert page.section("Used by").link("theirs")
+    used_by = page.section("Used by")
+    assert used_by.link("theirs")
+    assert "It cannot be deleted while rules name it." in used_by.text
+
+
+def test_page_of_a_flag_offers_to_delete_it_once_no_rule_names_it(shop: Shop) -> None:
+    ana, url = shop.client("ana"), flag_url(flag())
+    assert "Delete…" not in dict(Screen(ana.get(url)).links)
+    changes.flags.update("theirs", rules=[])
+    assert "Delete…" in dict(Screen(ana.get(url)).links)
 
 
 def test_editor_writes_conditions_on_a_flag_and_a_bucket(shop: Shop) -> None:

@@ -20,6 +20,7 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition, needs
+from tests.support.forced_off import forced_off
 from tests.support.repeats import repeats
 from tests.support.shop import STAFF
 
@@ -93,6 +94,19 @@ def test_footprint_has_what_needs_the_flag_and_what_that_needs() -> None:
     changes.flags.create("b", enabled=True, rules=[*needs("a"), *needs("other")])
     footprint = look_at(partial(changes.flags.set_rollout, "a", 75)).footprint
     assert {key for _noun, key, _name in footprint} == {"a", "b", "other"}
+
+
+def test_needed_flag_that_the_environment_forces_off_is_named_beside_the_counts() -> None:
+    changes.flags.create("a", enabled=True)
+    changes.flags.create("b", enabled=True, rules=needs("a"))
+    changes.flags.create("c", enabled=True, rules=needs("b"))
+    rollout = partial(changes.flags.set_rollout, "b", 75)
+    assert "environment" not in look_at(rollout).users_text()
+    with forced_off(["a"]):
+        look = look_at(rollout)
+    assert look.impact[Kind.FLAG, "c"].forced == ("a",)
+    text = "The environment of this process forces a, counted here as stored."
+    assert text in look.users_text()
 
 
 # Many changes.
@@ -170,7 +184,10 @@ def test_counts_of_random_changes_are_those_of_the_evaluations_afterwards(
         except FlagstaffError:
             continue
         wanted, impact = wanted - 1, look.impact
-        takes = name == "kill" or (name == "brake" and not impact.given)
+        is_without_rules = name == "brake" and not any(
+            impact.after[row].row.rules for row in impact.rows
+        )
+        takes = name == "kill" or is_without_rules
         change()
         after = results(users)
         for row in before.keys() | after.keys():
@@ -190,7 +207,7 @@ def test_counts_of_random_changes_are_those_of_the_evaluations_afterwards(
             if takes and row[0] is Kind.FLAG:
                 assert gain == 0, (name, row)
         reached += bool(impact.uses)
-        assert not (name == "kill" and impact.given)
+        assert not (name in {"kill", "brake"} and impact.given)
         kills += takes and bool(impact.uses)
         before = after
     assert min(reached, kills) > 0

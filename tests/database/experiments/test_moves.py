@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from threading import Event
 
 import pytest
@@ -11,11 +11,15 @@ from flagstaff import acting_as, changes, experiments
 from flagstaff.experiments.jobs import store_verdicts
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from tests.support.conditions import needs
-from tests.support.experiments import DAY, KEY
+from tests.support.experiments import DAY, EXPERIMENTS, KEY
 from tests.support.fixtures import COMMITTED
+from tests.support.screen import Screen
 from tests.support.shop import Shop
+from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
+
+SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
@@ -24,6 +28,14 @@ def needing(better: Experiment, shop: Shop) -> Experiment:
     shop.flag("search_v2", rollout_percent=50)
     Experiment.objects.update(rules=needs("search_v2"))
     return Experiment.objects.get()
+
+
+@pytest.fixture
+def moved_a_week_ago(needing: Experiment) -> datetime:
+    """When a needed flag of the experiment was changed."""
+    at = datetime.now(timezone.utc) - 7 * DAY
+    ExperimentEvent.objects.create(experiment=needing, kind="moved", at=at, message="changed")
+    return at
 
 
 def moves() -> list[tuple[str, str]]:
@@ -56,13 +68,51 @@ def test_event_does_not_name_what_a_needed_flag_needs(needing: Experiment) -> No
     assert "depend on it: a flag that another flag or a segment needs; results" in message
 
 
-def test_report_counts_the_units_from_the_change_on(needing: Experiment) -> None:
-    at = datetime.now(timezone.utc) - 7 * DAY
-    ExperimentEvent.objects.create(experiment=needing, kind="moved", at=at, message="changed")
-    later = Exposure.objects.filter(at__gte=at).count()
+def test_report_counts_the_units_from_the_change_on(moved_a_week_ago: datetime) -> None:
+    later = Exposure.objects.filter(at__gte=moved_a_week_ago).count()
     metric = experiments.report(KEY)["metrics"][0]
     assert 0 < metric["units"] == later < 4000
     assert "that the rules need was changed at" in str(metric["warning"])
+
+
+def test_report_has_the_units_whose_windows_were_over_at_the_change(
+    moved_a_week_ago: datetime,
+) -> None:
+    metric = experiments.report(KEY)["metrics"][0]
+    before = metric["before"]
+    assert before is not None
+    assert datetime.fromisoformat(before["until"]) <= moved_a_week_ago
+    complete = Exposure.objects.filter(at__lte=moved_a_week_ago - metric["window_seconds"] * SECOND)
+    units = {arm: figures["units"] for arm, figures in before["variants"].items()}
+    assert units == {arm: complete.filter(variant=arm).count() for arm in units}
+    assert 0 < sum(units.values()) < 4000 - metric["units"]
+
+
+def test_report_has_the_values_from_before_the_change_without_a_test(
+    moved_a_week_ago: datetime,
+) -> None:
+    before = experiments.report(KEY)["metrics"][0]["before"]
+    assert before is not None
+    assert {name for figures in before["variants"].values() for name in figures} == {
+        "units",
+        "value",
+    }
+    values = [figures["value"] for figures in before["variants"].values()]
+    assert values == pytest.approx([0.1, 0.16], abs=0.06)
+
+
+def test_page_and_terminal_show_the_part_before_the_change(
+    moved_a_week_ago: datetime, needing: Experiment, shop: Shop
+) -> None:
+    page = Screen(shop.client("ana").get(f"{EXPERIMENTS}{needing.pk}/change/"))
+    assert "no test is made of them" in page.section("Metrics before the change").text
+    assert ", without a test: control " in run(f"experiment report {KEY}").out
+
+
+def test_page_without_a_change_has_no_such_part(needing: Experiment, shop: Shop) -> None:
+    assert experiments.report(KEY)["metrics"][0]["before"] is None
+    page = Screen(shop.client("ana").get(f"{EXPERIMENTS}{needing.pk}/change/"))
+    assert "Metrics before the change" not in page.text
 
 
 def test_change_before_a_restart_does_not_count(needing: Experiment) -> None:

@@ -118,16 +118,6 @@ def test_undo_that_would_close_a_circle_is_refused() -> None:
         changes.flags.undo("b")
 
 
-def test_bucket_of_the_own_percentage_is_refused_but_not_with_all_or_nobody() -> None:
-    bucket = {"bucket": "a", "operator": "lt", "values": [0.5]}
-    for percent in (0, 100):
-        changes.flags.update("a", rules=[{"conditions": [bucket], "rollout_percent": percent}])
-    text = message_of(
-        changes.flags.update, "a", rules=[{"conditions": [bucket], "rollout_percent": 50}]
-    )
-    assert text.startswith('rules: rule 1: the bucket "a" is also that of the 50 % of this rule')
-
-
 @pytest.mark.parametrize("bound", [0.125, "5", 101])
 def test_bound_of_a_bucket_is_a_percentage_with_two_decimals(bound: object) -> None:
     bucket = {"bucket": "holdout", "operator": "lt", "values": [bound]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from django.contrib.admin import site
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
+from django.db import connection, models
 from django.test import Client
+from django.test.utils import isolate_apps
 
 from flagstaff import flag_enabled
-from flagstaff._tables.objects import ObjectReader, counted_objects, known_objects
+from flagstaff._tables.objects import ObjectReader, Objects, counted_objects, known_objects
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag
@@ -116,6 +119,69 @@ def test_explain_takes_a_name_and_reads_a_user_by_the_path(shop: Shop, acme: Gro
     assert "Read by the path in ATTRIBUTES" in shown.err
     assert "is off for user 3" in ok("explain new_checkout carol").out
     refused("explain new_checkout --anonymous --context organizations=acne", 2, "Did you mean")
+
+
+# Primary keys that are no numbers.
+
+TEXT, A_UUID = "gl(o)bex", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
+
+
+@pytest.fixture
+def companies(monkeypatch: pytest.MonkeyPatch) -> Callable[[models.Field[Any, Any], str], Any]:
+    """Makes a table with this primary key, and the company Globex with this key in it."""
+
+    def companies(pk: models.Field[Any, Any], key: str) -> Any:
+        fields = {"pk_of_it": pk, "name": models.TextField(), "__module__": __name__}
+        with isolate_apps("tests"):
+            fields["Meta"] = type("Meta", (), {"app_label": "tests", "verbose_name": "company"})
+            company: Any = type("Company", (models.Model,), fields)
+        with connection.schema_editor() as editor:
+            editor.create_model(company)
+        known = {"companies": Objects(company, "name", None)}
+        monkeypatch.setattr("flagstaff._tables.objects.known_objects", lambda: known)
+        return company.objects.create(pk=key, name="Globex")
+
+    return companies
+
+
+def text_pk() -> models.Field[Any, Any]:
+    return models.CharField(primary_key=True, max_length=50)
+
+
+def uuid_pk() -> models.Field[Any, Any]:
+    return models.UUIDField(primary_key=True)
+
+
+@pytest.mark.parametrize(("pk", "key"), [(text_pk, TEXT), (uuid_pk, A_UUID)])
+def test_name_and_key_that_is_no_number_stand_for_its_text(
+    pk: Any, key: str, companies: Any
+) -> None:
+    companies(pk(), key)
+    reader = ObjectReader()
+    for typed in ("Globex", key, f"Globex ({key})"):
+        assert reader.keys("companies", [typed]) == [key]
+    assert reader.names("companies", [key]) == ["Globex"]
+
+
+def test_uuid_of_another_form_becomes_that_of_the_context(companies: Any) -> None:
+    companies(uuid_pk(), A_UUID)
+    deleted = "7" + A_UUID[1:]
+    typed = [A_UUID.upper(), A_UUID.replace("-", ""), deleted.upper()]
+    assert ObjectReader().keys("companies", typed) == [A_UUID, A_UUID, deleted]
+
+
+@pytest.mark.parametrize(("pk", "key"), [(text_pk, TEXT), (uuid_pk, A_UUID)])
+def test_wrong_name_is_refused_where_keys_are_no_numbers(pk: Any, key: str, companies: Any) -> None:
+    companies(pk(), key)
+    with pytest.raises(ValidationError, match="Did you mean “Globex”"):
+        ObjectReader().keys("companies", ["Globec"])
+
+
+def test_text_that_is_like_no_name_or_belongs_to_a_hidden_object_is_a_key(companies: Any) -> None:
+    globex = companies(text_pk(), TEXT)
+    type(globex).objects.create(pk="globex-2", name="hidden")
+    visible = ObjectReader(lambda model: model._base_manager.filter(name="Globex"))
+    assert visible.keys("companies", ["deleted", "globex-2"]) == ["deleted", "globex-2"]
 
 
 # Evaluations and counts.

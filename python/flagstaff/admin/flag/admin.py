@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django import forms
@@ -57,7 +56,7 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.consequence import flag_text, holders_texts, users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState
-from flagstaff.changes.rule_use import uses_by_name
+from flagstaff.changes.rule_use import RuleUse, uses_by_name
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
@@ -150,18 +149,18 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """Who has the flag and why, its evaluations, and the rest."""
         yield targeting(self, request, row)
         yield evaluations(request, row.key)
-        read = partial(self._used_by, request, row.key)
-        used_by = value_or_default("what uses a flag cannot be read", read, "\N{EN DASH}")
+        uses = _uses_of(row)
+        shown = used_by_html(self.admin_site, request, uses) if uses else ""
+        used_by = "\N{EN DASH}" if uses is None else shown
         yield Section(capfirst(say("used by").local), used_by)
         yield preview_section(self.admin_site, request, row)
         yield self.about(row, *_ELSEWHERE)
 
-    def _used_by(self, request: HttpRequest, key: str) -> SafeString | str:
-        uses = uses_by_name(of_segments=False)[Kind.FLAG, key]
-        return used_by_html(self.admin_site, request, uses) if uses else ""
-
     def is_offered(self, action: Action, row: Any) -> bool:
-        """What can be done now. The page of the allowed users leads to the actions with them."""
+        """What can be done now: not to delete what a rule names.
+
+        The page of the allowed users leads to the actions with them.
+        """
         if action.name == "off" and not row.enabled:
             # What waits may turn it on.
             waiting = WaitingAction.objects.using(db.alias).of_rows(Kind.FLAG.value, [row.key])
@@ -172,7 +171,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             "on": not row.enabled,
             "release": holds_users_back(row),
             "details": declared is None or declared.client_side,
-            "delete": is_stored(row),
+            "delete": is_stored(row) and not _uses_of(row),
         }
         return action.name not in _OF_USERS and offered.get(action.name, True)
 
@@ -226,6 +225,17 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+def _uses_of(flag: Any) -> Sequence[RuleUse] | None:
+    """Returns what uses a flag; None if it cannot be read. Reads all rules once for a page."""
+    if not hasattr(flag, "uses"):
+        flag.uses = value_or_default(
+            "what uses a flag cannot be read",
+            lambda: uses_by_name(of_segments=False)[Kind.FLAG, flag.key],
+            None,
+        )
+    return cast("Sequence[RuleUse] | None", flag.uses)
 
 
 def _who_text(request: HttpRequest, flag: Any) -> SafeString:

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from flagstaff._text import say
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
+from flagstaff.admin.words import note_html
 from flagstaff.changes.rule_use import RuleUse
 from flagstaff.history.kinds import Kind
 
@@ -23,8 +24,12 @@ def used_by_html(site: AdminSite, request: HttpRequest, uses: Sequence[RuleUse])
     """Returns what uses a row, as links for users who may view all of it, else as numbers."""
     if not uses:
         return format_html("{}", say("no flag").local)
-    if not all(may_see(site, request, use.model, use.row.pk) for use in uses):
-        return format_html("{}", count_text(uses))
+    may_see_all = all(may_see(site, request, use.model, use.row.pk) for use in uses)
+    shown = _links(site, uses) if may_see_all else format_html("{}", count_text(uses))
+    return shown + note_html(say("It cannot be deleted while rules name it.").local)
+
+
+def _links(site: AdminSite, uses: Sequence[RuleUse]) -> SafeString:
     urls = ((page_url(site, use.model, "change", use.row.pk), use.key) for use in uses[:_MAX_SHOWN])
     links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
     if (more := len(uses) - _MAX_SHOWN) <= 0:

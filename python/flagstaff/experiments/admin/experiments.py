@@ -185,6 +185,7 @@ class ExperimentAdmin(AppRowAdmin):
         if report and row.state != State.DRAFT:
             yield reports.conclusions(report)
             yield reports.metrics(report)
+            yield reports.before(report)
             yield reports.units(report)
         if not row.problem:
             yield self._settings(request, row)

@@ -18,6 +18,7 @@ from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import PRIMARY, MetricReport, Report
 from flagstaff.experiments.report_rows import (
     MetricRow,
+    before_texts,
     correction_text,
     expected_units,
     facts,
@@ -174,6 +175,25 @@ def metrics(report: Report) -> Section:
         ),
     )
     return Section(title, table.html(title), actions)
+
+
+def before(report: Report) -> Section:
+    """Returns the figures from before a change of what the rules need; no HTML without one."""
+    title = say("Metrics before the change").local
+    metrics = [(metric["metric"], before_texts(metric)) for metric in report["metrics"]]
+    changed = [(name, *texts) for name, texts in metrics if texts is not None]
+    if not changed:
+        return Section(title, "")
+    variants = (variant["key"] for variant in report["settings"]["variants"])
+    columns = [Column(say("Metric").local), *(Column(key, is_number=True) for key in variants)]
+    note = say(
+        "These units had a full window when a flag or a segment that the rules need was changed, "
+        "on {time}. They are in no result, and no test is made of them: of two parts, one would "
+        "choose the better one.",
+        time=changed[0][1],
+    ).local
+    rows = [(name, *figures.values()) for name, _time, figures in changed]
+    return Section(title, Table(columns, rows, note=note).html(title))
 
 
 def _cells(

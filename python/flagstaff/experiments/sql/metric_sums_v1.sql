@@ -5,7 +5,8 @@
 -- would compute them again for each unit. The last columns are the rows of both sources that were
 -- joined, and those of them at midnight. The parameters are the experiment and its run; when the
 -- metric was added; when the window begins and ends, and how long before the exposure values count
--- as x, in seconds after the exposure; TIME_ZONE; and those of the metric.
+-- as x, in seconds after the exposure; TIME_ZONE; when the windows must be over, or NULL for the last
+-- full hour; and those of the metric.
 WITH given AS (
     SELECT
         %s::bigint AS experiment_id,
@@ -15,7 +16,9 @@ WITH given AS (
         pg_catalog.make_interval(secs => %s) AS last,
         pg_catalog.make_interval(secs => %s) AS before,
         %s::text AS zone,
-        pg_catalog.date_trunc('hour', pg_catalog.clock_timestamp(), 'UTC') AS until
+        LEAST(
+            pg_catalog.date_trunc('hour', pg_catalog.clock_timestamp(), 'UTC'), %s::timestamptz
+        ) AS until
 ), metric (unit, y, x, is_second, at) AS (
     {metric}
 ), exposed AS (
