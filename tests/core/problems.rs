@@ -137,6 +137,8 @@ fn percentage_of_a_bucket_by_which_a_rule_selects_is_a_problem_also_by_a_segment
             problems(&snapshot([conditions(), flags([row])]))
         };
         assert_eq!(found("a", 50), [expected]);
-        assert!(found("b", 50).is_empty() && found("a", 0).is_empty() && found("a", 100).is_empty());
+        assert!(
+            found("b", 50).is_empty() && found("a", 0).is_empty() && found("a", 100).is_empty()
+        );
     }
 }
