@@ -16,6 +16,7 @@ __all__ = [
     "Comparison",
     "DeclaredFlag",
     "DeclaredValue",
+    "LoadedFlags",
     "Observation",
     "Resolution",
     "Snapshot",
