@@ -48,6 +48,10 @@ MAX_CHAIN = 4
 _CHECKED = "_flagstaff_checked"
 # An attribute of what an ORM deletion began with: it reads all rules once.
 _USES = "_flagstaff_uses"
+# Of 10,000 flags with rules, few name a segment or a flag.
+_NAMES_FLAG, _NAMES_SEGMENT = (
+    Q(text_of_rules__contains=f'"{word}"') for word in ("flag", "segment")
+)
 _IN_USE = {
     Kind.SEGMENT: say(
         "the segment {key} is used by the rules of {users}; change these rules first"
@@ -436,10 +440,8 @@ def _read_uses(*, of_segments: bool) -> Iterator[RuleUse]:
 
 def _stored_uses(*, of_segments: bool) -> list[RuleUse]:
     """Returns the rows whose rules may name a flag or, if it matters, a segment."""
-    # Of 10,000 flags with rules, few name a segment or a flag.
-    flag, segment = (Q(text_of_rules__contains=f'"{word}"') for word in ("flag", "segment"))
-    segments = [*_with_text(Kind.SEGMENT, CONDITIONS).filter(flag)]
-    wanted = flag | segment if of_segments or segments else flag
+    segments = [*rows_that_name(Kind.SEGMENT)]
+    wanted = _NAMES_FLAG | _NAMES_SEGMENT if of_segments or segments else _NAMES_FLAG
     uses = [
         RuleUse(kind, row)
         for kind in (Kind.FLAG, Kind.VALUE)
@@ -448,13 +450,12 @@ def _stored_uses(*, of_segments: bool) -> list[RuleUse]:
     return [*uses, *(RuleUse(Kind.SEGMENT, row) for row in segments)]
 
 
-def rows_that_name(kind: Kind, keys: Collection[str]) -> QuerySet[Any]:
-    """Returns the rows of these keys, and those whose rules may name a segment or a flag."""
-    flag, segment = (Q(text_of_rules__contains=f'"{word}"') for word in ("flag", "segment"))
-    of_keys = Q(key__in=keys)
-    if kind is Kind.SEGMENT:
-        return _with_text(kind, CONDITIONS).filter(flag | of_keys)
-    return _with_text(kind, RULES).filter(flag | segment | of_keys)
+def rows_that_name(kind: Kind, keys: Collection[str] = ()) -> QuerySet[Any]:
+    """Returns the rows whose rules may name a segment or a flag, and those of these keys."""
+    is_segment = kind is Kind.SEGMENT
+    wanted = _NAMES_FLAG if is_segment else _NAMES_FLAG | _NAMES_SEGMENT
+    rows = _with_text(kind, CONDITIONS if is_segment else RULES)
+    return rows.filter(wanted | Q(key__in=keys))
 
 
 def _with_text(kind: Kind, field: str) -> QuerySet[Any]:

@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
+from django.db import connection
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 from django.utils.translation import override
 
 from flagstaff import changes, serialization
 from flagstaff._tables import user_lookup
-from flagstaff.exceptions import ConflictError, DocumentError, InvalidChangeError
+from flagstaff.exceptions import (
+    BusyError,
+    ConflictError,
+    DocumentError,
+    InvalidChangeError,
+)
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import versions_of
 from flagstaff.models import FeatureFlag
@@ -109,7 +114,7 @@ def test_kill_of_a_flag_that_is_like_the_file_does_not_wait(while_writing: Any, 
 
 def test_kill_of_a_flag_that_is_written_waits_for_the_commit(while_writing: Any) -> None:
     while_writing(lambda: changes.flags.disable("new_checkout"))
-    with pytest.raises(OperationalError, match="lock timeout"):
+    with pytest.raises(BusyError, match="another change holds these rows"):
         import_text(CHANGED)
 
 
