@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-# What takes the flag away stands last.
-_BY_WEIGHT = ("roll-back", "start", "resume", "pause")
 # These give the flag to more users.
 _GIVING = ("start", "resume")
 
@@ -133,8 +131,8 @@ class PlanAdmin(AppRowAdmin):
         return Head(
             state=(colour_of(state), label),
             lines=lines,
-            main=next((name for name in _BY_WEIGHT if row.state in plans.STATES[name]), ""),
-            beside=[*reversed(_BY_WEIGHT)],
+            main=next((name for name, states in plans.STATES.items() if row.state in states), ""),
+            beside=("start", "resume", "pause", "roll-back"),
             others=["delete"],
             notes=[
                 *(Note(text, Level.PROBLEM) for text in _alarms(row, flag)),

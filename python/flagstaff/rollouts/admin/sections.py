@@ -117,12 +117,10 @@ def _guard(
     often = NONE
     verdict = badge("undecided", say("no failures yet").local)
     if failed["inside"] or failed["outside"]:
-        # JSON has no infinity.
-        bound = say("no upper bound yet").local
-        if upper is not None:
-            bound = say("at most {ratio}", ratio=_rounded(upper)).local
-        ratios = [_ratio(comparison) for comparison in result["comparisons"]]
-        often = two_lines(" · ".join(ratios), bound)
+        # JSON has no infinity: without a failure on the other side, there is no ratio.
+        bound = "" if upper is None else say("at most {ratio}", ratio=_rounded(upper)).local
+        ratios = [_ratio(each) for each in result["comparisons"] if each["ratio"] is not None]
+        often = two_lines(" · ".join(ratios) or NONE, bound)
         verdict = badge("undecided", say("not decided").local)
     if result["tripped"] or match:
         verdict = tripped
@@ -140,8 +138,7 @@ def _guard(
 
 def _ratio(comparison: Mapping[str, Any]) -> str:
     """Returns how many times as often users with the flag fail, by users or by requests."""
-    ratio = comparison["ratio"]
-    text = say("unlimited").local if ratio is None else _rounded(ratio)
+    text = _rounded(comparison["ratio"])
     return text if comparison["by"] == USERS else say("{ratio} by requests", ratio=text).local
 
 

@@ -182,6 +182,18 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     assert count_queries(operator, plan_url(running)) <= 25
 
 
+def test_roll_back_stands_last_and_the_next_action_is_the_filled_button(
+    operator: Client, running: Plan
+) -> None:
+    def buttons() -> tuple[list[str], list[str]]:
+        screen = Screen(page(operator, plan_url(running)))
+        return screen.texts(".flagstaff-title > div a"), screen.texts("a.flagstaff-main")
+
+    assert buttons() == (["Pause…", "Roll back…"], ["Roll back…"])
+    rollouts.pause(KEY)
+    assert buttons() == (["Resume…", "Roll back…"], ["Resume…"])
+
+
 def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll_back(
     operator: Client, running: Plan
 ) -> None:
@@ -246,7 +258,10 @@ def test_page_shows_the_figures_at_a_trip_and_not_those_since(
         FailedUnit.objects.create(run_id=run_id, guard=0, inside=True, unit=number)
     html = page(operator, plan_url(running))
     assert re.search(r"rolled back .*Step 1 of 2, 25 → 0 % — .*20 of \d+ users", head(html))
-    assert re.search(r"% 20 of (39|40|41) users", Screen(html).section("Guards").rows[0][1])
+    [guard, *_others] = Screen(html).section("Guards").rows
+    assert re.search(r"% 20 of (39|40|41) users", guard[1])
+    # Nobody without the flag has failed.
+    assert guard[3] == NONE
 
 
 @pytest.mark.parametrize(
