@@ -30,7 +30,7 @@ OF_DJANGO = [*Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django
 # These words have the same meaning in Django's catalogues.
 SAME_IN_DJANGO = set(
     """
-    Action|Delete|Description|Enabled|Field|Filters|Hide counts|History|Home|Remove
+    Action|Delete|Description|Enabled|Field|Filters|Hide counts|Home|Remove
     Save|Search|Show all|Show counts|Time|and|name
     """.strip()
     .replace("\n    ", "|")
