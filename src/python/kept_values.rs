@@ -25,20 +25,22 @@ static DECLARED: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 static VERSION: AtomicU64 = AtomicU64::new(0);
 
 /// The object of this key in this version of the values.
-#[inline]
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
 pub(super) fn get<'py>(key: &Bound<'py, PyString>, version: u64) -> Option<Bound<'py, PyAny>> {
+    if !has_plain_hash(key) {
+        return get_of_subclass(key, version);
+    }
     if VERSION.load(Ordering::Relaxed) != version {
         return None;
     }
-    if !has_plain_hash(key) {
-        // A subclass of other code could run its own code.
-        return if key.is_instance_of::<DeclaredValue>() {
-            get_declared(key, version)
-        } else {
-            None
-        };
-    }
     OBJECTS.get(key.py())?.bind(key.py()).get_item(key).ok()?
+}
+
+/// The same for a key of a subclass: one of other code could run its own code.
+#[inline(never)]
+fn get_of_subclass<'py>(key: &Bound<'py, PyString>, version: u64) -> Option<Bound<'py, PyAny>> {
+    if key.is_instance_of::<DeclaredValue>() { get_declared(key, version) } else { None }
 }
 
 /// The same of a key that code declares.
