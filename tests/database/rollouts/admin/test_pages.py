@@ -441,7 +441,7 @@ def test_confirmations_of_a_change_of_the_flag_say_that_the_plan_is_paused(
     other = make_flag("other")
     data = {"action": "kill", "index": "0", "_selected_action": [flag.pk, other.pk]}
     [(lines, _heading), _uses] = operator.post(FLAGS, data).context["tables"]
-    assert ["paused" in line.after for line in lines] == [True, False]
+    assert ["paused" in line.state for line in lines] == [True, False]
     rollouts.pause(KEY)
     assert "plan" not in preview_of(operator.get(f"{FLAGS}{flag.pk}/kill/"))
 
