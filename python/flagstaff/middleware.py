@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.apps import apps
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
@@ -53,10 +54,7 @@ class FlagstaffMiddleware:
             wait_for_poll()
         flags, visitor = _begin(request)
         preview = _check_preview(request) if _may_preview(request) else None
-        with (
-            attributed(_attribution_of(request)),
-            Observation(flags, preview=preview) as observation,
-        ):
+        with attributed(_attribution_of(request)), _observation_of(flags, preview) as observation:
             for observe in self._observers:
                 observe(request, observation)
             response = cast("HttpResponseBase", self.get_response(request))
@@ -68,12 +66,8 @@ class FlagstaffMiddleware:
         if awaits_poll():
             await await_poll()
         flags, visitor = _begin(request)
-        check = sync_to_async(_check_preview)
-        preview = await check(request) if _may_preview(request) else None
-        with (
-            attributed(_attribution_of(request)),
-            Observation(flags, preview=preview) as observation,
-        ):
+        preview = await sync_to_async(_check_preview)(request) if _may_preview(request) else None
+        with attributed(_attribution_of(request)), _observation_of(flags, preview) as observation:
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
             observation.failed = response.status_code >= _SERVER_ERROR
         _finish(request, response, flags, visitor)
@@ -93,10 +87,17 @@ def _may_preview(request: HttpRequest) -> bool:
 
 
 def _check_preview(request: HttpRequest) -> Any:
-    # Few processes ever need it.
+    if not apps.is_installed("django.contrib.admin"):
+        return None
+    # Few processes ever need it, and without the admin, the import fails.
     from flagstaff.admin.flag.preview import checked_preview  # noqa: PLC0415
 
     return checked_preview(request)
+
+
+def _observation_of(flags: RequestFlags, preview: Any) -> Observation:
+    # A feature that nobody has yet may fail, and plans of other flags would take it for theirs.
+    return Observation(flags, is_counted=preview is None, preview=preview)
 
 
 def _finish(

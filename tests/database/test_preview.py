@@ -16,8 +16,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import engines
 from django.test import AsyncClient, Client
 from django.urls import include, path
+from django.utils.http import http_date
 from django.views import View
 from django.views.decorators.cache import cache_page
+from django.views.decorators.http import condition
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 
@@ -40,15 +42,19 @@ from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.contrib.drf import HasFlag
 from flagstaff.contrib.jinja2 import FlagstaffExtension
 from flagstaff.decorators import flag_required
+from flagstaff.experiments import get_variant
+from flagstaff.experiments.models import Exposure
 from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.models import SignalCount
 from flagstaff.testing import live_engine, override_flag
+from tests.conftest import RunIsolated
 from tests.support.admin_pages import FLAGS
+from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.fixtures import COMMITTED
 from tests.support.pages import code_of
 from tests.support.screen import Screen
-from tests.support.shop import Shop
+from tests.support.shop import OPENED, Shop
 from tests.support.sql import rows
 from tests.support.terminals import run
 
@@ -168,6 +174,10 @@ def shown(request: Any) -> HttpResponse:
     return HttpResponse("on" if request.flags.enabled(KEY) else "off")
 
 
+def visitor(request: Any) -> HttpResponse:
+    return HttpResponse(request.flags.visitor)
+
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("flagstaff.contrib.ofrep.urls")),
@@ -177,6 +187,8 @@ urlpatterns = [
     path("bar/", bar),
     path("shown/", shown),
     path("cached/", cache_page(600)(shown)),
+    path("cached/visitor/", cache_page(600)(visitor)),
+    path("stored/", condition(lambda _: '"1"', lambda _: OPENED)(shown)),
 ]
 
 
@@ -439,7 +451,7 @@ def test_kill_between_the_check_and_the_evaluation_ends_the_preview(
         refresh()
 
     with live_engine():
-        monkeypatch.setattr(preview, "keep_out_of_cache", killed_after_the_query)
+        monkeypatch.setattr(preview, "page_path", killed_after_the_query)
         assert browser.get("/shown/").content == b"off"
 
 
@@ -482,7 +494,11 @@ def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     *others, own = settings.MIDDLEWARE
     if order == "around":
         settings.MIDDLEWARE = [update, *others, own, fetch]
-    visitor, url = Client(), "/shown/" if order == "around" else "/cached/"
+    # A client that has sent a request keeps its middleware.
+    visitor, session = Client(), browser.cookies
+    browser = Client()
+    browser.cookies = session
+    url = "/shown/" if order == "around" else "/cached/"
     assert visitor.get(url).content == b"off"
     response = browser.get(url)
     assert response.content == b"on"
@@ -492,6 +508,42 @@ def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     assert visitor.get(url).content == b"off"
     press(browser, end="1")
     assert browser.get(url).content == b"off"
+
+
+@pytest.mark.django_db
+def test_page_that_the_browser_has_stored_before_is_sent_again(browser: Client) -> None:
+    for name, value in (("If-None-Match", '"1"'), ("If-Modified-Since", http_date(time.time()))):
+        response = browser.get("/stored/", headers={name: value})
+        assert (response.status_code, response.content) == (200, b"on")
+    press(browser, end="1")
+    assert browser.get("/stored/", headers={"If-None-Match": '"1"'}).status_code == 304
+
+
+@pytest.mark.django_db
+def test_permission_of_the_project_may_evaluate_flags_also_for_the_visitor(
+    shop: Shop, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.flag("visitor_banner")
+
+    def has_permission(_: object, request: Any, flag: object = None) -> bool:
+        request.flags.enabled("visitor_banner")
+        return True
+
+    assert Client().get("/cached/").content == b"off"
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", has_permission)
+    assert browser.get("/cached/").content == b"on"
+
+
+@pytest.mark.django_db
+def test_permission_of_the_project_may_refuse_by_the_visitor_whose_page_is_not_stored(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_permission(_: object, request: Any, flag: object = None) -> bool:
+        return request.flags.visitor is None
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", has_permission)
+    pages = {client.get("/cached/visitor/").content for client in (browser, Client())}
+    assert len(pages) == 2
 
 
 @COMMITTED
@@ -509,14 +561,55 @@ def test_preview_counts_in_no_usage_and_no_plan(shop: Shop, browser: Client) -> 
     assert all(now > then for now, then in zip(counted(), before, strict=True))
 
 
+@COMMITTED
+def test_plan_of_another_flag_measures_no_request_with_a_preview(
+    shop: Shop, browser: Client
+) -> None:
+    shop.flag("other", owner="search")
+    shop.plan("other")
+    for end, is_measured in (("", False), ("1", True)):
+        if end:
+            press(browser, end=end)
+        with live_engine():
+            assert browser.get("/failing/").status_code == 500
+        assert bool(measured()) == is_measured
+
+
+@COMMITTED
+def test_experiment_records_no_unit_that_meets_it_in_a_request_with_a_preview(
+    shop: Shop, browser: Client
+) -> None:
+    shop.experiment()
+    for end, units in (("", 0), ("1", 1)):
+        if end:
+            press(browser, end=end)
+        with live_engine():
+            assert browser.get("/experiment/").content in {b"control", b"treatment"}
+        assert Exposure.objects.count() == units
+
+
+def experiment(request: Any) -> HttpResponse:
+    """A page of an experiment."""
+    return HttpResponse(get_variant(EXPERIMENT, request.user))
+
+
+def failing(request: Any) -> HttpResponse:
+    """A page with another flag that has a plan, where the previewed feature fails."""
+    request.flags.enabled("other")
+    return HttpResponse(status=500)
+
+
+def measured() -> int:
+    """Returns how many signals all plans have counted."""
+    [(total,)] = rows(f"SELECT sum(count) FROM {SignalCount._meta.db_table}")
+    return int(total or 0)
+
+
 def counted() -> list[int]:
     """Returns how often the flag was counted, and measured for its plan."""
     of_flag = "FROM flagstaff_usage WHERE key = %s AND result IN ('true', 'false')"
-    found = (
-        rows(f"SELECT sum(count) {of_flag}", KEY),
-        rows(f"SELECT sum(count) FROM {SignalCount._meta.db_table}"),
-    )
-    return [int(total or 0) for [(total,)] in found]
+    [(total,)] = rows(f"SELECT sum(count) {of_flag}", KEY)
+    return [int(total or 0), measured()]
 
 
 @pytest.mark.django_db
@@ -547,13 +640,15 @@ def test_cookie_is_for_this_host_and_no_script(shop: Shop) -> None:
 
 
 @pytest.mark.django_db
-def test_browser_previews_at_most_ten_flags(shop: Shop) -> None:
+def test_browser_previews_at_most_ten_flags(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     client = shop.client()
     for number in range(11):
         shop.flag(f"flag_{number}", owner="search")
         response = client.post(BUTTON, {"key": f"flag_{number}", "result": "on"}, follow=True)
     assert "Preview at most 10 flags: end the preview first." in Screen(response).text
     assert Screen(client.get("/bar/")).text.count(" on until ") == 10
+    assert "previews flag_9 " in caplog.text
+    assert "previews flag_10 " not in caplog.text
 
 
 @pytest.mark.django_db
@@ -577,9 +672,36 @@ def test_explain_names_the_preview(browser: Client) -> None:
     assert explained == ["PREVIEW", "preview", "previewed in this browser"]
 
 
+def test_cookie_has_no_effect_without_the_admin(run_isolated: RunIsolated) -> None:
+    script = f"""
+import django
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+urlpatterns = [path("", lambda request: HttpResponse("a page"))]
+settings.configure(
+    ALLOWED_HOSTS=["testserver"], ROOT_URLCONF=__name__, SECRET_KEY="key", USE_TZ=True,
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"],
+    DATABASES={{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}},
+    MIDDLEWARE=["flagstaff.middleware.FlagstaffMiddleware"],
+)
+django.setup()
+client = Client()
+client.cookies["{COOKIE}"] = "any"
+print(client.get("/").content)
+"""
+    assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "b'a page'\n"
+
+
 def explained(request: Any) -> JsonResponse:
     found = explain(KEY, request.user)
     return JsonResponse([found.reason, found.override, str(found.deciding_step.text)], safe=False)
 
 
-urlpatterns += [path("killed/", killed_meanwhile), path("explained/", explained)]
+urlpatterns += [
+    path("killed/", killed_meanwhile),
+    path("explained/", explained),
+    path("failing/", failing),
+    path("experiment/", experiment),
+]

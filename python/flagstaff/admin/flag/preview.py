@@ -68,11 +68,19 @@ def _checked(request: HttpRequest) -> tuple[str, dict[str, bool], _core.LoadedFl
     signed = _signed_flags(request)
     if not signed:
         return None
+    # Also without an effect: methods of a project may read the visitor for the copy below.
+    keep_out_of_cache(request, is_served=False)
+    # A 304 would show what the browser has stored before.
+    for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"):
+        request.META.pop(name, None)
+    vars(request).pop("headers", None)
     # Before the query: a kill between the two loads a flag.
     _core.start()
     before = _core.LoadedFlags()
     # What methods of a project keep on a request stays out of this one, which is not complete yet.
-    asking = copy(request)
+    asking: Any = copy(request)
+    # A snapshot of before the preview does not have it.
+    asking.flags = RequestFlags(asking)
     sites = [
         site
         for site in all_sites
@@ -88,7 +96,6 @@ def _checked(request: HttpRequest) -> tuple[str, dict[str, bool], _core.LoadedFl
         return None
     url = next(filter(None, (page_path(site, "preview") for site in sites)), "")
     flags_of(request).preview = Preview(flags, url)
-    keep_out_of_cache(request, is_served=False)
     user: Any = request.user
     return str(user.pk), {key: flag.is_on for key, flag in flags.items()}, before
 
@@ -202,24 +209,25 @@ def _answer(admin: Any, request: HttpRequest) -> HttpResponse:
         admin.message_user(request, say("The preview has ended.").local)
         _set_cookie(request, response, {})
     elif request.method == "POST":
-        flags = _with_flag(site, request)
+        key, is_on = request.POST.get("key", ""), request.POST.get("result") == "on"
+        flags = _with_flag(site, request, key, is_on=is_on)
         if len(flags) > _MAX_FLAGS:
             text = say("Preview at most {count} flags: end the preview first.", count=_MAX_FLAGS)
             admin.message_user(request, text.local, messages.ERROR)
         else:
+            state = "on" if is_on else "off"
+            logger.warning("user %s previews %s as %s for an hour", current_actor(), key, state)
             _set_cookie(request, response, flags)
     return response
 
 
-def _with_flag(site: AdminSite, request: HttpRequest) -> dict[str, PreviewedFlag]:
-    """Returns what the user previews, with the flag of the form. Raises PermissionDenied."""
-    key, is_on = request.POST.get("key", ""), request.POST.get("result") == "on"
+def _with_flag(
+    site: AdminSite, request: HttpRequest, key: str, *, is_on: bool
+) -> dict[str, PreviewedFlag]:
+    """Returns what the user previews, with one more flag. Raises PermissionDenied."""
     row = _rows([key]).first() if db.is_postgresql and is_storable(key) else None
     if row is None or not _is_possible(site, request, row):
         raise PermissionDenied
-    logger.warning(
-        "user %s previews %s as %s for an hour", current_actor(), key, "on" if is_on else "off"
-    )
     flag = PreviewedFlag(is_on, getattr(row, _VERSION), int(time.time()) + _SECONDS)
     present = flags_of(request).preview
     return {**(present.flags if present else {}), key: flag}
