@@ -30,8 +30,8 @@ static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 /// exception is a failure; a block that `SystemExit` or a cancellation ends is not counted, and
 /// neither is one without `is_counted`. `request` is what `observed_request()` returns, by default
 /// that of the block around it. `preview` has what its user previews, which a block in it with the
-/// same request has, too: the primary key as text, the results by key, and the flags from before they
-/// were checked.
+/// same request has, too: the primary key as text, the results by key, and the flags from before
+/// they were checked.
 #[pyclass(frozen, name = "Observation", module = "flagstaff._core")]
 pub(super) struct PyObservation {
     /// Emptied at the end, because a task that the request has started may outlive it.

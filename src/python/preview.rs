@@ -8,8 +8,9 @@ use pyo3::prelude::*;
 use super::state::LIVE;
 use crate::snapshot::Snapshot;
 
-/// The flags that this process has when it is made. A later load of any flag ends the previews that are
-/// checked with it.
+/// The flags that this process has when it is made.
+///
+/// A later load of any flag ends the previews that are checked with it.
 #[pyclass(frozen, module = "flagstaff._core")]
 pub(super) struct LoadedFlags {
     snapshot: Option<Arc<Snapshot>>,

@@ -136,8 +136,7 @@ impl Resolved {
     pub(super) fn to_python(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {
         // Error is the last reason.
         const PLACES: usize = (Reason::Error as usize + 1) << 4;
-        static KEPT: [PyOnceLock<Py<PyResolution>>; PLACES] =
-            [const { PyOnceLock::new() }; PLACES];
+        static KEPT: [PyOnceLock<Py<PyResolution>>; PLACES] = [const { PyOnceLock::new() }; PLACES];
         if self.rule.is_some() {
             return self.new_object(py);
         }
@@ -322,7 +321,8 @@ pub(super) struct PyResolution {
     pub(super) value: Py<PyAny>,
     /// `STATIC`, `DEFAULT`, `TARGETING_MATCH`, `SPLIT`, `DISABLED` or `ERROR`.
     ///
-    /// For variants also `CRAWLER`, and `LIMIT` for a new visitor above `NEW_VISITORS_PER_HOUR`.
+    /// For flags also `PREVIEW`; for variants `CRAWLER`, and `LIMIT` for a new visitor above
+    /// `NEW_VISITORS_PER_HOUR`.
     #[pyo3(get)]
     pub(super) reason: &'static str,
     pub(super) error: Option<ErrorCode>,
