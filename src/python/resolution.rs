@@ -136,8 +136,7 @@ impl Resolved {
     pub(super) fn to_python(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {
         // Error is the last reason.
         const PLACES: usize = (Reason::Error as usize + 1) << 4;
-        static KEPT: [PyOnceLock<Py<PyResolution>>; PLACES] =
-            [const { PyOnceLock::new() }; PLACES];
+        static KEPT: [PyOnceLock<Py<PyResolution>>; PLACES] = [const { PyOnceLock::new() }; PLACES];
         if self.rule.is_some() {
             return self.new_object(py);
         }
