@@ -134,7 +134,9 @@ impl Resolved {
     /// The object of Python. It is immutable, so evaluations share those without a rule.
     #[inline]
     pub(super) fn to_python(self, py: Python<'_>) -> PyResult<Py<PyResolution>> {
-        static KEPT: [PyOnceLock<Py<PyResolution>>; 96] = [const { PyOnceLock::new() }; 96];
+        // Error is the last reason.
+        const PLACES: usize = (Reason::Error as usize + 1) << 4;
+        static KEPT: [PyOnceLock<Py<PyResolution>>; PLACES] = [const { PyOnceLock::new() }; PLACES];
         if self.rule.is_some() {
             return self.new_object(py);
         }
