@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.apps import apps
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
@@ -93,7 +94,9 @@ def _may_preview(request: HttpRequest) -> bool:
 
 
 def _check_preview(request: HttpRequest) -> Any:
-    # Few processes ever need it.
+    if not apps.is_installed("django.contrib.admin"):
+        return None
+    # Few processes ever need it, and without the admin, the import fails.
     from flagstaff.admin.flag.preview import checked_preview  # noqa: PLC0415
 
     return checked_preview(request)

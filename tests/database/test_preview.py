@@ -44,6 +44,7 @@ from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.models import SignalCount
 from flagstaff.testing import live_engine, override_flag
+from tests.conftest import RunIsolated
 from tests.support.admin_pages import FLAGS
 from tests.support.fixtures import COMMITTED
 from tests.support.pages import code_of
@@ -575,6 +576,28 @@ def test_pages_say_what_is_previewed_and_end_it(shop: Shop, browser: Client) -> 
 def test_explain_names_the_preview(browser: Client) -> None:
     explained = browser.get("/explained/").json()
     assert explained == ["PREVIEW", "preview", "previewed in this browser"]
+
+
+def test_cookie_has_no_effect_without_the_admin(run_isolated: RunIsolated) -> None:
+    script = f"""
+import django
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+urlpatterns = [path("", lambda request: HttpResponse("a page"))]
+settings.configure(
+    ALLOWED_HOSTS=["testserver"], ROOT_URLCONF=__name__, SECRET_KEY="key", USE_TZ=True,
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"],
+    DATABASES={{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}},
+    MIDDLEWARE=["flagstaff.middleware.FlagstaffMiddleware"],
+)
+django.setup()
+client = Client()
+client.cookies["{COOKIE}"] = "any"
+print(client.get("/").content)
+"""
+    assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "b'a page'\n"
 
 
 def explained(request: Any) -> JsonResponse:
