@@ -69,8 +69,7 @@ class FlagstaffMiddleware:
         if awaits_poll():
             await await_poll()
         flags, visitor = _begin(request)
-        check = sync_to_async(_check_preview)
-        preview = await check(request) if _may_preview(request) else None
+        preview = await sync_to_async(_check_preview)(request) if _may_preview(request) else None
         with (
             attributed(_attribution_of(request)),
             Observation(flags, preview=preview) as observation,
