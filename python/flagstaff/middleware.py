@@ -54,10 +54,7 @@ class FlagstaffMiddleware:
             wait_for_poll()
         flags, visitor = _begin(request)
         preview = _check_preview(request) if _may_preview(request) else None
-        with (
-            attributed(_attribution_of(request)),
-            Observation(flags, preview=preview) as observation,
-        ):
+        with attributed(_attribution_of(request)), _observation_of(flags, preview) as observation:
             for observe in self._observers:
                 observe(request, observation)
             response = cast("HttpResponseBase", self.get_response(request))
@@ -70,10 +67,7 @@ class FlagstaffMiddleware:
             await await_poll()
         flags, visitor = _begin(request)
         preview = await sync_to_async(_check_preview)(request) if _may_preview(request) else None
-        with (
-            attributed(_attribution_of(request)),
-            Observation(flags, preview=preview) as observation,
-        ):
+        with attributed(_attribution_of(request)), _observation_of(flags, preview) as observation:
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
             observation.failed = response.status_code >= _SERVER_ERROR
         _finish(request, response, flags, visitor)
@@ -99,6 +93,11 @@ def _check_preview(request: HttpRequest) -> Any:
     from flagstaff.admin.flag.preview import checked_preview  # noqa: PLC0415
 
     return checked_preview(request)
+
+
+def _observation_of(flags: RequestFlags, preview: Any) -> Observation:
+    # A feature that nobody has yet may fail, and plans of other flags would take it for theirs.
+    return Observation(flags, is_counted=preview is None, preview=preview)
 
 
 def _finish(

@@ -510,14 +510,37 @@ def test_preview_counts_in_no_usage_and_no_plan(shop: Shop, browser: Client) -> 
     assert all(now > then for now, then in zip(counted(), before, strict=True))
 
 
+@COMMITTED
+def test_plan_of_another_flag_measures_no_request_with_a_preview(
+    shop: Shop, browser: Client
+) -> None:
+    shop.flag("other", owner="search")
+    shop.plan("other")
+    for end, is_measured in (("", False), ("1", True)):
+        if end:
+            press(browser, end=end)
+        with live_engine():
+            assert browser.get("/failing/").status_code == 500
+        assert bool(measured()) == is_measured
+
+
+def failing(request: Any) -> HttpResponse:
+    """A page with another flag that has a plan, where the previewed feature fails."""
+    request.flags.enabled("other")
+    return HttpResponse(status=500)
+
+
+def measured() -> int:
+    """Returns how many signals all plans have counted."""
+    [(total,)] = rows(f"SELECT sum(count) FROM {SignalCount._meta.db_table}")
+    return int(total or 0)
+
+
 def counted() -> list[int]:
     """Returns how often the flag was counted, and measured for its plan."""
     of_flag = "FROM flagstaff_usage WHERE key = %s AND result IN ('true', 'false')"
-    found = (
-        rows(f"SELECT sum(count) {of_flag}", KEY),
-        rows(f"SELECT sum(count) FROM {SignalCount._meta.db_table}"),
-    )
-    return [int(total or 0) for [(total,)] in found]
+    [(total,)] = rows(f"SELECT sum(count) {of_flag}", KEY)
+    return [int(total or 0), measured()]
 
 
 @pytest.mark.django_db
@@ -605,4 +628,8 @@ def explained(request: Any) -> JsonResponse:
     return JsonResponse([found.reason, found.override, str(found.deciding_step.text)], safe=False)
 
 
-urlpatterns += [path("killed/", killed_meanwhile), path("explained/", explained)]
+urlpatterns += [
+    path("killed/", killed_meanwhile),
+    path("explained/", explained),
+    path("failing/", failing),
+]
