@@ -571,13 +571,15 @@ def test_cookie_is_for_this_host_and_no_script(shop: Shop) -> None:
 
 
 @pytest.mark.django_db
-def test_browser_previews_at_most_ten_flags(shop: Shop) -> None:
+def test_browser_previews_at_most_ten_flags(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     client = shop.client()
     for number in range(11):
         shop.flag(f"flag_{number}", owner="search")
         response = client.post(BUTTON, {"key": f"flag_{number}", "result": "on"}, follow=True)
     assert "Preview at most 10 flags: end the preview first." in Screen(response).text
     assert Screen(client.get("/bar/")).text.count(" on until ") == 10
+    assert "previews flag_9 " in caplog.text
+    assert "previews flag_10 " not in caplog.text
 
 
 @pytest.mark.django_db

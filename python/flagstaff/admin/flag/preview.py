@@ -202,24 +202,25 @@ def _answer(admin: Any, request: HttpRequest) -> HttpResponse:
         admin.message_user(request, say("The preview has ended.").local)
         _set_cookie(request, response, {})
     elif request.method == "POST":
-        flags = _with_flag(site, request)
+        key, is_on = request.POST.get("key", ""), request.POST.get("result") == "on"
+        flags = _with_flag(site, request, key, is_on=is_on)
         if len(flags) > _MAX_FLAGS:
             text = say("Preview at most {count} flags: end the preview first.", count=_MAX_FLAGS)
             admin.message_user(request, text.local, messages.ERROR)
         else:
+            state = "on" if is_on else "off"
+            logger.warning("user %s previews %s as %s for an hour", current_actor(), key, state)
             _set_cookie(request, response, flags)
     return response
 
 
-def _with_flag(site: AdminSite, request: HttpRequest) -> dict[str, PreviewedFlag]:
-    """Returns what the user previews, with the flag of the form. Raises PermissionDenied."""
-    key, is_on = request.POST.get("key", ""), request.POST.get("result") == "on"
+def _with_flag(
+    site: AdminSite, request: HttpRequest, key: str, *, is_on: bool
+) -> dict[str, PreviewedFlag]:
+    """Returns what the user previews, with one more flag. Raises PermissionDenied."""
     row = _rows([key]).first() if db.is_postgresql and is_storable(key) else None
     if row is None or not _is_possible(site, request, row):
         raise PermissionDenied
-    logger.warning(
-        "user %s previews %s as %s for an hour", current_actor(), key, "on" if is_on else "off"
-    )
     flag = PreviewedFlag(is_on, getattr(row, _VERSION), int(time.time()) + _SECONDS)
     present = flags_of(request).preview
     return {**(present.flags if present else {}), key: flag}
