@@ -169,6 +169,10 @@ def shown(request: Any) -> HttpResponse:
     return HttpResponse("on" if request.flags.enabled(KEY) else "off")
 
 
+def visitor(request: Any) -> HttpResponse:
+    return HttpResponse(request.flags.visitor)
+
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("flagstaff.contrib.ofrep.urls")),
@@ -178,6 +182,7 @@ urlpatterns = [
     path("bar/", bar),
     path("shown/", shown),
     path("cached/", cache_page(600)(shown)),
+    path("cached/visitor/", cache_page(600)(visitor)),
 ]
 
 
@@ -440,7 +445,7 @@ def test_kill_between_the_check_and_the_evaluation_ends_the_preview(
         refresh()
 
     with live_engine():
-        monkeypatch.setattr(preview, "keep_out_of_cache", killed_after_the_query)
+        monkeypatch.setattr(preview, "page_path", killed_after_the_query)
         assert browser.get("/shown/").content == b"off"
 
 
@@ -483,7 +488,11 @@ def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     *others, own = settings.MIDDLEWARE
     if order == "around":
         settings.MIDDLEWARE = [update, *others, own, fetch]
-    visitor, url = Client(), "/shown/" if order == "around" else "/cached/"
+    # A client that has sent a request keeps its middleware.
+    visitor, session = Client(), browser.cookies
+    browser = Client()
+    browser.cookies = session
+    url = "/shown/" if order == "around" else "/cached/"
     assert visitor.get(url).content == b"off"
     response = browser.get(url)
     assert response.content == b"on"
@@ -493,6 +502,33 @@ def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     assert visitor.get(url).content == b"off"
     press(browser, end="1")
     assert browser.get(url).content == b"off"
+
+
+@pytest.mark.django_db
+def test_permission_of_the_project_may_evaluate_flags_also_for_the_visitor(
+    shop: Shop, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.flag("visitor_banner")
+
+    def has_permission(_: object, request: Any, flag: object = None) -> bool:
+        request.flags.enabled("visitor_banner")
+        return True
+
+    assert Client().get("/cached/").content == b"off"
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", has_permission)
+    assert browser.get("/cached/").content == b"on"
+
+
+@pytest.mark.django_db
+def test_permission_of_the_project_may_refuse_by_the_visitor_whose_page_is_not_stored(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_permission(_: object, request: Any, flag: object = None) -> bool:
+        return request.flags.visitor is None
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", has_permission)
+    pages = {client.get("/cached/visitor/").content for client in (browser, Client())}
+    assert len(pages) == 2
 
 
 @COMMITTED

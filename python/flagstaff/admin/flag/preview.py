@@ -68,11 +68,15 @@ def _checked(request: HttpRequest) -> tuple[str, dict[str, bool], _core.LoadedFl
     signed = _signed_flags(request)
     if not signed:
         return None
+    # Also without an effect: methods of a project may read the visitor for the copy below.
+    keep_out_of_cache(request, is_served=False)
     # Before the query: a kill between the two loads a flag.
     _core.start()
     before = _core.LoadedFlags()
     # What methods of a project keep on a request stays out of this one, which is not complete yet.
-    asking = copy(request)
+    asking: Any = copy(request)
+    # A snapshot of before the preview does not have it.
+    asking.flags = RequestFlags(asking)
     sites = [
         site
         for site in all_sites
@@ -88,7 +92,6 @@ def _checked(request: HttpRequest) -> tuple[str, dict[str, bool], _core.LoadedFl
         return None
     url = next(filter(None, (page_path(site, "preview") for site in sites)), "")
     flags_of(request).preview = Preview(flags, url)
-    keep_out_of_cache(request, is_served=False)
     user: Any = request.user
     return str(user.pk), {key: flag.is_on for key, flag in flags.items()}, before
 
