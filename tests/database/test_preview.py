@@ -16,8 +16,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import engines
 from django.test import AsyncClient, Client
 from django.urls import include, path
+from django.utils.http import http_date
 from django.views import View
 from django.views.decorators.cache import cache_page
+from django.views.decorators.http import condition
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 
@@ -49,7 +51,7 @@ from tests.support.admin_pages import FLAGS
 from tests.support.fixtures import COMMITTED
 from tests.support.pages import code_of
 from tests.support.screen import Screen
-from tests.support.shop import Shop
+from tests.support.shop import OPENED, Shop
 from tests.support.sql import rows
 from tests.support.terminals import run
 
@@ -183,6 +185,7 @@ urlpatterns = [
     path("shown/", shown),
     path("cached/", cache_page(600)(shown)),
     path("cached/visitor/", cache_page(600)(visitor)),
+    path("stored/", condition(lambda _: '"1"', lambda _: OPENED)(shown)),
 ]
 
 
@@ -502,6 +505,15 @@ def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     assert visitor.get(url).content == b"off"
     press(browser, end="1")
     assert browser.get(url).content == b"off"
+
+
+@pytest.mark.django_db
+def test_page_that_the_browser_has_stored_before_is_sent_again(browser: Client) -> None:
+    for name, value in (("If-None-Match", '"1"'), ("If-Modified-Since", http_date(time.time()))):
+        response = browser.get("/stored/", headers={name: value})
+        assert (response.status_code, response.content) == (200, b"on")
+    press(browser, end="1")
+    assert browser.get("/stored/", headers={"If-None-Match": '"1"'}).status_code == 304
 
 
 @pytest.mark.django_db

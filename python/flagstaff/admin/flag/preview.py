@@ -70,6 +70,10 @@ def _checked(request: HttpRequest) -> tuple[str, dict[str, bool], _core.LoadedFl
         return None
     # Also without an effect: methods of a project may read the visitor for the copy below.
     keep_out_of_cache(request, is_served=False)
+    # A 304 would show what the browser has stored before.
+    for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"):
+        request.META.pop(name, None)
+    vars(request).pop("headers", None)
     # Before the query: a kill between the two loads a flag.
     _core.start()
     before = _core.LoadedFlags()
