@@ -99,8 +99,9 @@ impl PyObservation {
             class.call1(("flagstaff_observation",)).map(Bound::unbind)
         })?;
         let own = slf.get();
+        let outer = observed_request(py);
         let mut request = lock(&own.request);
-        match (&*request, observed_request(py)) {
+        match (&*request, outer) {
             // A task that a request runs in place reads the attributes of that request, but it is no
             // page of its user.
             (None, outer) => *request = outer,
