@@ -100,8 +100,8 @@ impl<'a> Evaluator<'a> {
     /// it may have killed the flag.
     #[cold]
     fn preview(&self, user: Option<UserArgument<'_, '_>>) -> Option<Arc<Preview>> {
-        let user = user.filter(|_| self.overrides.is_some_and(Overrides::has_previews))?;
-        let preview = observed_request::preview(user.py())?;
+        let user = user?;
+        let preview = self.preview_of_request(user.py())?;
         // The check has read the user of the request. One that cannot be read is not that one.
         let is_read = !user.is_lazy() || user.is_there();
         let is_own = is_read
@@ -109,6 +109,13 @@ impl<'a> Evaluator<'a> {
                 == Some(true);
         let reads_own = || Hooks::reads_own_writes(user.py()).unwrap_or(true);
         (is_own && !reads_own()).then_some(preview)
+    }
+
+    /// What the user of the current request previews.
+    #[cold]
+    pub(super) fn preview_of_request(&self, py: Python<'_>) -> Option<Arc<Preview>> {
+        self.overrides.filter(|overrides| overrides.has_previews())?;
+        observed_request::preview(py)
     }
 
     /// What tests have set for a value.
@@ -405,10 +412,8 @@ impl<'a> Evaluator<'a> {
         let of_both = of_flag.into_iter().chain(rules.and_then(ValueRules::rules));
         let mut needed = of_both.flat_map(|rules| &rules.needs().flags);
         let is_set_for_users = |overrides: &Overrides| {
-            let is_previewed = |text| {
-                overrides.has_previews()
-                    && observed_request::preview(py).is_some_and(|found| found.flag(text).is_some())
-            };
+            let is_previewed =
+                |text| self.preview_of_request(py).is_some_and(|found| found.flag(text).is_some());
             key.to_str().is_ok_and(|key| overrides.has_users(key) || is_previewed(key))
                 || needed.any(|key| overrides.has_users(key))
         };

@@ -106,6 +106,8 @@ impl<'a> Evaluator<'a> {
         reports: bool,
     ) -> PyResult<ResolvedVariant<'py>> {
         let py = key.py();
+        // A preview may have led here: users do not meet the variant in this way.
+        let is_recorded = is_recorded && self.preview_of_request(py).is_none();
         let resolved = match self.variant_override(key) {
             Some(found) => ResolvedVariant {
                 variant: found.variant().map(|variant| PyString::new(py, variant)),

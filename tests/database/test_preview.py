@@ -42,12 +42,15 @@ from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.contrib.drf import HasFlag
 from flagstaff.contrib.jinja2 import FlagstaffExtension
 from flagstaff.decorators import flag_required
+from flagstaff.experiments import get_variant
+from flagstaff.experiments.models import Exposure
 from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.models import SignalCount
 from flagstaff.testing import live_engine, override_flag
 from tests.conftest import RunIsolated
 from tests.support.admin_pages import FLAGS
+from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.fixtures import COMMITTED
 from tests.support.pages import code_of
 from tests.support.screen import Screen
@@ -572,6 +575,24 @@ def test_plan_of_another_flag_measures_no_request_with_a_preview(
         assert bool(measured()) == is_measured
 
 
+@COMMITTED
+def test_experiment_records_no_unit_that_meets_it_in_a_request_with_a_preview(
+    shop: Shop, browser: Client
+) -> None:
+    shop.experiment()
+    for end, units in (("", 0), ("1", 1)):
+        if end:
+            press(browser, end=end)
+        with live_engine():
+            assert browser.get("/experiment/").content in {b"control", b"treatment"}
+        assert Exposure.objects.count() == units
+
+
+def experiment(request: Any) -> HttpResponse:
+    """A page of an experiment."""
+    return HttpResponse(get_variant(EXPERIMENT, request.user))
+
+
 def failing(request: Any) -> HttpResponse:
     """A page with another flag that has a plan, where the previewed feature fails."""
     request.flags.enabled("other")
@@ -682,4 +703,5 @@ urlpatterns += [
     path("killed/", killed_meanwhile),
     path("explained/", explained),
     path("failing/", failing),
+    path("experiment/", experiment),
 ]
