@@ -11,7 +11,7 @@ from typing import Any
 
 from flagstaff import changes
 from flagstaff._attribution import current_author
-from flagstaff._tables.database import db
+from flagstaff._tables.database import CURRENT_TRANSACTION, db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import joined, say
 from flagstaff._text.rules import can_grant
@@ -51,6 +51,7 @@ def record(
         kind=kind,
         message=str(message),
         actor=current_author(),
+        transaction_id=CURRENT_TRANSACTION,
         figures=dict(figures or {}),
     )
 

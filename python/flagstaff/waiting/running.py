@@ -15,11 +15,9 @@ from typing import Any
 
 from django.db import DatabaseError, OperationalError
 from django.db.models import (
-    BigIntegerField,
     BooleanField,
     Count,
     ExpressionWrapper,
-    Func,
     Q,
     QuerySet,
 )
@@ -29,7 +27,7 @@ from django.utils.translation import override
 
 from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
-from flagstaff._tables.database import db
+from flagstaff._tables.database import CURRENT_TRANSACTION, db
 from flagstaff._text import joined, say, some
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import aware, full_time
@@ -64,9 +62,6 @@ _REACHED = {
     Consequence.MORE: say("some users"),
     Consequence.MOST: say("more than half of the users"),
 }
-_TRANSACTION = Func(
-    template="pg_catalog.pg_current_xact_id()::text::bigint", output_field=BigIntegerField()
-)
 
 
 class UncountedError(FlagstaffError):
@@ -312,7 +307,7 @@ def _move_on(waiting: WaitingAction, run: Run) -> None:
 
 def _entries(source: str) -> list[int]:
     """Returns the numbers of the entries that this transaction has written as this source."""
-    own = Change.objects.filter(transaction_id=_TRANSACTION, source=source)
+    own = Change.objects.filter(transaction_id=CURRENT_TRANSACTION, source=source)
     return [*own.order_by("id").values_list("pk", flat=True)]
 
 
