@@ -10,6 +10,7 @@ from django import forms
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 
+from flagstaff._text import say
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.look import Look
 from flagstaff.admin.base_admin import REASON, BaseAdmin
@@ -86,6 +87,10 @@ class ActionAdmin(BaseAdmin):
     def notes_before(self, request: HttpRequest, look: Look) -> Iterable[str]:
         """Returns what else a person should know before a change, in sentences."""
         return ()
+
+    def unchanged_text(self, action: Action) -> str:
+        """Returns the sentence for an action that would write nothing."""
+        return say("Nothing would change.").local
 
     def summary(self, row: Any) -> str:
         """Returns the sentence that says what a row means after a change."""

@@ -411,5 +411,7 @@ def _place_text(path: str) -> str:
 
 
 def _column_text(field: Any, value: Any) -> str:
-    is_time = isinstance(value, datetime)
-    return local_time_text(value) if is_time else str(display_for_field(value, field, ""))
+    if isinstance(value, datetime):
+        return local_time_text(value)
+    # Django shows an icon without a text.
+    return say("yes").local if value is True else str(display_for_field(value, field, ""))

@@ -126,7 +126,7 @@ class RowSubject:
     def notes(self, look: Look) -> list[SafeString | str]:
         """Who gains and loses, what else to know, and what would no longer run."""
         is_same = look.changed and not any(change.written for change in look.changed)
-        unchanged = say("Nothing would change.").local if is_same and self.rows else ""
+        unchanged = self.admin.unchanged_text(self.action) if is_same and self.rows else ""
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         if users and len(self.rows) > 1 and self.admin.row_kind is Kind.FLAG:

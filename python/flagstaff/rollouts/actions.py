@@ -238,9 +238,12 @@ def roll_back(key: str) -> Done:
     Nothing delays it: no question, no reason.
     """
     plan, changed = plans.rolled_back(key)
-    is_as_before = plan.step == 0 and plan.flag is not None and plan.flag.enabled
-    instead = "" if is_as_before else "begins it again at its first step"
-    return replace(_done(plan, "resume", instead=instead), changed=changed)
+    instead = "" if plan.step == 0 else "begins it again at its first step"
+    done = replace(_done(plan, "resume", instead=instead), changed=changed)
+    if plan.flag is None or not plan.flag.enabled:
+        # It has to be turned on first.
+        return replace(done, undo=None, instead="")
+    return done
 
 
 @_action(

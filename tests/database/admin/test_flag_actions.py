@@ -171,7 +171,15 @@ def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> N
     changes.flags.set_rollout("new_checkout", 75)
     operator.post(flag_url(flag, "kill"), data)
     assert state(flag) == (False, 75)
-    assert "Nothing would change." in notes_of(operator.get(flag_url(flag, "kill")))
+
+
+@pytest.mark.parametrize("name", ["kill", "off"])
+def test_flag_that_is_off_says_that_its_previews_end(
+    operator: Client, flag: FeatureFlag, name: str
+) -> None:
+    changes.flags.disable(flag.key)
+    notes = notes_of(operator.get(flag_url(flag, name)))
+    assert "Already off. Previews would end." in notes
 
 
 def test_page_of_a_kill_focuses_its_button_and_says_what_stays(

@@ -281,7 +281,7 @@ def test_shortcuts_have_the_numbers_of_their_lists(operator: Client) -> None:
     make_flag("partial", rollout_percent=100, rules=RULES)
     shortcuts = dict(Screen(page(operator)).part(".flagstaff-shortcuts").links)
     assert shortcuts == {
-        "1 need attention": "?state=attention",
+        "1 in need of attention": "?state=attention",
         "1 in rollout": "?state=rollout",
         "6 changed in 24 hours": "?changed=24h",
         "1 owned by me": "?owner=%40me",

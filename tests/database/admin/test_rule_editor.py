@@ -455,6 +455,13 @@ def test_button_adds_a_rule_for_all_others_to_those_of_a_value_only() -> None:
     page = Page(OTHERS[:1], of_value=True)
     assert 'value="others"' in page.html()
     rows = Screen(page.press("others")).fields("rules")
-    assert page.saved(rows) == OTHERS[:1]
     rows |= {"rules-1-value": '"c"', "rules-1-rollout_percent": "25"}
     assert page.saved(rows) == OTHERS
+
+
+def test_rule_for_all_others_without_a_value_is_a_problem() -> None:
+    page = Page(OTHERS[:1], of_value=True)
+    rows = Screen(page.press("others")).fields("rules")
+    [(name, problem)] = problems(page.html(rows)).items()
+    assert name == "id_rules-1-value_error"
+    assert problem.startswith("the value is missing or null")

@@ -149,6 +149,7 @@ def test_start_in_production_needs_the_typed_key_and_no_change_meanwhile(setting
 
 PAUSE, RESUME, ROLL_BACK = (f"plan {action} {KEY}" for action in ("pause", "resume", "roll-back"))
 TO_ZERO, AGAIN = "sets the rollout to 0 %", "begins it again at its first step"
+TURNED_OFF = "the flag was turned off, because a rule can grant it"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ TO_ZERO, AGAIN = "sets the rollout to 0 %", "begins it again at its first step"
         ({}, [START, ROLL_BACK], RESUME, ""),
         ({}, [START], ROLL_BACK, ""),
         ({}, [START, "run-jobs"], ROLL_BACK, AGAIN),
-        ({"rules": RULES}, [START], ROLL_BACK, AGAIN),
+        ({"rules": RULES}, [START], ROLL_BACK, TURNED_OFF),
     ],
 )
 def test_printed_undo_brings_back_the_flag_or_a_message_says_what_the_next_command_does(

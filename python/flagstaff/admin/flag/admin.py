@@ -198,6 +198,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             form.fields["rollout"].label = say("Everyone else, in percent").local
             form.initial["rollout"] = row.rollout_percent
 
+    def unchanged_text(self, action: Action) -> str:
+        """To turn off what is off ends what browsers preview."""
+        if action.name in {"kill", "off"}:
+            return say("Already off. Previews would end.").local
+        return super().unchanged_text(action)
+
     def summary(self, row: Any) -> str:
         """Which users have the flag."""
         return summary_of(row)

@@ -587,7 +587,7 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
     current = dict(request.GET.items())
     options = {"state": flags.states(), "changed": flags.changes(), "owner": flags.owners()}
     shortcuts: Sequence[tuple[str, Mapping[str, str]]] = (
-        (say("need attention").local, {"state": _ATTENTION}),
+        (say("in need of attention").local, {"state": _ATTENTION}),
         (say("in rollout").local, {"state": ReleaseState.ROLLOUT.value}),
         (say("changed in 24 hours").local, {"changed": "24h"}),
         (say("owned by me").local, {"owner": _OWNED_BY_ME}),

@@ -101,7 +101,9 @@ class Editor:
         rules, is_valid = [], True
         for rule, conditions in self.lines:
             filled = [condition for condition in conditions if condition.has_changed()]
-            if not (filled or rule.has_changed()):
+            # That of all others was asked for, so an empty value in it is no empty row.
+            is_of_others = self._widget.of_value and not conditions
+            if not (filled or rule.has_changed() or is_of_others):
                 continue
             # A rule with a name, a percentage or a value keeps one condition.
             rows = [rule, *(filled or conditions[:1])]

@@ -269,10 +269,13 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     elif flag is None:
         yield say("The flag no longer exists. Delete this plan.").local
     elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
-        yield say(
-            "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
-            "again."
-        ).local
+        if flag.rollout_percent:
+            yield say(
+                "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
+                "again."
+            ).local
+        else:
+            yield say("The flag is off. To go on, turn it on, and open this page again.").local
 
 
 def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:

@@ -286,6 +286,17 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Clien
     assert "changes on this page" not in page(operator, RECENT)
 
 
+def test_change_that_was_undone_leaves_nothing_to_undo_together(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    recent = f"{RECENT}?actor=admin"
+    act(operator, flag_url(flag, "rollout"), percent=50)
+    undo_at(operator, Screen(page(operator, recent)).link("Undo…"))
+    html = page(operator, recent)
+    assert "undone" in html
+    assert "changes on this page" not in html
+
+
 def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
     operator: Client, alice: User
 ) -> None:

@@ -47,6 +47,11 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     assert Screen(html).texts('.flagstaff-act [aria-current="true"]') == ["25 %"]
 
 
+def test_about_says_yes_in_words(operator: Client, flag: FeatureFlag) -> None:
+    FeatureFlag.objects.update(client_side=True)
+    assert "Client side: yes" in Screen(page(operator, flag_url(flag))).text
+
+
 @pytest.mark.parametrize(
     ("fields", "there", "not_there"),
     [

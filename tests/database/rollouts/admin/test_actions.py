@@ -252,6 +252,18 @@ def test_start_turns_a_disabled_flag_on_as_one_change_of_the_person(
     assert preview_of(operator.get(action_url(pending, "roll-back")))["flag"] == ["on", "off"]
 
 
+def test_roll_back_that_turns_the_flag_off_offers_no_resume(
+    operator: Client, running: Plan
+) -> None:
+    FeatureFlag.objects.update(rules=LOGGED_IN)
+    response = do(operator, running, "roll-back")
+    assert state_of_plan() == (State.ROLLED_BACK, 0, 0)
+    assert undo_urls(response) == []
+    html = response.content.decode()
+    assert actions_of(html) == ["delete"]
+    assert "The flag is off. To go on, turn it on, and open this page again." in text_of(html)
+
+
 def test_question_is_asked_again_if_the_flag_or_the_plan_has_changed(
     operator: Client, pending: Plan
 ) -> None:
