@@ -12,9 +12,12 @@ from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet
 
 from flagstaff._tables.database import db
+from flagstaff._tables.names import fill
 
 #: Yields the rows that it needs, gets them as a list, and returns what it makes of them.
 Reading: TypeAlias = "Generator[QuerySet[Any], list[Any], Any]"
+
+_PART = "SELECT {number}, pg_catalog.to_jsonb(part)::text FROM ({query}) AS part"
 
 
 def read_together(*readings: Reading) -> list[Any]:
@@ -43,7 +46,7 @@ def _read(wanted: Sequence[QuerySet[Any]]) -> list[list[Any]]:
             sql, values = rows.query.get_compiler(using=db.alias).as_sql()
         except EmptyResultSet:
             continue
-        parts.append(f"SELECT {number}, pg_catalog.to_jsonb(part)::text FROM ({sql}) AS part")  # noqa: S608
+        parts.append(fill(_PART, {"number": str(number), "query": sql}))
         parameters += values
     read: list[list[Any]] = [[] for _rows in wanted]
     if parts:

@@ -440,14 +440,32 @@ def _read_uses(*, of_segments: bool) -> Iterator[RuleUse]:
 
 def _stored_uses(*, of_segments: bool) -> list[RuleUse]:
     """Returns the rows whose rules may name a flag or, if it matters, a segment."""
-    segments = [*rows_that_name(Kind.SEGMENT)]
+    kinds = _kinds_that_name()
+    segments = [*rows_that_name(Kind.SEGMENT)] if Kind.SEGMENT in kinds else []
     wanted = _NAMES_FLAG | _NAMES_SEGMENT if of_segments or segments else _NAMES_FLAG
     uses = [
         RuleUse(kind, row)
         for kind in (Kind.FLAG, Kind.VALUE)
+        if kind in kinds
         for row in _with_text(kind, RULES).filter(wanted)
     ]
     return [*uses, *(RuleUse(Kind.SEGMENT, row) for row in segments)]
+
+
+def _kinds_that_name() -> set[Kind]:
+    """Returns the kinds of which a row may name a segment or a flag. One query instead of three."""
+    kinds = {Kind.FLAG: RULES, Kind.VALUE: RULES, Kind.SEGMENT: CONDITIONS}
+    if not db.is_postgresql:
+        return {*kinds}
+    names_of_tables = dict[str, str]()
+    for kind, field in kinds.items():
+        column = str(kind.model._meta.get_field(field).column)  # type: ignore[union-attr]
+        names_of_tables |= {
+            f"{kind.value}_table": db.table(kind.model),
+            f"{kind.value}_{field}": db.connection.ops.quote_name(column),
+        }
+    [are_named] = db.query("rules_with_names_v1", more_names=names_of_tables)
+    return {kind for kind, is_named in zip(kinds, are_named, strict=True) if is_named}
 
 
 def rows_that_name(kind: Kind, keys: Collection[str] = ()) -> QuerySet[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth import get_backends
 from django.db import connections
-from django.db.models import OuterRef, Q, Subquery, TextField, Value
+from django.db.models import Exists, OuterRef, Q, Subquery, TextField, Value
 from django.db.models.functions import Concat
 from django.utils.module_loading import import_string
 
@@ -109,15 +109,40 @@ def approver_names(run: Run, look: Look, asked_by: str) -> list[str]:
     users = table.rows.filter(is_active=True, is_staff=True).exclude(pk=asked_by)
     for right, model in needed:
         permissions = [permission(name, model) for name in INCLUDED_IN.get(right, (right,))]
-        holders = (
-            Q(pk__in=backend.with_perm(name).values("pk"))
-            for backend, name in product(get_backends(), permissions)
-            if hasattr(backend, "with_perm")
-        )
-        users = users.filter(reduce(or_, holders, Q(pk__in=[])))
+        users = users.filter(_has_one_of(permissions))
     name = table.username_field
     ordered = users.order_by(*([name.name] if name else []))
     return [table.name_of(user) for user in ordered[:_MAX_APPROVERS]]
+
+
+def _has_one_of(permissions: Sequence[str]) -> Q:
+    """Returns the condition of users who have one of these permissions of a model."""
+    if _only_django_decides():
+        # As Django's `with_perm`, but once for all names: it takes a tenth of the time of a page.
+        app_label = permissions[0].partition(".")[0]
+        codenames = [name.partition(".")[2] for name in permissions]
+        held = (
+            apps.get_model("auth", "Permission")
+            .objects.using(actor_table().database)
+            .filter(
+                Q(user=OuterRef("pk")) | Q(group__user=OuterRef("pk")),
+                content_type__app_label=app_label,
+                codename__in=codenames,
+            )
+        )
+        return Q(is_superuser=True) | Q(Exists(held))
+    holders = (
+        Q(pk__in=backend.with_perm(name).values("pk"))
+        for backend, name in product(get_backends(), permissions)
+        if hasattr(backend, "with_perm")
+    )
+    return reduce(or_, holders, Q(pk__in=[]))
+
+
+def _only_django_decides() -> bool:
+    """Whether all backends are Django's own, which know permissions of users and groups."""
+    modules = {type(backend).__module__ for backend in get_backends()}
+    return modules == {"django.contrib.auth.backends"}
 
 
 def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) -> bool:
@@ -175,10 +200,9 @@ def users_with_rights(pks: Collection[str], others: Collection[str] = ()) -> dic
     known = {text: table.parse_canonical(text) for text in {*pks, *others}}
     wanted = [pk for pk in known.values() if pk is not None]
     rows: Any = table.rows.filter(pk__in=wanted)
-    backends = {type(backend).__module__ for backend in get_backends()}
     # Of other databases, and for other backends, each user is asked.
     is_read = (
-        backends == {"django.contrib.auth.backends"}
+        _only_django_decides()
         and hasattr(table.field.model, "user_permissions")
         and is_postgresql(connections[table.database])
     )

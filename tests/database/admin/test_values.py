@@ -118,7 +118,7 @@ def test_page_shows_what_is_the_actions_and_the_last_changes(operator: Client) -
     assert "<p" not in text
     assert links_of(html) == ["Set", "Set for everyone", "Rules", "Details", "Delete"]
     assert f'href="{undo_url(value_version(KEY))}"' in html
-    assert count_queries(operator, row_url(value)) <= 16 + 3
+    assert count_queries(operator, row_url(value)) <= 14
     changes.values.update(KEY, {"rules": []})
     html = page(operator, row_url(value))
     assert '{"a": 1} for everyone' in content_of(html)

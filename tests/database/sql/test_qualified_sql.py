@@ -150,7 +150,7 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
     quoted |= {"restriction": ""}
     quoted |= {"assignments": "key = new.key::varchar", "columns": '"id", key', "pk_type": "bigint"}
-    quoted |= {"rows": "(%s, %s)"}
+    quoted |= {"rows": "(%s, %s)", "number": "0", "query": "TABLE flagstaff_token"}
     read_point = sql("read_point_v1").replace("$2", "$3").replace("$1", "$3")
     quoted |= {"catalog": f"(SELECT catalog FROM ({read_point}) AS it)"}
     quoted |= {"accepted": fill(sql("accept_flush_v1"), quoted)}

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -210,10 +211,21 @@ def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
     assert not WaitingAction.objects.exists()
 
 
+class OwnBackend(ModelBackend):
+    """A backend of a project."""
+
+
+@pytest.mark.parametrize("backend", [ModelBackend, OwnBackend])
 def test_colleague_is_asked_by_a_button_that_names_who_can_approve(
-    ben: Client, flag: FeatureFlag, shop: Shop
+    ben: Client, flag: FeatureFlag, shop: Shop, settings: Any, backend: type[ModelBackend]
 ) -> None:
-    shop.client("cleo", "toggle_featureflag")
+    settings.AUTHENTICATION_BACKENDS = [f"{backend.__module__}.{backend.__qualname__}"]
+    ben.force_login(User.objects.get(username="ben"))
+    shop.client("cleo")
+    operators = Group.objects.create(name="operators")
+    operators.permissions.add(Permission.objects.get(codename="toggle_featureflag"))
+    operators.user_set.add(User.objects.get(username="cleo"))
+    shop.client("dora", "delete_featureflag")
     shop.client("vera", "view_featureflag")
     shop.client("zoe", "change_featureflag", is_active=False)
     url = f"{flag_url(flag, 'rollout')}?percent=50"

@@ -151,10 +151,10 @@ def test_get_locks_and_writes_nothing_and_makes_few_queries(operator: Client) ->
     for url in (undo_all_url(version), restore_url(value_version("gateway"))):
         statements = "".join(statements_of(partial(page, operator, url)))
         assert not re.search(r"INSERT|UPDATE|DELETE|LOCK|SAVEPOINT", statements)
-    # Beside those of the session and the user: 20.
+    # Beside those of the session and the user: 14.
     changes.flags.create("other")
     url = undo_url(changes.flags.set_rollout("other", 50).version)
-    assert count_queries(operator, url) <= 22
+    assert count_queries(operator, url) <= 16
 
 
 # What cannot be undone.
