@@ -20,7 +20,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import CONDITIONS, RULES
 from flagstaff._text import localized, say
 from flagstaff._text.rules import sentence
-from flagstaff.actions.commit import commit
+from flagstaff.actions.commit import commit, look_after
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ArgumentForm, is_answered
@@ -266,8 +266,10 @@ class ActionPage:
         with db.atomic():
             written = run.write({})
             self.subject.log(written)
+        is_off = run.action.always_runs is True
+        after = None if is_off else look_after(written, viewer=self.request.user)
         ended = self._ended(written, Look(app_row=run.app_row))
-        return self._done(self.subject.receipt(written, None), ended)
+        return self._done(self.subject.receipt(written, after), ended)
 
     def _finish(self, run: Run, look: Look) -> HttpResponse:
         """Writes what was confirmed, says so with the receipt of the workers, and goes back."""

@@ -104,7 +104,7 @@ def _run(action: Action, options: Options, out: Output) -> Done:
         expected[keys[0]] = {EXPECT_VERSION: version}
     is_later = options.get("at") or options.get("until") or options.get("request")
     if action.runs_always(run.arguments) and not (is_later or out.is_dry_run):
-        return _report(run, run.write(expected), out)
+        return _at_once(run, expected, out)
     # A kill does not need it.
     from flagstaff.actions.commit import look_at  # noqa: PLC0415
 
@@ -120,6 +120,16 @@ def _run(action: Action, options: Options, out: Output) -> Done:
     written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
     is_counted = not has_asked and action.is_asked_about(run.arguments)
     return _report(run, written, out, look, is_counted=is_counted)
+
+
+def _at_once(run: Run, expected: Expected, out: Output) -> Done:
+    """Writes what nothing may delay, and then counts whom a brake gave something."""
+    written = run.write(expected)
+    if run.action.always_runs is True:
+        return _report(run, written, out)
+    from flagstaff.actions.commit import look_after  # noqa: PLC0415
+
+    return _report(run, written, out, look_after(written), is_counted=True)
 
 
 def _report(

@@ -21,6 +21,7 @@ from flagstaff.rollouts.models import Plan
 from flagstaff.waiting.actions import cancel
 from tests.support.admin_pages import production
 from tests.support.concurrency import in_threads
+from tests.support.conditions import needs
 from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.pages import rows_of
 from tests.support.shop import STAFF, Shop
@@ -149,6 +150,16 @@ def test_action_needs_no_approval_name_reason_typed_key_count_or_other_right(
     assert case.stored() == case.after
     assert not count.called
     assert WaitingAction.objects.count() == 1
+
+
+def test_brake_is_written_before_users_are_counted_whom_it_gave_another_flag(
+    shop: Shop, count: Mock
+) -> None:
+    shop.flag("old_checkout", rules=needs(FLAG, is_on=False))
+    stored = list[object]()
+    count.side_effect = lambda *_counted: stored.append(CASES["rollout"].stored())
+    run(f"rollout {FLAG} 0")
+    assert stored == [0]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -94,14 +94,15 @@ def test_brake_needs_the_right_for_its_own_flag_only(
     assert not (flag().enabled and flag().rollout_percent)
 
 
-def test_zero_percent_with_rules_needs_no_other_right_and_counts_whom_it_gives(
+def test_zero_percent_with_rules_needs_no_other_right_and_says_whom_it_gives(
     olga: Client,
 ) -> None:
-    changes.flags.update("mine", rules=[{"conditions": [STAFF]}])
+    changes.flags.update("mine", rules=[{"conditions": [STAFF]}], rollout_percent=100)
     changes.flags.update("theirs", rules=needs("mine", is_on=False))
     page = Screen(olga.get(flag_url(flag(), "rollout") + "?percent=0"))
     assert "theirs" in page.text
-    act(olga, flag_url(flag(), "rollout"), percent=0)
+    receipt = Screen(act(olga, flag_url(flag(), "rollout"), percent=0)).part(".messagelist")
+    assert "theirs: 0 of 11 → 10 of 11" in receipt.text
     assert flag().rollout_percent == 0
 
 

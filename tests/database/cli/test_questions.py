@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +15,11 @@ from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, action
 from flagstaff.history import flag_version
 from tests.support.admin_pages import production
+from tests.support.conditions import needs
 from tests.support.history import newest_entry
 from tests.support.plans import rollout
 from tests.support.shop import STAFF, Shop
-from tests.support.terminals import Terminal, asked, document, run, typed
+from tests.support.terminals import Ran, Terminal, asked, document, run, typed
 
 # Each command is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
@@ -111,6 +113,18 @@ def test_receipt_of_what_was_not_asked_about_says_the_numbers(
     _sentence, receipt = NOTICED[line]
     ran = run(line.format(**versions))
     assert any(text.startswith(receipt) for text in ran.err.splitlines())
+
+
+@pytest.mark.parametrize("ask", [run, asked])
+def test_receipt_of_a_brake_says_what_it_gave_to_others_only(
+    ask: Callable[[str], Ran], shop: Shop
+) -> None:
+    shop.flag("new_menu", rollout_percent=100, rules=[{"conditions": [STAFF]}])
+    shop.flag("old_menu", rollout_percent=0, rules=needs("new_menu", is_on=False))
+    said = ask("rollout new_menu 0").err
+    assert "new_menu: 2 → 1 of 2 users." in said
+    assert "old_menu: 0 → 1 of 2 users." in said
+    assert " of 2 users" not in ask("rollout half 0").err
 
 
 @pytest.mark.parametrize(
