@@ -132,12 +132,12 @@ pub(super) fn value<'py>(
         && state.overrides.is_none()
         && let Some(snapshot) = &state.snapshot
     {
-        let version = snapshot.values_version();
-        let value = match kept(&key, version) {
+        let value = match kept(&key, snapshot.values_version()) {
             Some(object) => object,
             None => value_in_memory(&key, default, user, context, state)?,
         };
-        default_types::compare(&key, default, &value, Some(version))?;
+        // Read again: kept over the calls, it would cost all others.
+        default_types::compare(&key, default, &value, Some(snapshot.values_version()))?;
         return Ok(value);
     }
     drop(current);

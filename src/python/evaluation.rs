@@ -178,7 +178,7 @@ impl<'a> Evaluator<'a> {
         match snapshot.flag(text) {
             Some(flag) => {
                 let context = context.with_snapshot(self.context);
-                let flags = self.flags(snapshot);
+                let flags = || self.flags(snapshot);
                 let result: T = result(key.py(), text, flag, user, context, flags, default)?;
                 flag.count(result.value());
                 Ok(result)
@@ -527,27 +527,28 @@ fn all_of_snapshot<'a, 'py>(
             if is_unreadable && needs_user(py, flag, context)? {
                 return Ok((key, Resolved::error(code, false)));
             }
-            Ok((key, result(py, key, flag, readable, context, prerequisites, false)?))
+            Ok((key, result(py, key, flag, readable, context, || prerequisites, false)?))
         };
         flags.into_iter().map(again).collect()
     })
 }
 
 /// The result for `user`, who is read only if the result depends on it. So the reason of a flag
-/// that has one result for all users does not depend on the user either.
+/// that has one result for all users does not depend on the user either. `flags` is called by rules
+/// only.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-fn result<'py, T: FlagResult>(
+fn result<'a, 'py, T: FlagResult>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
-    flags: Prerequisites<'_>,
+    flags: impl FnOnce() -> Prerequisites<'a>,
     default: bool,
 ) -> PyResult<T> {
     if flag.targeting.is_some() {
-        return result_by_attributes(py, key, flag, user, context, flags, default);
+        return result_by_attributes(py, key, flag, user, context, flags(), default);
     }
     let of = |evaluation| T::of(evaluation, default);
     match user {

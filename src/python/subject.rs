@@ -55,20 +55,28 @@ pub(super) struct UserArgument<'a, 'py> {
 impl<'a, 'py> UserArgument<'a, 'py> {
     /// Classifies the type of `user`. Raises `TypeError` for a type that is neither a user nor a
     /// key.
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
     pub(super) fn new(user: Option<&'a Bound<'py, PyAny>>) -> PyResult<Option<Self>> {
-        user.map(Self::of).transpose()
+        match user {
+            None => Ok(None),
+            Some(user) => match Self::of_known_type(user) {
+                None => Self::of_new_type(user).map(Some),
+                known => Ok(known),
+            },
+        }
     }
 
     #[inline]
-    fn of(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+    fn of_known_type(user: &'a Bound<'py, PyAny>) -> Option<Self> {
         let user_type = user.get_type_ptr();
         for slot in &TYPES {
-            let Some(known) = slot.get(user.py()) else { break };
+            let known = slot.get(user.py())?;
             if known.user_type.as_ptr() == user_type.cast() {
-                return Ok(Self { user, kind: known.kind, attribute: Some(&known.attribute) });
+                return Some(Self { user, kind: known.kind, attribute: Some(&known.attribute) });
             }
         }
-        Self::of_new_type(user)
+        None
     }
 
     /// Classifies a new type, and remembers it.
@@ -151,7 +159,10 @@ impl<'a, 'py> UserArgument<'a, 'py> {
             if wrapped.is_none() {
                 return Ok(with(Subject::Anonymous, None));
             }
-            let user = UserArgument::of(&wrapped)?;
+            let user = match UserArgument::of_known_type(&wrapped) {
+                None => UserArgument::of_new_type(&wrapped)?,
+                Some(known) => known,
+            };
             if !user.is_lazy() {
                 return user.with_user(with);
             }
