@@ -44,8 +44,7 @@ UNIQUE_VIOLATION = "23505"
 NO_PRIVILEGE = "42501"
 # Undefined table, undefined column.
 _MISSING_TABLE = frozenset({"42P01", "42703"})
-#: The transaction, as the history numbers it. PostgreSQL only.
-CURRENT_TRANSACTION = Func(
+_TRANSACTION_ID = Func(
     template="pg_catalog.pg_current_xact_id()::text::bigint", output_field=BigIntegerField()
 )
 # The classes of PostgreSQL, by the first two characters of the SQLSTATE.
@@ -95,6 +94,11 @@ class _Database:
     def is_postgresql(self) -> bool:
         """Only PostgreSQL has workers, a history, usage, webhooks, plans and experiments."""
         return is_postgresql(self.connection)
+
+    @property
+    def transaction_id(self) -> Any:
+        """The transaction, as the history numbers it: evaluated in a query; None elsewhere."""
+        return _TRANSACTION_ID if self.is_postgresql else None
 
     @property
     def tables(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from flagstaff._attribution import current_author, current_reason
-from flagstaff._tables.database import CURRENT_TRANSACTION, db
+from flagstaff._tables.database import db
 from flagstaff.changes.locking import block_of_change
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.requirements import unknown
@@ -90,6 +90,6 @@ def record(
         kind=kind,
         message=str(message),
         before=before,
-        transaction_id=CURRENT_TRANSACTION,
+        transaction_id=db.transaction_id,
         **{**author, **fields},
     )

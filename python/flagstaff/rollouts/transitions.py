@@ -11,7 +11,7 @@ from typing import Any
 
 from flagstaff import changes
 from flagstaff._attribution import current_author
-from flagstaff._tables.database import CURRENT_TRANSACTION, db
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import joined, say
 from flagstaff._text.rules import can_grant
@@ -51,7 +51,7 @@ def record(
         kind=kind,
         message=str(message),
         actor=current_author(),
-        transaction_id=CURRENT_TRANSACTION,
+        transaction_id=db.transaction_id,
         figures=dict(figures or {}),
     )
 
@@ -171,11 +171,11 @@ def roll_back(plan: Plan, flag: FlagRow, reason: str) -> list[Changed]:
 
     A person who rolls back has forgotten the trip before. Returns these changes.
     """
-    changed = list[Changed]()
-    # Two changes of one field each: broken rules must not stop them.
-    if "enabled" in rolled_back_fields(flag):
+    is_turned_off = "enabled" in rolled_back_fields(flag)
+    # Two changes of one field each: broken rules must not stop them. The list shows the last one.
+    changed = [changes.flags.set_rollout(flag.key, 0)]
+    if is_turned_off:
         changed.append(changes.flags.disable(flag.key))
-    changed.append(changes.flags.set_rollout(flag.key, 0))
     see_flag(plan, changed[-1].version)
     end(plan, State.ROLLED_BACK, reason)
     return changed

@@ -27,7 +27,7 @@ from django.utils.translation import override
 
 from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
-from flagstaff._tables.database import CURRENT_TRANSACTION, db
+from flagstaff._tables.database import db
 from flagstaff._text import joined, say, some
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import aware, full_time
@@ -307,7 +307,7 @@ def _move_on(waiting: WaitingAction, run: Run) -> None:
 
 def _entries(source: str) -> list[int]:
     """Returns the numbers of the entries that this transaction has written as this source."""
-    own = Change.objects.filter(transaction_id=CURRENT_TRANSACTION, source=source)
+    own = Change.objects.filter(transaction_id=db.transaction_id, source=source)
     return [*own.order_by("id").values_list("pk", flat=True)]
 
 
