@@ -17,7 +17,7 @@ from django.db import (
     transaction,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BigIntegerField, Func, Model, QuerySet
+from django.db.models import Model, QuerySet
 
 from flagstaff._connection import is_postgresql
 from flagstaff._tables.names import fill, own_names, sql
@@ -44,9 +44,6 @@ UNIQUE_VIOLATION = "23505"
 NO_PRIVILEGE = "42501"
 # Undefined table, undefined column.
 _MISSING_TABLE = frozenset({"42P01", "42703"})
-_TRANSACTION_ID = Func(
-    template="pg_catalog.pg_current_xact_id()::text::bigint", output_field=BigIntegerField()
-)
 # The classes of PostgreSQL, by the first two characters of the SQLSTATE.
 _CLASSES = {
     "08": say("connection exception"),
@@ -94,11 +91,6 @@ class _Database:
     def is_postgresql(self) -> bool:
         """Only PostgreSQL has workers, a history, usage, webhooks, plans and experiments."""
         return is_postgresql(self.connection)
-
-    @property
-    def transaction_id(self) -> Any:
-        """The transaction, as the history numbers it: evaluated in a query; None elsewhere."""
-        return _TRANSACTION_ID if self.is_postgresql else None
 
     @property
     def tables(self) -> dict[str, str]:

@@ -186,8 +186,6 @@ class ExperimentEvent(models.Model):
     before: models.Field[Any, Any] = models.JSONField(null=True)
     reason: models.Field[Any, str] = models.TextField(default="")
     actor: models.Field[Any, str] = models.TextField(default="")
-    #: In which it was written, as the history numbers them.
-    transaction_id: models.Field[Any, int | None] = models.BigIntegerField(null=True)
 
     class Meta:
         default_permissions = ()

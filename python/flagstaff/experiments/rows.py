@@ -90,6 +90,5 @@ def record(
         kind=kind,
         message=str(message),
         before=before,
-        transaction_id=db.transaction_id,
         **{**author, **fields},
     )

@@ -277,8 +277,6 @@ class PlanEvent(models.Model):
     kind: models.Field[Any, str] = models.CharField(max_length=16, choices=Kind.choices)
     message: models.Field[Any, str] = models.TextField()
     actor: models.Field[Any, str] = models.TextField(default="")
-    #: In which it was written, as the history numbers them.
-    transaction_id: models.Field[Any, int | None] = models.BigIntegerField(null=True)
     figures: models.Field[Any, Any] = models.JSONField(default=dict)
 
     class Meta:

@@ -51,7 +51,6 @@ def record(
         kind=kind,
         message=str(message),
         actor=current_author(),
-        transaction_id=db.transaction_id,
         figures=dict(figures or {}),
     )
 

@@ -15,9 +15,11 @@ from typing import Any
 
 from django.db import DatabaseError, OperationalError
 from django.db.models import (
+    BigIntegerField,
     BooleanField,
     Count,
     ExpressionWrapper,
+    Func,
     Q,
     QuerySet,
 )
@@ -62,6 +64,9 @@ _REACHED = {
     Consequence.MORE: say("some users"),
     Consequence.MOST: say("more than half of the users"),
 }
+_TRANSACTION = Func(
+    template="pg_catalog.pg_current_xact_id()::text::bigint", output_field=BigIntegerField()
+)
 
 
 class UncountedError(FlagstaffError):
@@ -307,7 +312,7 @@ def _move_on(waiting: WaitingAction, run: Run) -> None:
 
 def _entries(source: str) -> list[int]:
     """Returns the numbers of the entries that this transaction has written as this source."""
-    own = Change.objects.filter(transaction_id=db.transaction_id, source=source)
+    own = Change.objects.filter(transaction_id=_TRANSACTION, source=source)
     return [*own.order_by("id").values_list("pk", flat=True)]
 
 

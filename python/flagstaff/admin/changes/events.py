@@ -163,11 +163,6 @@ def with_subject(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
     return replace(row, key=key, subject=format_html("{}{} ", key_link(key, url), more))
 
 
-def with_detail(row: EventRow, detail: SafeString) -> EventRow:
-    """Returns a row that also says what an app did in the same transaction."""
-    return replace(row, details=joined(" · ", [row.details, detail]))
-
-
 def _details(
     actor: str, at: datetime, source: str, reason: str, *others: str, database_user: str = ""
 ) -> SafeString:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cached_property, partial
 from itertools import chain, islice
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django import forms
@@ -19,8 +19,6 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
@@ -28,13 +26,7 @@ from flagstaff._text import is_storable, say
 from flagstaff._text.times import aware, local_time, local_time_text
 from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES, AppPages
-from flagstaff.admin.changes.events import (
-    EventRow,
-    event_rows,
-    rows_of_app,
-    with_detail,
-    with_subject,
-)
+from flagstaff.admin.changes.events import EventRow, event_rows, rows_of_app, with_subject
 from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.links import (
@@ -64,9 +56,6 @@ from flagstaff.history.log import (
     stored_actors,
 )
 from flagstaff.history.user_names import may_see_users
-
-#: What belongs together: the transaction and the key of events.
-Act: TypeAlias = tuple[int | None, str]
 
 _PAGE_SIZE = 50
 # The number of users whose name contains the text that are searched for.
@@ -364,22 +353,14 @@ class RecentChanges(Page):
         newest = entries.short().newest(version, few=filters.is_short)[: _PAGE_SIZE + 1]
         [*fetched] = newest if kinds else ()
         page, more = fetched[:_PAGE_SIZE], fetched[_PAGE_SIZE:]
-        shown = [*events(page)]
-        rows = event_rows(site, request, shown, history_of=of_row)
+        rows = event_rows(site, request, [*events(page)], history_of=of_row)
         # The events of the apps between the first and the last change of the page.
         since, until = filters.since, filters.until
         if more:
             since = max(filter(None, (aware(page[-1].at), since)))
         if version is not None:
             until = Change.objects.filter(pk=version).values_list("at", flat=True).first()
-        places: dict[Act, int] = {}
-        for place, event in enumerate(shown):
-            places.setdefault((event.transaction_id, event.key), place)
-        for act, told, row in _rows_of_apps(site, request, filters, (since, until)):
-            if act in places:
-                rows[places[act]] = with_detail(rows[places[act]], told)
-            else:
-                rows.append(row)
+        rows += _rows_of_apps(site, request, filters, (since, until))
         older = filters.query(**{_BEFORE: str(page[-1].pk)}) if more else ""
         return sorted(rows, key=lambda row: row.at, reverse=True), older
 
@@ -422,11 +403,8 @@ def _rows_of_apps(
     request: HttpRequest,
     filters: Filters,
     times: tuple[datetime | None, datetime | None],
-) -> list[tuple[Act, SafeString, EventRow]]:
-    """Returns the newest events of the apps that meet the filters: as details, and as rows.
-
-    Few queries.
-    """
+) -> list[EventRow]:
+    """Returns the newest events of the apps that meet the filters. Few queries."""
     if filters.of_transaction is not None:
         return []
     events: list[tuple[AppPages, Any]] = []
@@ -442,9 +420,7 @@ def _rows_of_apps(
     ):
         subject = getattr(event, pages.name)
         url = page_url(site, pages.model, "change", subject.pk)
-        told = format_html('<a href="{}">{}</a>: {}', url, pages.label, row.change)
-        own_row = with_subject(row, subject.key, url, pages.label)
-        rows.append(((event.transaction_id, subject.key), told, own_row))
+        rows.append(with_subject(row, subject.key, url, pages.label))
     return rows
 
 

@@ -127,7 +127,6 @@ class Migration(migrations.Migration):
                 ("before", models.JSONField(null=True)),
                 ("reason", models.TextField(default="")),
                 ("actor", models.TextField(default="")),
-                ("transaction_id", models.BigIntegerField(null=True)),
             ],
             options={
                 "verbose_name": "experiment event",

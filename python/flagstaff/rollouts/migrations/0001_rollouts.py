@@ -287,7 +287,6 @@ class Migration(migrations.Migration):
                 ),
                 ("message", models.TextField()),
                 ("actor", models.TextField(default="")),
-                ("transaction_id", models.BigIntegerField(null=True)),
                 ("figures", models.JSONField(default=dict)),
                 (
                     "plan",

@@ -322,17 +322,6 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
 
 
-def test_what_a_plan_did_in_a_change_of_its_flag_is_in_the_line_of_the_change(
-    operator: Client, shop: Shop
-) -> None:
-    shop.plan("search_v2", "rolled_back")
-    first, second, creation = events_of(page(operator, url_of(key="search_v2")))[:3]
-    assert "rollout plan: rolled back: rollout 0 %" in first
-    assert "rollout plan: started: rollout" in second
-    assert creation.startswith("search_v2 rollout plan created with the steps")
-    assert keys(operator, kind="plan") == ["search_v2 rollout plan"] * 3
-
-
 def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator: Client) -> None:
     plan = plans.create(KEY, ["10:1h", "50:1h"], guards=())
     at = timezone.now() - timedelta(days=1)
