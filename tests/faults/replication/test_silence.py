@@ -113,7 +113,8 @@ def reading_echo(echo: Event, *regions: Region) -> Iterator[list[Worker]]:
         ]
         echo.set()
         for worker in workers:
-            worker.sees(calling(is_current), False, within=AGAIN)
+            # What a subscriber has not applied yet still arrives, after a copy for some seconds.
+            worker.sees(calling(is_current), False, within=2 * AGAIN)
         echo.clear()
         for worker in workers:
             worker.sees(calling(is_current), True, within=AGAIN)
