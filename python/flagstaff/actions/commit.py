@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from django.db import Error, transaction
+from django.db import Error
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import case_variants
@@ -132,7 +132,7 @@ def look_after(written: Written, *, viewer: HasPermissions | None = None) -> Loo
     `COUNT_TIMEOUT` seconds. Neither locks nor writes; without a look if the database fails.
     """
     changed = [done for done in written if isinstance(done, Changed)]
-    with suppress(Error), transaction.atomic(using=db.alias):
+    with suppress(Error), db.atomic():
         effects = reached(*sides_of(changed))
         if effects.uses:
             impact = count_users(effects, viewer=viewer, timeout=COUNT_TIMEOUT)

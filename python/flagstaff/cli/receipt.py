@@ -86,7 +86,7 @@ def ended(
     from flagstaff.waiting.stored import action_line, records_of  # noqa: PLC0415
 
     try:
-        with transaction.atomic(using=db.alias):
+        with db.atomic():
             ends = foresee(would_end(look, written=written))
             rows = [row for row in ends if row.will_not_run or not is_done]
             records = records_of(rows)
