@@ -15,6 +15,7 @@ from asgiref.sync import async_to_sync
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.core.checks.registry import registry
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import include, path
@@ -115,6 +116,16 @@ def project(settings: Any) -> Iterator[None]:
     yield
     # The toolbar registers its own at its first import, for the whole process.
     registry.registered_checks = checks
+    _stop_recording_queries()
+
+
+def _stop_recording_queries() -> None:
+    """Ends the record of an async request, which the toolbar ends in the thread of the loop only.
+
+    All later tests of the process would make a stack trace of each query.
+    """
+    for connection in connections.all():
+        vars(connection)["_djdt_logger"] = None
 
 
 def stats_of(response: Any) -> dict[str, Any]:
