@@ -218,7 +218,7 @@ def resume(
     with plans.unchanged(key, expect_plan) as before:
         instead = _unless_new(flag_row(key))
         plan = plans.resume(key, expect_version=expect_version)
-    if before is not None and before.state == State.PAUSED:
+    if before is not None and before.state != State.ROLLED_BACK:
         return _done(plan, "pause")
     return _done(plan, "roll-back", instead=instead)
 

@@ -10,6 +10,7 @@ from flagstaff.cli.verb import Options, Topic, verb, verb_group
 from flagstaff.exceptions import UnknownPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
+from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.models import WATCHED_STATES, Plan
 from flagstaff.rollouts.status import (
     EVENT_COLUMNS,
@@ -24,8 +25,8 @@ from flagstaff.rollouts.status import (
 def list_(_options: Options, out: Output) -> None:
     """List all rollout plans, those that run first."""
     rows = uncached(Plan.objects.order_by("key"))
-    records = map(plan_summary, sorted(rows, key=lambda plan: plan.state not in WATCHED_STATES))
-    out.records(LIST_COLUMNS, [*records], empty="there is no rollout plan")
+    shown = sorted(with_flags(rows), key=lambda plan: plan.state not in WATCHED_STATES)
+    out.records(LIST_COLUMNS, [*map(plan_summary, shown)], empty="there is no rollout plan")
 
 
 @verb("plan show new_checkout", "plan show new_checkout --json", arguments=(add_key,))

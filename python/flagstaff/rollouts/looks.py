@@ -116,8 +116,8 @@ def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
     plans.require_resumable(plan)
     flag = plans.named_flag(plan)
     require(key, problem_of_database(), problem_of_flag(flag))
-    index = (plan.step or 0) if plan.state == State.PAUSED else 0
-    return _steps_ahead(key, plan, flag, index, plan, viewer=viewer)
+    index = 0 if plan.state == State.ROLLED_BACK else (plan.step or 0)
+    return _steps_ahead(key, plans.shown(plan), flag, index, plan, viewer=viewer)
 
 
 def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and who looks)
@@ -148,7 +148,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
         notes.append(_sentence(problem))
     # Why the plan was paused or rolled back.
     if plan.reason or plan.trip_reason:
-        notes.append(state_sentence(plan, flag))
+        notes.append(state_sentence(plan))
     if enables:
         notes.append(_sentence(enabling_message(flag)))
     last_step = say(
@@ -257,7 +257,7 @@ def _kept_rollout(plan: Plan) -> Iterator[Line]:
 
 
 def _plan_line(plan: Plan, after: object) -> Line:
-    return Line(say("plan").local, str(State(plan.state).label), str(after))
+    return Line(say("plan").local, str(State(plans.shown(plan).state).label), str(after))
 
 
 def _on() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +32,7 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.flag_changes import digest_of, foreign_change
+from flagstaff.rollouts.flag_changes import digest_of, foreign_change, with_flags
 from flagstaff.rollouts.guards import ERRORS, latency_limits, parse_guards, require_functions
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -256,7 +257,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     with _locked_plan(key) as plan:
         require_resumable(plan)
         flag_of(plan, lock=True)
-        is_paused = plan.state == State.PAUSED
+        is_paused = plan.state != State.ROLLED_BACK
         if not is_paused:
             _make_active(plan)
         flag = _flag_of(plan, expect_version)
@@ -280,7 +281,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
 
 def require_resumable(plan: Plan) -> None:
     """Raises PlanError unless a plan can be resumed in its state."""
-    _require_state(plan, "resume")
+    _require_state(shown(plan), "resume")
     require(plan.key, plan.problem)
 
 
@@ -321,7 +322,7 @@ def delete(key: str) -> None:
     Raises UnknownPlanError, or PlanError while the plan is running or holding and has its flag.
     """
     with _locked_plan(key) as plan:
-        if plan.state in WATCHED_STATES and plan.own_flag is not None:
+        if shown(plan).state in WATCHED_STATES and plan.own_flag is not None:
             raise PlanError(
                 "the rollout plan of {key} runs; pause it before you delete it: {command}",
                 key=key,
@@ -369,6 +370,11 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
         if plan := own.filter(state__in=ACTIVE_STATES).first() or own.first():
             return plan
     return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
+
+
+def shown(plan: Plan) -> Plan:
+    """Returns a copy of a plan in the state that people see."""
+    return with_flags([copy(plan)])[0]
 
 
 def present(keys: Collection[str]) -> Reading:

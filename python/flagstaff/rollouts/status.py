@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Model
-
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, say
 from flagstaff._text.cells import Column, Record
 from flagstaff.rollouts.evidence import verdict_of
-from flagstaff.rollouts.flag_changes import digest_of
-from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.flag_changes import with_flags
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 
 
 def _steps(record: Record) -> str:
@@ -58,6 +55,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
     A plan that cannot be read has no steps and guards, and the problem as its reason.
     """
+    [plan] = with_flags([plan])
     flag = plan.flag
     events = db.rows(PlanEvent).filter(plan=plan).order_by("id")
     return {
@@ -65,7 +63,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "percent": plan.percent,
         "rollout": None if flag is None else flag.rollout_percent,
         "enabled": None if flag is None else flag.enabled,
-        "rollout_differs": rollout_difference(plan, flag),
+        "rollout_differs": rollout_difference(plan),
         "guards": [] if plan.problem else plan.guards,
         "required_users": plan.required_users,
         "compare": plan.compare or None,
@@ -86,7 +84,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
 
 def plan_summary(plan: Plan) -> dict[str, Any]:
-    """Returns what a list says about a plan. Makes no query."""
+    """Returns what a list says about a plan that has its flag. Makes no query."""
     steps, index = ([], None) if plan.problem else (plan.steps, plan.step)
     return {
         "key": plan.key,
@@ -100,12 +98,12 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
     }
 
 
-def rollout_difference(plan: Plan, flag: FlagRow | None) -> Sentence | None:
+def rollout_difference(plan: Plan) -> Sentence | None:
     """Returns where flag and plan are; None if the flag has the rollout of the present step.
 
     A plan that was rolled back has let go of its flag.
     """
-    percent = plan.percent
+    flag, percent = plan.flag, plan.percent
     if flag is None or percent is None or plan.state == State.ROLLED_BACK:
         return None
     if not flag.enabled:
@@ -114,19 +112,6 @@ def rollout_difference(plan: Plan, flag: FlagRow | None) -> Sentence | None:
     if rollout == percent:
         return None
     return say("flag is at {rollout} %, plan at {percent} %", rollout=rollout, percent=percent)
-
-
-def will_pause(plan: Plan, flag: FlagRow | None) -> bool:
-    """Whether the next run of a driver pauses a plan, because the row of its flag has changed.
-
-    Makes no query, so it does not see changed allowed users.
-    """
-    if flag is None or plan.state not in WATCHED_STATES:
-        return False
-    # The list of flags does not read all columns.
-    if not isinstance(flag, Model):
-        return rollout_difference(plan, flag) is not None
-    return digest_of(flag) != plan.seen_flag
 
 
 def evidence_of(plan: Plan) -> dict[str, Any] | None:

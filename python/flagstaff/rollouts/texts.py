@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from django.utils.formats import number_format
 
-from flagstaff._tables.rows import FlagRow
 from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.status import rollout_difference, will_pause
+from flagstaff.rollouts.status import rollout_difference
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
@@ -22,9 +21,9 @@ def state_name(plan: Plan) -> tuple[str, str]:
     return plan.state, str(State(plan.state).label)
 
 
-def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
+def state_sentence(plan: Plan) -> str:
     """Returns the step, the reason of the state, and where the flag is if it differs."""
-    text, values, pauses = "", dict[str, object](), will_pause(plan, flag)
+    text, values = "", dict[str, object]()
     if plan.problem:
         text = localized(plan.problem)
     elif plan.step is None:
@@ -34,15 +33,14 @@ def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
         values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}
         if plan.state == State.ROLLED_BACK:
             text = say("Step {step} of {steps}, {percent} → 0 %")
-        if plan.due_at is not None and plan.due_at > plan.now and not pauses:
+        if plan.due_at is not None and plan.due_at > plan.now:
             text = say("Step {step} of {steps}, {percent} %, until {time} or later")
             values["time"] = local_time_text(plan.due_at)
     # What a guard has found says more than that it has rolled back.
-    reasons = [plan.trip_reason or plan.reason, localized(rollout_difference(plan, flag) or "")]
-    if pauses:
-        reasons.append(
-            say("the flag was changed, so the next run of run-jobs pauses the plan").local
-        )
+    reasons = [
+        plan.trip_reason or localized(plan.reason),
+        localized(rollout_difference(plan) or ""),
+    ]
     if plan.is_unguarded:
         reasons.append(say("no guard can stop it, because run-jobs does not watch the plan").local)
     sentence = say(text, **values).local if values else text

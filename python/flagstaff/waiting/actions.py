@@ -331,7 +331,7 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     # The end of a period is approved with it.
     waits = [
         f"{action_text(row)}: {localized(state_text(row))}"
-        for row in asked_together(waiting)
+        for row in foresee(asked_together(waiting))
         if row.run_at is not None
     ]
     return replace(

@@ -13,6 +13,7 @@ from flagstaff.contrib.webhooks.message import admin_link, slack_body
 from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import records_of, state_text, without_secrets
 
 #: What a message has of an action: no arguments, which may name users.
@@ -63,7 +64,7 @@ class WaitingMessage:
     def of(cls, delivery: Delivery) -> WaitingMessage | None:
         """Returns the message; None if retention has deleted the action. Queries the names."""
         rows = WaitingAction.objects.using(conf.database).filter(pk=delivery.object_pk)
-        for action in without_secrets(rows):
+        for action in without_secrets(foresee(rows)):
             return cls(action, delivery.event, records_of([action])[0])
         return None
 

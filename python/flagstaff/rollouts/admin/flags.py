@@ -21,28 +21,28 @@ from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may, may_view
 from flagstaff.admin.words import badge
+from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
-from flagstaff.rollouts.status import rollout_difference, will_pause
+from flagstaff.rollouts.status import rollout_difference
 from flagstaff.rollouts.texts import state_name, state_sentence
 
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Note]:
     """Returns the state of active plans, and of those that need attention."""
-    by_pk = {str(flag.pk): flag for flag in flags}
     return {
-        pk: Note(_note(plan, by_pk[pk]), _level(plan))
+        pk: Note(_note(plan), _level(plan))
         for pk, plan in _plans_of(request, flags).items()
         if plan.needs_attention or plan.state in ACTIVE_STATES
     }
 
 
-def _note(plan: Plan, flag: Any) -> str:
+def _note(plan: Plan) -> str:
     """Returns the state, and why it is so if somebody should look at the plan."""
     text = state_name(plan)[1]
     if plan.trip_reason:
         return say("{reason} (plan: {state})", reason=plan.trip_reason, state=text).local
-    if plan.needs_attention or will_pause(plan, flag) or rollout_difference(plan, flag):
-        values = {"state": text, "reason": state_sentence(plan, flag)}
+    if plan.needs_attention or rollout_difference(plan):
+        values = {"state": text, "reason": state_sentence(plan)}
         text = say("{state} — {reason}", **values).local
     return say("plan: {state}", state=text).local
 
@@ -72,9 +72,9 @@ def _on_flag(site: AdminSite, request: HttpRequest, flag: Any) -> OnFlag:
     if plan is None:
         return OnFlag(links=links)
     hint = ""
-    if plan.state in WATCHED_STATES and not will_pause(plan, flag):
+    if plan.state in WATCHED_STATES:
         hint = say("Another change of this flag pauses the plan.").local
-    sentence = state_sentence(plan, flag)
+    sentence = state_sentence(plan)
     label = capfirst(Plan._meta.verbose_name)
     state = badge(*state_name(plan))
     text = format_html("<strong>{}</strong> {} {} {}", label, state, sentence, hint)
@@ -84,7 +84,7 @@ def _on_flag(site: AdminSite, request: HttpRequest, flag: Any) -> OnFlag:
 
 
 def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:
-    """Returns the active plan of each flag, or else its last one. One query for a request."""
+    """Returns the active plan of each flag, or else its last one. Few queries for a request."""
     return once(request, "plans of flags", partial(_read, flags))
 
 
@@ -98,7 +98,8 @@ def _read(flags: Sequence[Any]) -> Mapping[str, Plan]:
         # A list shows no plan that has ended well. The others are few: fewer than its flags.
         newest = plans.filter(_is_shown()).order_by(is_active, "-id")
     # The first one of each flag counts.
-    return {plan.flag_pk: plan for plan in reversed([*newest]) if plan.flag_pk in pks}
+    first = {plan.flag_pk: plan for plan in reversed([*newest]) if plan.flag_pk in pks}
+    return {plan.flag_pk: plan for plan in with_flags(first.values())}
 
 
 def _is_shown() -> Q:
@@ -122,7 +123,7 @@ def _add_links(site: AdminSite, request: HttpRequest, flag: Any) -> list[tuple[s
 
 
 def _overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
-    """Returns the lines, by key. Makes a query."""
+    """Returns the lines, by key."""
     shown = site.get_model_admin(Plan).get_queryset(request).filter(_is_shown())
     kind = str(Plan._meta.verbose_name)
     return [
@@ -134,7 +135,7 @@ def _overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]
             badge(*state_name(plan)),
             kind,
         )
-        for plan in shown.exclude(state=State.PENDING).order_by("key", "pk")
+        for plan in with_flags(shown.exclude(state=State.PENDING).order_by("key", "pk"))
     ]
 
 
@@ -145,7 +146,8 @@ def _level(plan: Plan) -> Level:
 
 
 def _describe(plan: Plan) -> tuple[SafeString, str]:
-    return badge(*state_name(plan)), state_sentence(plan)
+    [shown] = with_flags([plan])
+    return badge(*state_name(shown)), state_sentence(shown)
 
 
 PAGES = AppPages(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest
@@ -33,6 +34,7 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.fields import prepare_fields
 from flagstaff.rollouts.admin.sections import sections_of
+from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -99,6 +101,12 @@ class PlanAdmin(AppRowAdmin):
         first = Case(When(is_red[0] | is_red[1], then=0), default=1)
         return [first, *self.ordering]
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The plans with their flags."""
+        changelist = super().get_changelist_instance(request)
+        changelist.result_list = with_flags(changelist.result_list)
+        return changelist
+
     @admin.display(description=say("flag").lazy, ordering="key")
     def flag(self, plan: Plan) -> SafeString:
         """The key of the flag."""
@@ -111,6 +119,13 @@ class PlanAdmin(AppRowAdmin):
 
     # The page.
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The plan with its flag."""
+        row = super().get_object(request, object_id, from_field)
+        return row and with_flags([row])[0]
+
     def events(self, row: Any) -> QuerySet[PlanEvent]:
         """What has happened to the plan."""
         return db.rows(PlanEvent).filter(plan=row)
@@ -119,7 +134,7 @@ class PlanAdmin(AppRowAdmin):
         """The sentence of the state, what follows from the numbers, and what to look at."""
         flag, (state, label) = row.flag, state_name(row)
         lines: list[SafeString | str] = []
-        lines.append(format_html("<strong>{}</strong>", state_sentence(row, flag)))
+        lines.append(format_html("<strong>{}</strong>", state_sentence(row)))
         why = _evidence(row).get("why", "")
         # A plan that holds has it as its reason.
         if row.run_id and why and why not in row.reason:

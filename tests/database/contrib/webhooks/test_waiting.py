@@ -73,6 +73,16 @@ def test_slack_gets_a_sentence_and_sentry_nothing(hook: Webhook) -> None:
     assert message.json["text"] == text
 
 
+def test_message_of_an_action_that_will_not_run_any_more_says_so(hook: Webhook) -> None:
+    receivers = {"chat": hook.settings(format="slack")}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": receivers}):
+        ask(LINE)
+        changes.flags.set_rollout("new_checkout", 6)
+        deliver()
+    [message] = hook.accepted
+    assert "asked, will not run: " in message.json["text"]
+
+
 def test_kill_that_cancels_an_action_sends_nothing_of_it(hook: Webhook) -> None:
     changes.flags.disable("new_checkout")
     ask(LINE)

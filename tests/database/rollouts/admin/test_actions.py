@@ -290,7 +290,7 @@ def test_question_is_asked_again_if_the_flag_or_the_plan_has_changed(
 def test_pause_shows_the_rollout_of_a_renamed_flag(operator: Client, running: Plan) -> None:
     changes.flags.update(KEY, {"key": "checkout"})
     asked = operator.get(action_url(running, "pause"))
-    assert preview_of(asked) == {"plan": ["running", "paused"], "rollout": ["5 %", "5 %"]}
+    assert preview_of(asked) == {"plan": ["paused", "paused"], "rollout": ["5 %", "5 %"]}
 
 
 def test_plan_is_paused_resumed_rolled_back_and_begun_again(

@@ -17,6 +17,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State
 from tests.support.admin_pages import (
     FLAGS,
@@ -43,6 +44,7 @@ from tests.support.plans import (
     drive_recently,
     end_dwell_time,
     fail,
+    go_to,
     leave_unguarded,
     make_flag,
     plan_of,
@@ -52,11 +54,13 @@ from tests.support.plans import (
     see,
 )
 from tests.support.screen import Screen
+from tests.support.shop import Shop
 from tests.support.terminals import document, ok, run, typed
 
 pytestmark = pytest.mark.django_db
 
 NONE = "\N{EN DASH}"
+STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
 STEPS = ["25:4h", "100"]
 GUARDS = ["errors", "latency=0.5,limit=1.5,action=hold"]
 
@@ -345,20 +349,54 @@ def test_stored_texts_are_shown_in_english_beside_the_german_kind(
 # The list and the page of flags.
 
 
-def test_pages_say_that_a_changed_flag_will_pause_its_plan(
-    operator: Client, running: Plan, flag: FeatureFlag
-) -> None:
-    rules = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
-    changes.flags.update(KEY, {"rules": rules})
-    text = "the flag was changed, so the next run of run-jobs pauses the plan"
-    for url in (plan_url(running), flag_url(flag)):
-        found = text_of(page(operator, url))
-        assert text in found
-        assert "or later" not in found
-    # The list does not read the rules for this.
-    assert text not in text_of(page(operator, FLAGS))
+def kill_and_undo() -> None:
     changes.flags.disable(KEY)
-    assert text in text_of(page(operator, FLAGS))
+    changes.flags.enable(KEY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: changes.flags.disable(KEY),
+        kill_and_undo,
+        lambda: changes.flags.allow(KEY, Shop().user("alice").pk),
+        lambda: changes.flags.update(KEY, {"rules": STAFF}),
+    ],
+    ids=["killed", "killed and turned on", "allowed user", "rules"],
+)
+def test_plan_is_shown_as_paused_as_soon_as_its_flag_has_changed(
+    change: Any, operator: Client, running: Plan, flag: FeatureFlag
+) -> None:
+    change()
+    assert plan_of().state == State.RUNNING
+    overview, search = f"{FLAGS}overview/", f"{FLAGS}search/?q={KEY}"
+    for url in (FLAGS, flag_url(flag), PLANS, plan_url(running), overview, search):
+        text = text_of(page(operator, url))
+        assert "the flag was changed outside of the plan" in text, url
+        assert "or later" not in text, url
+    [listed], shown = document("plan", "list"), document("plan", "show", KEY)
+    for record in (listed, shown):
+        assert (record["state"], record["unguarded"], record["due_at"]) == ("paused", False, None)
+    assert actions_of(page(operator, plan_url(running)))[-1] == "delete"
+
+
+def test_plan_with_a_changed_flag_is_resumed_at_its_step_before_run_jobs_pauses_it(
+    operator: Client, running: Plan
+) -> None:
+    changes.flags.set_rollout(KEY, 60)
+    asked = operator.get(action_url(running, "resume"))
+    assert preview_of(asked)["plan"] == ["paused", "running"]
+    do(operator, running, "resume")
+    assert (plan_of().state, rollout()) == (State.RUNNING, 25)
+
+
+def test_plan_that_a_driver_moved_on_since_it_was_read_is_not_shown_as_paused(
+    running: Plan,
+) -> None:
+    read = plan_of()
+    go_to(100)
+    [shown] = with_flags([read])
+    assert shown.state == State.RUNNING
 
 
 def test_pages_and_terminal_say_where_flag_and_plan_are_if_they_differ(
@@ -385,7 +423,7 @@ def test_pages_and_terminal_say_where_flag_and_plan_are_if_they_differ(
     assert (record["rollout"], record["rollout_differs"]) == (None, None)
 
 
-def test_flags_make_one_query_for_all_plans(
+def test_flags_make_four_queries_for_all_plans_and_their_flags(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key in (KEY, "a", "b", "c", "d"):
@@ -397,7 +435,7 @@ def test_flags_make_one_query_for_all_plans(
     monkeypatch.setattr("flagstaff.stale.facts.PLANNED_FLAGS", ())
     without_flags = AppPages(Plan, PlanEvent, "plan", PAGES.describe, PAGES.overview_lines)
     monkeypatch.setattr("flagstaff.rollouts.admin.flags.PAGES", without_flags)
-    assert [count_queries(operator, url) + 1 for url in urls] == with_plans
+    assert [count_queries(operator, url) + 4 for url in urls] == with_plans
 
 
 def test_page_of_a_flag_shows_its_active_plan(operator: Client, flag: FeatureFlag) -> None:
