@@ -274,8 +274,8 @@ def carry_out_trip(plan: Plan) -> PlanReport:
         message = say("rolled back: {why}", why=why)
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
         with acting_as(ACTOR, reason=message, source=_SOURCE):
-            transitions.roll_back(plan, cast("FlagRow", flag), message)
-            record(plan, PlanEvent.Kind.TRIPPED, message, figures)
+            wrote = transitions.roll_back(plan, cast("FlagRow", flag), message)
+            record(plan, PlanEvent.Kind.TRIPPED, message, figures, wrote=wrote)
         return report_of(plan, PlanEvent.Kind.TRIPPED, message)
 
     write = roll_back if changed is None else pause
@@ -287,8 +287,8 @@ def _enter_step(
 ) -> PlanReport:
     """Enters a step with an event, whose text is the reason in the flag's history."""
     with acting_as(ACTOR, reason=message, source=_SOURCE):
-        transitions.enter_step(plan, index, expect_version=plan.flag_version)
-        record(plan, kind, message, verdict.figures())
+        wrote = transitions.enter_step(plan, index, expect_version=plan.flag_version)
+        record(plan, kind, message, verdict.figures(), wrote=wrote)
     return report_of(plan, kind, message)
 
 

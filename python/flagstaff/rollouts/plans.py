@@ -189,13 +189,13 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
         require(plan.key, problem_of_database(), problem_of_driver(), problem)
         old = present_rollout(flag)
-        enter_step(plan, 0, also=also)
+        wrote = enter_step(plan, 0, also=also)
         text = say("started: rollout {old} → {new} %", old=old, new=first.percent)
         if enables:
             text = say("{text}; {enabled}", text=text, enabled=enabling_message(flag))
         if RULES in also:
             text = say("{text}; the rules by the bucket of the flag were deleted", text=text)
-        record(plan, PlanEvent.Kind.STARTED, _with_reason(text))
+        record(plan, PlanEvent.Kind.STARTED, _with_reason(text), wrote=wrote)
         return plan
 
 
@@ -268,14 +268,14 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
             record(plan, PlanEvent.Kind.RESUMED, _with_reason(text))
             return plan
         index = (plan.step or 0) if is_paused else 0
-        enter_step(plan, index)
+        wrote = enter_step(plan, index)
         message = say(
             "resumed, and step {number} starts again: rollout {old} → {new} %",
             number=index + 1,
             old=old,
             new=plan.read_steps()[index].percent,
         )
-        record(plan, PlanEvent.Kind.RESUMED, _with_reason(message))
+        record(plan, PlanEvent.Kind.RESUMED, _with_reason(message), wrote=wrote)
         return plan
 
 
@@ -306,7 +306,7 @@ def rolled_back(key: str) -> tuple[Plan, list[Changed]]:
         if any("enabled" in (change.new or {}) for change in changed):
             effect = say("rollout 0 %, and the flag was turned off, because a rule can grant it")
         text = say("rolled back: {what}", what=effect)
-        record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
+        record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text), wrote=changed)
         return plan, changed
 
 

@@ -5,7 +5,7 @@ Each function writes the plan, its run and an event, in the transaction of the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -43,15 +43,22 @@ def record(
     kind: PlanEvent.Kind,
     message: str,
     figures: Mapping[str, Any] | None = None,
+    *,
+    wrote: Sequence[Changed] = (),
 ) -> None:
-    """Records an event of a plan, by the current actor. `figures` are what programs read."""
+    """Records an event of a plan, by the current actor. `figures` are what programs read.
+
+    With the version of the flag that it `wrote`, if any: recent changes show both in one line.
+    """
+    versions = [change.version for change in wrote if change.written]
+    written = {"flag_version": versions[-1]} if versions else {}
     # By its primary key: a router of the project may not know the database of the plan.
     db.rows(PlanEvent).create(
         plan_id=plan.pk,
         kind=kind,
         message=str(message),
         actor=current_author(),
-        figures=dict(figures or {}),
+        figures={**(figures or {}), **written},
     )
 
 
@@ -86,12 +93,12 @@ def enter_step(
     *,
     expect_version: int | None = None,
     also: Mapping[str, object] | None = None,
-) -> None:
+) -> list[Changed]:
     """Sets the rollout of a step, and begins to measure. The dwell time starts now.
 
     A trip that is stored is not carried out any more. The same change sets the fields of `also`, so
-    that one undo takes back all. Raises ConflictError if the flag has another version than
-    expected.
+    that one undo takes back all. Returns this change. Raises ConflictError if the flag has another
+    version than expected.
     """
     step = plan.read_steps()[index]
     if also:
@@ -112,6 +119,7 @@ def enter_step(
     plan.step, plan.due_at = index, plan.now + timedelta(seconds=step.seconds)
     see_flag(plan, changed.version)
     _measure(plan, run)
+    return [changed]
 
 
 def continue_run(plan: Plan) -> bool:

@@ -10,6 +10,8 @@ import pytest
 from django.db import connection, transaction
 
 from flagstaff import acting_as, changes, rollouts
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import driver
 from flagstaff.rollouts.driver import PlanReport, run_plans
@@ -123,7 +125,9 @@ def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
     assert (tripped.message, tripped.actor) == (f"rolled back: {reason}", "rollout plan")
     assert "users_inside" in tripped.figures
     assert (plan_of().trip_run_id, run_plans()) == (None, [])
-    assert (plan_of().trip_reason, plan_of().trip_figures) == (reason, tripped.figures)
+    version = version_of(Kind.FLAG, plan_of().flag_pk)
+    figures = {**plan_of().trip_figures, "flag_version": version}
+    assert (plan_of().trip_reason, figures) == (reason, tripped.figures)
 
 
 @pytest.mark.usefixtures("stored")

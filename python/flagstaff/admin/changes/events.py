@@ -60,7 +60,7 @@ class EventRow:
     #: The key as a link to its page, and what it is; empty on the page of the row itself.
     subject: SafeString | str = ""
     key: str = ""
-    #: The version as a text; empty for events of optional apps.
+    #: The version as a text; of an event of an optional app, the one that it wrote, or empty.
     version: str = ""
     #: The URLs and labels of what the user may do.
     links: Sequence[tuple[str, str]] = ()
@@ -219,9 +219,18 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
         actor, at = names.get(event.actor, event.actor) or say("not known").local, aware(event.at)
         # Plans have none.
         details = _details(actor, at, "", getattr(event, "reason", ""))
-        return EventRow(at, _event_text(event), details)
+        figures = getattr(event, "figures", None)
+        # SQL may write any JSON.
+        written = figures.get("flag_version") if isinstance(figures, dict) else None
+        return EventRow(at, _event_text(event), details, version=str(written or ""))
 
     return [*map(shown_row, events)]
+
+
+def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> EventRow:
+    """Returns one row of a change and the event of an app that wrote it, which has this label."""
+    heading = event.change.partition(":")[0]
+    return replace(change, change=format_html("{}: {}, {}", label, heading, change.change))
 
 
 def _event_text(event: Any) -> str:

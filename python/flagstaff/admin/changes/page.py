@@ -26,7 +26,13 @@ from flagstaff._text import is_storable, say
 from flagstaff._text.times import aware, local_time, local_time_text
 from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES, AppPages
-from flagstaff.admin.changes.events import EventRow, event_rows, rows_of_app, with_subject
+from flagstaff.admin.changes.events import (
+    EventRow,
+    as_one_act,
+    event_rows,
+    rows_of_app,
+    with_subject,
+)
 from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.links import (
@@ -42,7 +48,7 @@ from flagstaff.admin.links import (
 from flagstaff.admin.look_tables import parse_version
 from flagstaff.admin.pages import Page
 from flagstaff.admin.rights import hidden_rows, may, may_view
-from flagstaff.admin.words import KIND_LABELS
+from flagstaff.admin.words import KIND_LABELS, link
 from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
@@ -360,9 +366,10 @@ class RecentChanges(Page):
             since = max(filter(None, (aware(page[-1].at), since)))
         if version is not None:
             until = Change.objects.filter(pk=version).values_list("at", flat=True).first()
-        rows += _rows_of_apps(site, request, filters, (since, until))
         older = filters.query(**{_BEFORE: str(page[-1].pk)}) if more else ""
-        return sorted(rows, key=lambda row: row.at, reverse=True), older
+        by_version = {row.version: row for row in rows}
+        others = _rows_of_apps(site, request, filters, (since, until), by_version)
+        return sorted([*by_version.values(), *others], key=lambda row: row.at, reverse=True), older
 
     def _csv(self) -> HttpResponse:
         site, request = self.site, self.request
@@ -403,13 +410,18 @@ def _rows_of_apps(
     request: HttpRequest,
     filters: Filters,
     times: tuple[datetime | None, datetime | None],
+    changes: dict[str, EventRow],
 ) -> list[EventRow]:
-    """Returns the newest events of the apps that meet the filters. Few queries."""
+    """Returns the newest events of the apps that meet the filters. Few queries.
+
+    Those that wrote one of the changes, by version, become a part of its row instead.
+    """
     if filters.of_transaction is not None:
         return []
     events: list[tuple[AppPages, Any]] = []
     for pages in PAGES:
-        if filters.of_kind in {"", pages.name} and may_view(site, request, pages.model):
+        kinds = {"", pages.name, Kind.FLAG.value}
+        if filters.of_kind in kinds and may_view(site, request, pages.model):
             problem = f"the app {pages.model._meta.app_label} cannot show its events"
             newest = _events_of_app(site, request, pages, filters, times)[:_MAX_OTHERS]
             newest_events: list[Any] = value_or_default(problem, partial(list, newest), [])
@@ -420,7 +432,11 @@ def _rows_of_apps(
     ):
         subject = getattr(event, pages.name)
         url = page_url(site, pages.model, "change", subject.pk)
-        rows.append(with_subject(row, subject.key, url, pages.label))
+        if row.version in changes:
+            label = link(url, pages.label)
+            changes[row.version] = as_one_act(changes[row.version], row, label)
+        elif filters.of_kind in {"", pages.name}:
+            rows.append(with_subject(row, subject.key, url, pages.label))
     return rows
 
 

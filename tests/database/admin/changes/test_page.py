@@ -38,6 +38,7 @@ from tests.support.admin_pages import (
     staff,
     undo_url,
 )
+from tests.support.plans import drive_recently
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, Shop
 from tests.support.sql import rows as execute
@@ -320,6 +321,29 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     with override_settings(LANGUAGE_CODE="de"):
         text = content_of(page(operator, url_of(kind="plan")))
     assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
+
+
+def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
+    operator: Client, shop: Shop
+) -> None:
+    drive_recently()
+    shop.flag("search_v2")
+    plans.start("search_v2", ["10:1h", "50:1h"], guards=())
+    plans.rollback("search_v2")
+    acts = [
+        "rollout plan: rolled back, rollout 10 → 0 %",
+        "rollout plan: started, rollout 0 → 10 %",
+    ]
+    created = "rollout plan created with the steps 10 % for 1 h, 50 % for 1 h"
+    for parameters, expected in (
+        ({}, [*acts, created]),
+        ({"kind": "flag", "key": "search_v2"}, acts),
+    ):
+        lines = events_of(page(operator, url_of(**parameters)))[: len(expected)]
+        assert all(
+            line.startswith(f"search_v2 {text}") for line, text in zip(lines, expected, strict=True)
+        )
+    assert keys(operator, kind="plan") == ["search_v2 rollout plan"] * 3
 
 
 def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator: Client) -> None:
