@@ -156,16 +156,20 @@ class ConditionForm(Row):
 
     def __init__(self, name: str, place: str, label: str, texts: Texts, offer: Offer) -> None:
         """Takes what the page offers."""
-        super().__init__(name, place, label, {"operator": "in", **texts})
-        self.fields["attribute"].widget.attrs["list"] = f"{name}-attributes"
-        self._offer = offer
-        known = offer.attributes.get(self.texts.get("attribute", ""))
+        texts = {"operator": "in", **texts}
+        known = offer.attributes.get(texts.get("attribute", ""))
         self._is_yes_or_no = (
             known is not None
             and known.type is AttributeType.BOOL
-            and self.texts["operator"] == _EQUALS
-            and self.texts.get("values", "") in ("", *YES_NO)
+            and texts["operator"] == _EQUALS
+            and texts.get("values", "") in ("", *YES_NO)
         )
+        if self._is_yes_or_no:
+            # As the choice shows it.
+            texts["values"] = texts.get("values") or "true"
+        super().__init__(name, place, label, texts)
+        self.fields["attribute"].widget.attrs["list"] = f"{name}-attributes"
+        self._offer = offer
         if self._is_yes_or_no:
             self._choose("values", YES_NO)
         #: What is typed, also if it is not valid.

@@ -55,7 +55,8 @@ class _GuardRow(_Row):
         ],
     )
     value = forms.CharField(
-        label=say("Seconds or path").lazy, widget=forms.TextInput({"spellcheck": "false"})
+        label=say("Seconds or path").lazy,
+        widget=forms.TextInput({"spellcheck": "false", "placeholder": say("Seconds or path").lazy}),
     )
     limit = forms.CharField(
         label=say("Limit").lazy,

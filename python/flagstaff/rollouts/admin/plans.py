@@ -35,6 +35,7 @@ from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.fields import prepare_fields
 from flagstaff.rollouts.admin.sections import sections_of
 from flagstaff.rollouts.flag_changes import with_flags
+from flagstaff.rollouts.guards import ERRORS, parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -202,7 +203,8 @@ class PlanAdmin(AppRowAdmin):
             flag = None
         above = present_rollout(flag) if flag else 0
         defaults = plans.default_plan(flag) if flag and above < ALL else USUAL
-        steps, guards, compare = defaults.steps, ["errors"], ""
+        # In full, as the rows send them back.
+        steps, guards, compare = defaults.steps, [*map(str, parse_guards([ERRORS]))], ""
         required, ignores = defaults.required_users, False
         last = None
         if flag is not None:

@@ -91,6 +91,17 @@ def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: U
     assert event.message.endswith("; reason: launch")
 
 
+@pytest.mark.parametrize("guards", [None, ["latency=0.7,action=hold"]], ids=["default", "last"])
+def test_unchanged_form_creates_the_plan_at_the_first_press(
+    guards: list[str] | None, operator: Client
+) -> None:
+    if guards:
+        Plan.objects.filter(pk=rollouts.create(KEY, guards=guards).pk).update(state=State.DONE)
+    before = Plan.objects.count()
+    assert operator.post(ADD, typed(operator, ADD)).status_code == 302
+    assert Plan.objects.count() == before + 1
+
+
 def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> None:
     fields = {"steps": "5:90m\n\n 100 ", "guards": "latency=0.5,action=hold"}
     response = operator.post(ADD, typed(operator, ADD, **fields))
@@ -114,7 +125,7 @@ def rows_of(html: str, name: str) -> list[list[str]]:
 def test_rows_of_steps_and_guards_are_the_plan(operator: Client) -> None:
     html = page(operator, ADD)
     assert rows_of(html, "steps")[-3:] == [["100", ""], ["", ""], ["", ""]]
-    assert rows_of(html, "guards")[0] == ["errors", "", "", "rollback"]
+    assert rows_of(html, "guards")[0] == ["errors", "", "2", "rollback"]
     rows = {"steps-0-time": "2h", "guards-1-kind": "latency", "guards-1-value": "0.5"}
     act(operator, ADD, **rows)
     assert plan_of().steps[:2] == ["5:2h", "25:1d"]
