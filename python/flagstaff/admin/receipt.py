@@ -120,6 +120,9 @@ class AppReceipts(Receipts[Done]):
         # Others may gain nothing.
         if not (users or action.creates or action.deletes):
             users = admin.summary(row)
+        # What was done may say it already.
+        if users.casefold() in text.casefold():
+            users = ""
         url = label = ""
         if done.undo is not None and not action.deletes:
             _kind, name, *_more = done.undo.arguments

@@ -30,7 +30,14 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.names import fill, sql, user_field
-from flagstaff._tables.rows import OWNERS, PrimaryKey, Row, all_rows, keys_of_apps
+from flagstaff._tables.rows import (
+    OWNERS,
+    PrimaryKey,
+    Row,
+    all_rows,
+    declaration,
+    keys_of_apps,
+)
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.json_text import ExactNumber, read_exactly
@@ -376,7 +383,14 @@ class Undone:
             present,
         )
         if self._columns is not None and row is not None:
-            fields = {field.name: getattr(self._past, field.attname) for field in self._to_write}
+            declared = declaration(kind.model, row.key)
+            # What code owns of a declared key, an undo does not write.
+            owned = {} if declared is None else declared.owned
+            fields = {
+                field.name: getattr(self._past, field.attname)
+                for field in self._to_write
+                if field.name not in owned
+            }
             values = cleaned(row, differing(row, fields), is_past=True)
             self.changed = write_change(kind, row, values, users)
         elif self._columns is not None:

@@ -25,6 +25,7 @@ from flagstaff.experiments.figures import (
     signed,
     time_of,
 )
+from flagstaff.experiments.models import State
 from flagstaff.experiments.report_data import (
     GUARDRAIL,
     OTHER,
@@ -306,7 +307,8 @@ def verdict_notes(report: Report, verdict: VerdictReport) -> Iterator[str]:
         ): units,
     }
     parts = [say(text, count=count).local for text, count in missing.items() if count]
-    if parts:
+    # Of one that has ended, no more will come.
+    if parts and report["state"] == State.RUNNING and report["frozen_at"] is None:
         yield say("A verdict needs {what}.", what=say(" and ").local.join(parts)).local
     if verdict["outcome"] == "undecided":
         if report["settings"]["smallest_effect"] is None:

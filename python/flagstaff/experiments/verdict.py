@@ -49,7 +49,7 @@ _BETTER = say("The treatment is better than the control in this metric.")
 _WORSE = say("The treatment is worse than the control in this metric.")
 _TOO_SMALL = say("If there is an effect, it is too small to matter.")
 _MORE_UNITS = say("With more units there can still be a result.")
-_NO_RESULT = say("What the metrics show so far is no result.")
+_NO_RESULT = say("The figures so far do not prove anything.")
 _NOT_THE_SAME = say("It is not proven that both variants have the same effect.")
 _NOT_EXACT = say(
     "The effect need not be equal to the estimate: all values in the interval are possible. An "

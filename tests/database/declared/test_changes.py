@@ -17,7 +17,7 @@ from django.core.validators import MaxValueValidator
 from django.db import connection, transaction
 from django.db.models import JSONField, expressions
 
-from flagstaff import Flag, Value, changes, resolve_value, serialization
+from flagstaff import Flag, Value, acting_as, changes, resolve_value, serialization
 from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -109,6 +109,17 @@ def test_change_to_what_is_declared_undoes_an_uncommitted_row(new_checkout: Flag
     fields = {"enabled": True, "rollout_percent": 0}
     run_during(insert, lambda: changes.flags.update(new_checkout, fields))
     assert FeatureFlag.objects.get().rollout_percent == 0
+
+
+def test_undo_of_a_change_leaves_the_row_with_the_declared_texts(new_checkout: Flag) -> None:
+    # As before the code declared it, by somebody else: this is another event.
+    with acting_as("seed"):
+        FeatureFlag.objects.create(key="new_checkout")
+    assert changes.flags.set_rollout(new_checkout, 25).written
+    undone = changes.flags.undo(new_checkout)
+    assert (undone.new, undone.left_out) == ({"rollout_percent": 0}, ())
+    stored = FeatureFlag.objects.values_list("rollout_percent", "description").get()
+    assert stored == (0, "Checkout on one page")
 
 
 def test_undo_of_the_first_change_deletes_the_row(new_checkout: Flag) -> None:
