@@ -15,10 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flagstaff.rollouts.alpha import alpha_of_run
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, Tenth
-from flagstaff.rollouts.statistics import CARDINALITY_ERROR, RATIOS, share_error, weight_of
+from flagstaff.rollouts.statistics import (
+    CARDINALITY_ERROR,
+    RATIOS,
+    alpha_of_run,
+    share_error,
+    weight_of,
+)
 from flagstaff.rollouts.steps import Step, defaults_for
 from flagstaff.rollouts.verdict import REQUESTS, USERS, judge
 

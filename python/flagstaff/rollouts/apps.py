@@ -14,7 +14,7 @@ class RolloutsConfig(AppConfig):
     verbose_name = say("Feature flags: rollout plans").lazy
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
-        "settings": "flagstaff.rollouts.settings.SETTINGS",
+        "settings": "flagstaff.rollouts.requests.SETTINGS",
         "origin": "flagstaff.rollouts.requests.origin_of",
         "observer": "flagstaff.rollouts.requests.exclude_body",
         "database_checks": "flagstaff.rollouts.hooks.check_plans",

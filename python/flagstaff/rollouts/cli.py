@@ -10,7 +10,6 @@ from flagstaff.cli.verb import Options, Topic, verb, verb_group
 from flagstaff.exceptions import UnknownPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
-from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.models import WATCHED_STATES, Plan
 from flagstaff.rollouts.status import (
     EVENT_COLUMNS,
@@ -19,6 +18,7 @@ from flagstaff.rollouts.status import (
     plan_record,
     plan_summary,
 )
+from flagstaff.rollouts.transitions import with_flags
 
 
 @verb("plan list", "plan list --json")

@@ -29,7 +29,6 @@ from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.evidence import has_lost_for_good, release_change, verdict_of
-from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome, call_guards, has_functions
 from flagstaff.rollouts.models import (
     GUARDED_FOR,
@@ -42,7 +41,7 @@ from flagstaff.rollouts.models import (
 )
 from flagstaff.rollouts.results import StepVerdict
 from flagstaff.rollouts.steps import ALL
-from flagstaff.rollouts.transitions import record
+from flagstaff.rollouts.transitions import foreign_change, record
 
 #: The actor of the changes that the driver makes, in the history.
 ACTOR = "rollout plan"

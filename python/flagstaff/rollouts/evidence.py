@@ -18,6 +18,7 @@ from flagstaff._tables.database import db
 from flagstaff._text import Sentence, say, some
 from flagstaff._workers.register import LostWorker, live_releases, lost_workers
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
+from flagstaff.rollouts.requests import CLIENT_ADDRESS
 from flagstaff.rollouts.results import (
     SPARE_NETWORKS,
     GuardCounts,
@@ -25,7 +26,6 @@ from flagstaff.rollouts.results import (
     StepVerdict,
     Tenth,
 )
-from flagstaff.rollouts.settings import CLIENT_ADDRESS
 from flagstaff.rollouts.statistics import cardinality, share_error
 from flagstaff.rollouts.verdict import judge
 

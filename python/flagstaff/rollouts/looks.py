@@ -46,8 +46,8 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
+from flagstaff.rollouts.status import guard_text, state_sentence
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.texts import guard_text, state_sentence
 from flagstaff.rollouts.traffic import notes_of
 from flagstaff.rollouts.transitions import rolled_back_fields
 

@@ -111,7 +111,7 @@ class Plan(models.Model):
     #: The version of the flag that the plan saw or wrote last. None without a history.
     flag_version: models.Field[Any, int | None] = models.BigIntegerField(null=True)
     #: A digest of what decides who has the flag, as the plan saw or wrote it last; see
-    #: flagstaff.rollouts.flag_changes.
+    #: flagstaff.rollouts.transitions.
     seen_flag: models.Field[Any, str] = models.CharField(max_length=64, default="")
     #: The StepRun that workers count for; None if they do not measure.
     run_id: models.Field[Any, int | None] = models.BigIntegerField(null=True)
@@ -241,7 +241,7 @@ class StepRun(models.Model):
     percent: models.Field[Any, int] = models.PositiveSmallIntegerField()
     started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
-    #: Counts the runs of the step from 1; see flagstaff.rollouts.alpha.
+    #: Counts the runs of the step from 1; see flagstaff.rollouts.statistics.
     number: models.Field[Any, int] = models.PositiveIntegerField(default=1)
     #: How many tenths of the dwell time were over when a driver last looked.
     tenth: models.Field[Any, int] = models.SmallIntegerField(default=0, db_default=0)

@@ -32,7 +32,6 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.flag_changes import digest_of, foreign_change, with_flags
 from flagstaff.rollouts.guards import ERRORS, latency_limits, parse_guards, require_functions
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -56,7 +55,14 @@ from flagstaff.rollouts.requirements import (
 )
 from flagstaff.rollouts.steps import ALL, USUAL, Defaults, defaults_for, parse_steps
 from flagstaff.rollouts.traffic import users_a_day
-from flagstaff.rollouts.transitions import continue_run, enter_step, record
+from flagstaff.rollouts.transitions import (
+    continue_run,
+    digest_of,
+    enter_step,
+    foreign_change,
+    record,
+    with_flags,
+)
 from flagstaff.rollouts.verdict import COMPARISONS
 
 _MAX_USERS = 2_000_000_000

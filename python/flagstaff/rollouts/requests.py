@@ -1,4 +1,4 @@
-"""What is measured of a request: not the time of its body, and where it came from."""
+"""What is measured of a request: not the time of its body, and from which network it came."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from flagstaff._core import Observation
 from flagstaff._log import log_once
 from flagstaff._request.functions import RequestFunctionError, result_of
 from flagstaff._request.visitor import visitor_of_request
-from flagstaff.rollouts.settings import CLIENT_ADDRESS
+from flagstaff.conf import request_function
+
+CLIENT_ADDRESS = request_function(
+    "A function that returns the client's address",
+    "shop.network.client",
+    "an IP address",
+    "CLIENT_ADDRESS",
+)
+SETTINGS = (CLIENT_ADDRESS,)
 
 # The time in which the body arrives belongs to the client and is not measured.
 

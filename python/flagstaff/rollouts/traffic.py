@@ -16,12 +16,11 @@ from flagstaff._text import Sentence, say, some
 from flagstaff._text.rules import can_grant
 from flagstaff._text.times import duration
 from flagstaff.conf import conf
-from flagstaff.rollouts.alpha import alpha_of_run
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import present_releases, read_evidence
 from flagstaff.rollouts.guards import FUNCTION, numbered
 from flagstaff.rollouts.models import Plan, StepRun
-from flagstaff.rollouts.statistics import smallest_ratio
+from flagstaff.rollouts.statistics import alpha_of_run, smallest_ratio
 from flagstaff.rollouts.steps import ALL, FEWEST_USERS, Step, defaults_for
 from flagstaff.rollouts.verdict import times
 

@@ -15,7 +15,6 @@ from typing import NamedTuple, cast
 from flagstaff._text import Sentence, say
 from flagstaff._text.times import local_clock_text
 from flagstaff.rollouts import statistics
-from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
     BRAKE,
@@ -27,7 +26,7 @@ from flagstaff.rollouts.results import (
     StepVerdict,
     Tenth,
 )
-from flagstaff.rollouts.statistics import explained_ratio, visible_ratio
+from flagstaff.rollouts.statistics import PLAN_ALPHA, alpha_of_run, explained_ratio, visible_ratio
 from flagstaff.rollouts.steps import ALL, Step
 
 # The standard errors by which theta is moved to the safe side.

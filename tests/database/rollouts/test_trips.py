@@ -216,7 +216,7 @@ def test_trip_disables_a_flag_whose_history_cannot_be_read(monkeypatch: pytest.M
     FeatureFlag.objects.update(rules=RULES)
     rollouts.pause(KEY)
     rollouts.resume(KEY)
-    monkeypatch.setattr("flagstaff.rollouts.flag_changes.version_of", lambda kind, pk: None)
+    monkeypatch.setattr("flagstaff.rollouts.transitions.version_of", lambda kind, pk: None)
     [report] = trip(monkeypatch)
     flag = FeatureFlag.objects.get()
     assert (report.event, flag.enabled, flag.rollout_percent) == ("tripped", False, 0)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from flagstaff.rollouts.alpha import BRAKE_ALPHA, GUARDS_ALPHA, PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.results import GuardCounts, StepEvidence
+from flagstaff.rollouts.statistics import BRAKE_ALPHA, GUARDS_ALPHA, PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import judge
 

@@ -12,7 +12,6 @@ from types import ModuleType
 
 import pytest
 
-from flagstaff.rollouts import alpha as alphas
 from flagstaff.rollouts import guards, statistics, verdict
 from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
@@ -52,7 +51,7 @@ def judged(
     return judge(STEPS, step, guards, found, required)
 
 
-@pytest.mark.parametrize("module", [alphas, guards, statistics, verdict])
+@pytest.mark.parametrize("module", [guards, statistics, verdict])
 def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 

@@ -21,10 +21,9 @@ from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may, may_view
 from flagstaff.admin.words import badge
-from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
-from flagstaff.rollouts.status import rollout_difference
-from flagstaff.rollouts.texts import state_name, state_sentence
+from flagstaff.rollouts.status import rollout_difference, state_name, state_sentence
+from flagstaff.rollouts.transitions import with_flags
 
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Note]:

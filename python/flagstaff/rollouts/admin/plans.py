@@ -34,7 +34,6 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.fields import prepare_fields
 from flagstaff.rollouts.admin.sections import sections_of
-from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.guards import ERRORS, parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -45,10 +44,10 @@ from flagstaff.rollouts.models import (
     State,
 )
 from flagstaff.rollouts.requirements import own_bucket_rules, present_rollout
-from flagstaff.rollouts.status import evidence_of
+from flagstaff.rollouts.status import evidence_of, state_name, state_sentence
 from flagstaff.rollouts.steps import ALL, USUAL
-from flagstaff.rollouts.texts import state_name, state_sentence
 from flagstaff.rollouts.traffic import notes_of
+from flagstaff.rollouts.transitions import with_flags
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT

@@ -16,8 +16,8 @@ from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.status import NONE, guard_options, state_name
 from flagstaff.rollouts.steps import ALL, Step
-from flagstaff.rollouts.texts import NONE, guard_options, state_name
 from flagstaff.rollouts.verdict import USERS, times
 
 

@@ -17,8 +17,8 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.flag_changes import with_flags
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State
+from flagstaff.rollouts.transitions import with_flags
 from tests.support.admin_pages import (
     FLAGS,
     column,
