@@ -33,8 +33,8 @@ class FlagstaffConfig(AppConfig):
     flagstaff_hooks: ClassVar = {
         "actions": "flagstaff.waiting.actions.ACTIONS",
         "jobs": "flagstaff.waiting.running.WAITING",
-        "retention": "flagstaff.waiting.hooks.retention",
-        "forget_user": "flagstaff.waiting.hooks.forget_user",
+        "retention": "flagstaff.waiting.stored.retention",
+        "forget_user": "flagstaff.waiting.stored.forget_user",
         "verbs": "flagstaff.cli.verbs.waiting.VERBS",
     }
 

@@ -23,9 +23,14 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from flagstaff._connection import is_postgresql
-from flagstaff._tables.catalog import current_schema, find_table, foreign_objects
+from flagstaff._tables.catalog import (
+    WatchedTable,
+    current_schema,
+    find_table,
+    foreign_objects,
+    watched_tables,
+)
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._tables.triggers import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
 #: The function that Django's signals of groups call, and the hashes of all functions.

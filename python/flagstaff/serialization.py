@@ -31,13 +31,16 @@ from flagstaff._text.json_text import object_of_pairs
 from flagstaff._text.rules import in_reading_order
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, VALUE, is_secret, secret_fields
 from flagstaff.changes import Changed, Undo, combined_undo
-from flagstaff.changes.allowed_users import (
+from flagstaff.changes.fields import (
     ALLOWED,
     AllowedUsersChange,
     allowed_pks_of,
+    cleaned,
+    differing,
     in_order,
+    rejections,
+    written_together,
 )
-from flagstaff.changes.fields import cleaned, differing, rejections, written_together
 from flagstaff.changes.locking import block_of_change, conflict_error, require_versions
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, new_row, write_change

@@ -152,9 +152,8 @@ def bodies(key: str, users: Sequence[int], how: str) -> None:
 def verdict(run: int, percent: int) -> str | None:
     """The guard that trips, by what is stored."""
     from flagstaff.rollouts.evidence import read_evidence
-    from flagstaff.rollouts.guards import Guard
     from flagstaff.rollouts.models import StepRun
-    from flagstaff.rollouts.steps import Step
+    from flagstaff.rollouts.steps_and_guards import Guard, Step
     from flagstaff.rollouts.verdict import judge
 
     found = read_evidence(StepRun.objects.get(pk=run), now())

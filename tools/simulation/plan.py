@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
-from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.steps_and_guards import Guard, Step
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.sampling import generator
 from tools.simulation.users import ERROR, Site, Users

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR
-from flagstaff.rollouts.steps import ALL, parse_steps
+from flagstaff.rollouts.steps_and_guards import ALL, parse_steps
 from flagstaff.rollouts.verdict import REQUESTS
 from tools.simulation.sampling import generator, is_above, is_below, run_all
 from tools.simulation.visit_rules import (

@@ -10,8 +10,15 @@ from typing import cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._tables.group_fields import GroupFields, readable_groups, shared_schema
-from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
+from flagstaff._tables.model_fields import (
+    AnyField,
+    GroupFields,
+    find_field,
+    readable_groups,
+    segment_model,
+    shared_schema,
+    through_model,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.extensions import TABLES

@@ -28,9 +28,9 @@ from flagstaff.changes.impact import count_users, reached, rounded, sides_of
 from flagstaff.changes.locking import block_of_change
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import Undone, undo
+from flagstaff.history.describe import HasPermissions, may_see_users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
-from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: Seconds for a count of users before a person or a script goes on.
 COUNT_TIMEOUT: Final = 1.0

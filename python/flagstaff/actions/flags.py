@@ -11,8 +11,8 @@ from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, field
 from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
-from flagstaff.changes.allowed_users import AllowedUsersChange
 from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.fields import AllowedUsersChange
 from flagstaff.changes.locking import locked_row
 from flagstaff.changes.row_changes import change_row
 from flagstaff.conf import conf

@@ -19,8 +19,8 @@ from typing import (
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 
+from flagstaff._tables.database import Reading, read_together
 from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
-from flagstaff._tables.together import Reading, read_together
 from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.look import Done, Look

@@ -39,7 +39,7 @@ from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import notes_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.history.user_names import may_see_users
+from flagstaff.history.describe import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed

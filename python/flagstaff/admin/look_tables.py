@@ -17,9 +17,9 @@ from flagstaff._text.rules import naming
 from flagstaff.actions.look import Line, Look, users_line
 from flagstaff.admin.flag.state import USERS_WITH_FLAG, lines_of_flags, state_and_label
 from flagstaff.admin.rights import may_see
-from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import use_texts
+from flagstaff.changes.fields import ALLOWED, allowed_pks
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.describe import (
     MAX_SHORT_VALUE,
@@ -29,10 +29,12 @@ from flagstaff.history.describe import (
     describe_rules,
     describe_sides,
     field_label,
+    may_see_users,
+    names_of_actors,
+    names_of_users,
 )
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
-from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300

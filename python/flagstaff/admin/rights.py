@@ -26,9 +26,9 @@ from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import InUseError, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
+from flagstaff.history.describe import permission_to_see_users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, has_history
-from flagstaff.history.user_names import permission_to_see_users
 
 _DELETIONS = (Change.Action.DELETE, Change.Action.TRUNCATE)
 

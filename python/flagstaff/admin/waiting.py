@@ -38,7 +38,7 @@ from flagstaff.admin.waiting_lines import (
 from flagstaff.admin.words import colour_of, facts_html, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.user_names import may_see_users
+from flagstaff.history.describe import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
 from flagstaff.waiting.outlook import foresee

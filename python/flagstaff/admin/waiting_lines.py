@@ -24,8 +24,8 @@ from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new
 from flagstaff.admin.words import badge, link
+from flagstaff.history.describe import may_see_users
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee, would_end
 from flagstaff.waiting.standing import CREATE, USERS

@@ -16,10 +16,9 @@ from django.utils.safestring import SafeString
 
 from flagstaff._text import local_list, say
 from flagstaff._text.times import ago, aware, full_time, local_time
-from flagstaff.history.describe import describe_actor, describe_parts
+from flagstaff.history.describe import describe_actor, describe_parts, names_of_actors
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Change, events
-from flagstaff.history.user_names import names_of_actors
 
 # A stylesheet cuts what does not fit.
 _MAX_DESCRIPTION = 200

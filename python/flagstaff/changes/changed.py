@@ -11,7 +11,7 @@ from typing import Any
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._text import Sentence, say
 from flagstaff._value_schema import SECRET_FIELDS, VALUE, is_secret
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.fields import ALLOWED
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.describe import MAX_SHORT_VALUE, describe_change
 from flagstaff.history.differences import Difference, Users

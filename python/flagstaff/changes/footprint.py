@@ -18,7 +18,7 @@ from flagstaff._tables.names import names
 from flagstaff._text import say, some
 from flagstaff._text.json_text import canonical_json
 from flagstaff._value_schema import VALUE
-from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.changes.fields import ALLOWED, allowed_pks_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import names_in, read_named, rules_of
 from flagstaff.exceptions import ConflictError

@@ -32,16 +32,16 @@ from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import say
 from flagstaff._text.json_text import canonical_json
-from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import code_text, is_off
+from flagstaff.changes.fields import allowed_pks_of
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.rule_use import Name, names_in, read_named, rules_of, uses_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import deciding_code
+from flagstaff.history.describe import HasPermissions, may_see_users
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import HasPermissions, may_see_users
 
 # The name of a column of users, or a query of each user.
 _Column: TypeAlias = "str | Subquery"

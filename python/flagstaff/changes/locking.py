@@ -15,7 +15,7 @@ from flagstaff._text.times import full_time
 from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.changes.row_states import copied
 from flagstaff.exceptions import BusyError, ConflictError, FlagstaffError
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import describe_actor, describe_change, readable_names_of_actors
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
     Change,
@@ -25,7 +25,6 @@ from flagstaff.history.log import (
     require_triggers,
     versions_of,
 )
-from flagstaff.history.user_names import readable_names_of_actors
 
 _VERSION_CONFLICT = say("{key} has {present}, but version {expected} was expected")
 _VERSION_CONFLICT_WITH_EVENTS = say(

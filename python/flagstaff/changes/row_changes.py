@@ -36,21 +36,19 @@ from flagstaff._text import MASK, Sentence, joined, say, some, truncated
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import ALL, places_of
 from flagstaff._value_schema import SECRET, VALUE, is_secret
-from flagstaff.changes.allowed_users import (
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.fields import (
     ALLOWED,
     AllowedUsersChange,
     allowed_pks,
-    change_allowed_users,
-    in_order,
-    users_to_change,
-)
-from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import (
     assign,
+    change_allowed_users,
     cleaned,
     differing,
+    in_order,
     insert,
     refusal,
+    users_to_change,
     write,
     written_together,
 )

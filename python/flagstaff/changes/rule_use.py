@@ -19,11 +19,10 @@ from django.db import DatabaseError
 from django.db.models import Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, read_together
 from flagstaff._tables.model_fields import CONDITIONS, RULES, segment_model
 from flagstaff._tables.names import names
 from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, model_of, similar_key
-from flagstaff._tables.together import read_together
 from flagstaff._text import Sentence, joined, most_similar, say, some
 from flagstaff._text.rules import (
     ALL,

@@ -10,13 +10,13 @@ from django.db import connections
 
 from flagstaff._connection import is_postgresql, is_supported
 from flagstaff._tables.database import db
-from flagstaff.checks.code import unknown_keys_in_code
 from flagstaff.checks.database import may_migrate, row_messages, table_messages
 from flagstaff.checks.project import (
     managers_that_hide_rows,
     missing_middleware,
     models_that_differ,
     models_written_elsewhere,
+    unknown_keys_in_code,
     unsupported_connection_parameters,
     unsupported_databases,
     wrong_settings,

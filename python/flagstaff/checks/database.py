@@ -16,13 +16,17 @@ from django.db.models import Model, QuerySet
 
 from flagstaff._declared import DECLARED, declared_value, value_problems
 from flagstaff._engine.forced_off import VARIABLE, keys_in
-from flagstaff._tables.catalog import FoundTable, find_tables, query_catalog
+from flagstaff._tables.catalog import (
+    FoundTable,
+    find_tables,
+    query_catalog,
+    triggers_of,
+    watched_tables,
+)
 from flagstaff._tables.database import db
-from flagstaff._tables.group_fields import readable_groups
-from flagstaff._tables.model_fields import BUCKET_BY, RULES, VISITOR, segment_model
+from flagstaff._tables.model_fields import BUCKET_BY, RULES, VISITOR, readable_groups, segment_model
 from flagstaff._tables.names import names, own_names, user_field
 from flagstaff._tables.rows import keys_of_apps, uncached
-from flagstaff._tables.triggers import triggers_of, watched_tables
 from flagstaff._text import some
 from flagstaff._text.rules import reads_groups
 from flagstaff.changes.rule_use import rules_of_apps

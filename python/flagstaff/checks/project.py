@@ -1,8 +1,12 @@
-"""The checks of the project, without a query: its settings, its middleware and its own models."""
+"""The checks of the project: its settings, its middleware, its own models, and keys in its code.
+
+None makes a query, but for `manage.py check --database`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -10,11 +14,20 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
-from django.db import connections, router
+from django.db import DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Manager, Model, QuerySet
 from django.utils.module_loading import import_string
 
+from flagstaff._code.project import (
+    KnownKeys,
+    all_keys,
+    declared_keys,
+    is_test,
+    project_uses,
+    shown,
+    stored_keys,
+)
 from flagstaff._connection import is_postgresql, is_same_database, is_supported
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import check_parameters
@@ -313,3 +326,36 @@ def _declaration(field: Any) -> str:
     options = field.deconstruct()[3] if hasattr(field, "deconstruct") else {}
     fixed = ", ".join(f"{name}={options[name]!r}" for name in _FIXED if name in options)
     return f"{type(field).__name__}({fixed})"
+
+
+# The keys in its code.
+
+
+def unknown_keys_in_code(databases: Collection[str] | None) -> Iterator[CheckMessage]:
+    """Yields the uses of unknown keys, only for `manage.py check`, once code declares a key.
+
+    With the database of the flags, its rows count, too.
+    """
+    keys = declared_keys()
+    if sys.argv[1:2] != ["check"] or not any(keys.values()):
+        return
+    # The newest Django names all databases if the command names none.
+    if db.alias in (databases or ()) and any(text.startswith("--database") for text in sys.argv):
+        try:
+            keys = all_keys(stored_keys())
+        except DatabaseError:  # another check reports it
+            return
+    known = KnownKeys(keys, conf.allowed_keys)
+    for use in project_uses():
+        if problem := known.problem(use):
+            text, hint = f"{shown(use.path)}:{use.line}: {problem}", _HINT
+            if is_test(use):
+                yield Warning(text, hint=hint, id="flagstaff.W064")
+            else:
+                yield Error(text, hint=hint, id="flagstaff.E063")
+
+
+_HINT = (
+    "correct it, or declare it in the flags.py of an app; if the key exists in the database alone, "
+    'run "check --database", or add it to ALLOWED_KEYS in FLAGSTAFF'
+)

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping
 
 from django.db import DatabaseError
 
-from flagstaff._tables.database import db
-from flagstaff._tables.together import Reading
+from flagstaff._tables.database import Reading, db
 from flagstaff._tables.user_lookup import forget_actor
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.extensions import OtherRules

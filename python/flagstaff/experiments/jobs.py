@@ -19,10 +19,9 @@ from flagstaff._text.times import aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, UnknownExperimentError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
-from flagstaff.experiments.moves import note_moves
 from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.reporting import frozen_report, make_report, metric_error
-from flagstaff.experiments.rows import locked
+from flagstaff.experiments.rows import locked, note_moves
 from flagstaff.extensions import Job, JobReport, Retention
 
 # After this time a run begins no other experiment: the plans and the deliveries wait for it.

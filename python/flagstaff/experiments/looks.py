@@ -12,8 +12,7 @@ from typing import Any
 
 from django.db.models import Count, OuterRef, Subquery
 
-from flagstaff._tables.database import db
-from flagstaff._tables.together import Reading
+from flagstaff._tables.database import Reading, db
 from flagstaff._text import Sentence, localized, say
 from flagstaff.actions.look import Line, Look
 from flagstaff.actions.table import Present
@@ -32,7 +31,7 @@ from flagstaff.experiments.rows import find, newest_event
 from flagstaff.experiments.statistics.sequential import ALPHA
 from flagstaff.experiments.variants import shares_of
 from flagstaff.experiments.verdict import outcome_text
-from flagstaff.history.user_names import HasPermissions
+from flagstaff.history.describe import HasPermissions
 
 #: What an action stands on: the newest event, or only the run, so that no other one is stopped.
 EXPECT_EVENT, RUN = "expect_event", "run"

@@ -29,7 +29,6 @@ from flagstaff.experiments.measuring import (
 )
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.moves import moved_at
 from flagstaff.experiments.report_data import (
     GUARDRAIL,
     OTHER,
@@ -46,7 +45,7 @@ from flagstaff.experiments.report_data import (
     TreatmentReport,
     VerdictReport,
 )
-from flagstaff.experiments.rows import find
+from flagstaff.experiments.rows import find, moved_at
 from flagstaff.experiments.statistics.effects import Comparison
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
 from flagstaff.experiments.statistics.sequential import (

@@ -1,8 +1,13 @@
-"""The row of an experiment and its events, as the changes read and write them."""
+"""The row of an experiment and its events, as the changes read and write them.
+
+Changes of the flags and segments that the rules need are events, too. They move units into the
+experiment and out of it, so its report does not mix the units from before with those from after.
+The history says when, also of a change by SQL.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -11,9 +16,15 @@ from django.db.models.functions import Now
 
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
+from flagstaff._text import say, some
+from flagstaff._text.times import aware
+from flagstaff.changes.footprint import DECIDING
 from flagstaff.changes.locking import block_of_change
+from flagstaff.changes.rule_use import Name, names_in, read_named
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.requirements import unknown
+from flagstaff.history import kinds
+from flagstaff.history.log import Change, Event, events, has_history
 
 Kind = ExperimentEvent.Kind
 
@@ -92,3 +103,61 @@ def record(
         before=before,
         **{**author, **fields},
     )
+
+
+# The changes since the last event that are read.
+_MAX_READ = 200
+
+
+def note_moves(running: Iterable[Experiment]) -> None:
+    """Stores an event for each experiment whose needed flags or segments were changed since.
+
+    Its time is that of the newest of these changes. A few queries for each one with such rules.
+    """
+    for experiment in running if has_history() else ():
+        named = {name for name, _place in names_in(experiment.rules)}
+        needed = read_named(named)
+        since = moved_at(experiment) or experiment.started_at
+        if not needed or since is None:
+            continue
+        changes = [event for event in _changes(needed, since) if _decides(event)]
+        if not changes:
+            continue
+        with locked(experiment.key) as row:
+            # Not everybody who sees the experiment may see what its flags and segments need.
+            keys = {event.key: None for event in changes if _name(event) in named}
+            text = say(
+                "changed, and its rules depend on it: {keys}; results count the units from then on",
+                keys=some(keys) if keys else say("a flag that another flag or a segment needs"),
+            )
+            actor = changes[0].actor or ""
+            record(row, Kind.MOVED, text, at=changes[0].at, actor=actor, reason="")
+
+
+def moved_at(experiment: Experiment) -> datetime | None:
+    """Returns when what the rules need was changed last in the present run, or None. A query."""
+    rows = db.rows(ExperimentEvent).filter(experiment_id=experiment.pk, kind=Kind.MOVED)
+    newest = rows.order_by("-at").values_list("at", flat=True).first()
+    began = experiment.started_at
+    return aware(newest) if newest and began and aware(newest) > aware(began) else None
+
+
+def _changes(needed: Iterable[tuple[kinds.Kind, str]], since: datetime) -> list[Event]:
+    """Returns the changes of rows after a time, the newest first."""
+    newer: list[Event] = []
+    for kind in kinds.Kind:
+        keys = [key for of_kind, key in needed if of_kind is kind]
+        entries = Change.objects.filter(relation__in=kind.relations, key__in=keys, at__gt=since)
+        newer += events(entries.short().newest()[:_MAX_READ]) if keys else ()
+    return sorted(newer, key=lambda event: event.at, reverse=True)
+
+
+def _name(event: Event) -> Name:
+    return kinds.Kind(event.kind), event.key
+
+
+def _decides(event: Event) -> bool:
+    fields = {difference.field for difference in event.differences}
+    is_of_users = bool(event.added.count or event.removed.count)
+    deciding = DECIDING[kinds.Kind(event.kind)]
+    return event.action != "change" or is_of_users or not fields.isdisjoint(deciding)

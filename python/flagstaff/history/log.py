@@ -13,12 +13,11 @@ from typing import Any, ClassVar, Literal, cast
 from django.db import Error, models, transaction
 from django.db.models import F, Func, Q, Subquery, TextField, Value
 
-from flagstaff._tables.catalog import find_tables, why_unavailable
+from flagstaff._tables.catalog import find_tables, triggers_of, why_unavailable
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.names import flag_names, sql
 from flagstaff._tables.rows import uncached
-from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._text import is_storable, say
 from flagstaff._text.json_text import ExactDecoder

@@ -15,10 +15,9 @@ from flagstaff.actions.arguments import Argument, Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts import looks, plans
-from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import plan_record
-from flagstaff.rollouts.steps import USUAL, parse_step
+from flagstaff.rollouts.steps_and_guards import USUAL, parse_guard, parse_step
 
 #: The kind of row, and the verb that has the actions.
 PLAN: Final = "plan"

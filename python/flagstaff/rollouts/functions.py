@@ -12,8 +12,8 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from flagstaff._text import say, storable
-from flagstaff.rollouts.guards import FUNCTION, Guard
 from flagstaff.rollouts.models import Plan
+from flagstaff.rollouts.steps_and_guards import FUNCTION, Guard
 
 #: A guard that takes longer holds its plan. The other plans wait for it.
 MAX_SECONDS: float = 30

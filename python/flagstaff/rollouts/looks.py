@@ -29,10 +29,9 @@ from flagstaff.changes.footprint import footprint_of
 from flagstaff.changes.impact import impact, reached_beside
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import UnknownPlanError
-from flagstaff.history.describe import field_label
+from flagstaff.history.describe import HasPermissions, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
-from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.requirements import (
@@ -47,7 +46,7 @@ from flagstaff.rollouts.requirements import (
     require,
 )
 from flagstaff.rollouts.status import guard_text, state_sentence
-from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.steps_and_guards import Step
 from flagstaff.rollouts.traffic import notes_of
 from flagstaff.rollouts.transitions import rolled_back_fields
 

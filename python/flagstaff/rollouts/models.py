@@ -22,8 +22,7 @@ from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.clock import ClockTimestamp, database_now
-from flagstaff.rollouts.guards import Guard, parse_guards
-from flagstaff.rollouts.steps import Step, parse_steps
+from flagstaff.rollouts.steps_and_guards import Guard, Step, parse_guards, parse_steps
 from flagstaff.validators import KEY_MAX_LENGTH
 
 #: A plan is unguarded if no driver has run for this time.
@@ -98,9 +97,9 @@ class Plan(models.Model):
     state: models.Field[Any, str] = models.CharField(
         say("state").lazy, max_length=16, choices=State.choices, default=State.PENDING
     )
-    #: Texts such as "5:1h"; see flagstaff.rollouts.steps.
+    #: Texts such as "5:1h"; see flagstaff.rollouts.steps_and_guards.
     steps: models.Field[Any, Any] = models.JSONField()
-    #: Texts such as "errors"; see flagstaff.rollouts.guards.
+    #: Texts such as "errors"; see flagstaff.rollouts.steps_and_guards.
     guards: models.Field[Any, Any] = models.JSONField(default=list)
     required_users: models.Field[Any, int] = models.PositiveIntegerField(default=1000)
     #: The index of the present step; None before the start.

@@ -19,10 +19,9 @@ from django.db.models import Exists, OuterRef, TextField
 from django.db.models.functions import Cast
 
 from flagstaff._attribution import current_author, current_reason
-from flagstaff._tables.database import db
+from flagstaff._tables.database import Reading, db
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, is_stored, store
-from flagstaff._tables.together import Reading
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
 from flagstaff.changes.changed import Changed, quoted_command
@@ -32,7 +31,6 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.guards import ERRORS, latency_limits, parse_guards, require_functions
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -53,7 +51,17 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.steps import ALL, USUAL, Defaults, defaults_for, parse_steps
+from flagstaff.rollouts.steps_and_guards import (
+    ALL,
+    ERRORS,
+    USUAL,
+    Defaults,
+    defaults_for,
+    latency_limits,
+    parse_guards,
+    parse_steps,
+    require_functions,
+)
 from flagstaff.rollouts.traffic import users_a_day
 from flagstaff.rollouts.transitions import (
     continue_run,

@@ -28,8 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from flagstaff._core import REGISTERS
-from flagstaff.rollouts.guards import Guard, numbered
-from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.steps_and_guards import ALL, Guard, Step, numbered
 
 #: The alternatives: users inside fail this many times as often as those outside.
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)

@@ -11,8 +11,8 @@ from flagstaff._text import Sentence, localized, say
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import local_time_text
 from flagstaff.rollouts.evidence import verdict_of
-from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.steps_and_guards import FUNCTION, Guard, guard_name
 from flagstaff.rollouts.transitions import with_flags
 
 

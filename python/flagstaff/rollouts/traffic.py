@@ -18,10 +18,16 @@ from flagstaff._text.times import duration
 from flagstaff.conf import conf
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import present_releases, read_evidence
-from flagstaff.rollouts.guards import FUNCTION, numbered
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.statistics import alpha_of_run, smallest_ratio
-from flagstaff.rollouts.steps import ALL, FEWEST_USERS, Step, defaults_for
+from flagstaff.rollouts.steps_and_guards import (
+    ALL,
+    FEWEST_USERS,
+    FUNCTION,
+    Step,
+    defaults_for,
+    numbered,
+)
 from flagstaff.rollouts.verdict import times
 
 _DAY = 86_400

@@ -24,8 +24,8 @@ from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.rules import can_grant
-from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.fields import allowed_pks_of
 from flagstaff.changes.footprint import digests
 from flagstaff.changes.rule_use import names_in, read_named
 from flagstaff.conf import conf

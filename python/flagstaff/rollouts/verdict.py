@@ -15,7 +15,6 @@ from typing import NamedTuple, cast
 from flagstaff._text import Sentence, say
 from flagstaff._text.times import local_clock_text
 from flagstaff.rollouts import statistics
-from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
     BRAKE,
     Action,
@@ -27,7 +26,7 @@ from flagstaff.rollouts.results import (
     Tenth,
 )
 from flagstaff.rollouts.statistics import PLAN_ALPHA, alpha_of_run, explained_ratio, visible_ratio
-from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.steps_and_guards import ALL, ERROR_NUMBER, Guard, Step, guard_name, numbered
 
 # The standard errors by which theta is moved to the safe side.
 _STANDARD_ERRORS = 2

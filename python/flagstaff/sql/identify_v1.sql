@@ -1,5 +1,5 @@
 -- Describes the server, and whether every change of a watched table writes a token. The rules for
--- triggers are those of flagstaff._tables.triggers.
+-- triggers are those of flagstaff._tables.catalog.
 -- $1 is the token table, $2 are the tables that a load reads, each quoted as in a query. Those that
 -- exist are watched.
 -- backend differs from the process id that the client received at log-in if a pooler is in between.

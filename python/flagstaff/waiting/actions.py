@@ -35,11 +35,10 @@ from flagstaff.exceptions import (
     InvalidArgumentError,
     InvalidChangeError,
 )
+from flagstaff.history.describe import HasPermissions, may_see_users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history
-from flagstaff.history.user_names import HasPermissions, may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.hooks import announce
 from flagstaff.waiting.outlook import expected_at, foresee, would_end
 from flagstaff.waiting.rights import (
     is_approval_needed,
@@ -58,6 +57,7 @@ from flagstaff.waiting.stored import (
     State,
     action_line,
     action_text,
+    announce,
     names_of,
     records_of,
     state_text,

@@ -11,13 +11,12 @@ from typing import Any, TypeAlias
 from django.db.models import BigIntegerField, Func, Q, QuerySet
 from django.db.models.functions import Cast, Now
 
-from flagstaff._tables.database import db
+from flagstaff._tables.database import Reading, db, read_together
 from flagstaff._tables.model_fields import CONDITIONS, RULES
 from flagstaff._tables.rows import declared_row
-from flagstaff._tables.together import Reading, read_together
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.actions.table import Present
-from flagstaff.changes.allowed_users import read_allowed_pks
+from flagstaff.changes.fields import read_allowed_pks
 from flagstaff.changes.preview import ExpectedRows
 from flagstaff.changes.row_states import RowState
 from flagstaff.changes.rule_use import RuleUse, grouped_uses, names_in, rows_that_name

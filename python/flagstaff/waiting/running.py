@@ -46,11 +46,10 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import JOB_TIMEOUT
-from flagstaff.waiting.hooks import announce
 from flagstaff.waiting.outlook import MAX_DELAY, foresee, takings, unnamed
 from flagstaff.waiting.rights import require_approver, require_right, users_with_rights
 from flagstaff.waiting.standing import footprint_of_stored, is_own, source_of
-from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, stored_run
+from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, announce, stored_run
 
 logger = logging.getLogger("flagstaff")
 

@@ -14,7 +14,7 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.rules import ALL
 from flagstaff.changes import Changed
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.fields import ALLOWED
 from flagstaff.changes.footprint import DECIDING, Footprint
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, require_triggers, versions_of

@@ -1,27 +1,42 @@
-"""A stored action: what it runs in the present code, its record, and its words."""
+"""A stored action: what it runs in the present code, its record, its words, and its end.
+
+Also what retention and the deletion of a user do to it, and what apps hear of it.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
+from datetime import datetime
 from typing import Any, Final
 
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from flagstaff._tables.database import Reading, db
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.together import Reading
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
 from flagstaff._text.cells import Column, Record, with_fields
 from flagstaff._text.times import full_time
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
+from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.standing import USERS
+
+logger = logging.getLogger("flagstaff")
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
+# The rows that one transaction deletes.
+_BATCH = 1_000
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
 PROBLEMS = WaitingAction.PROBLEMS
@@ -184,3 +199,49 @@ def names_of(rows: Iterable[WaitingAction]) -> dict[str, str]:
     """
     pks = {pk for row in rows for pk in (row.asked_by, row.approved_by, row.ended_by)}
     return {pk: pk for pk in pks} | actor_table().names(pks)
+
+
+def announce(waiting: WaitingAction, event: str) -> None:
+    """Tells apps what happened to an action. In its transaction, which no app can break."""
+    try:
+        with db.atomic():
+            for notify in WAITING_EVENTS:
+                notify(waiting, event)
+    except Exception:
+        logger.exception("flagstaff: “%s” of a waiting action was not announced", event)
+
+
+def _rows() -> QuerySet[WaitingAction]:
+    # In the order in which people lock the two actions of a period.
+    return WaitingAction.objects.using(db.alias).order_by("pk")
+
+
+def retention() -> Retention:
+    """Returns how long actions that have ended are kept: as long as the history."""
+    return Retention("waiting actions", conf.history_days, _prune, by_setting=False)
+
+
+def _prune(before: datetime) -> Iterator[int]:
+    while pks := [*_rows().filter(ended_at__lt=before).values_list("pk", flat=True)[:_BATCH]]:
+        yield _rows().filter(pk__in=pks).delete()[0]
+
+
+def forget_user(pk: str) -> None:
+    """Removes a deleted user: who asked and who decided, and from the users of the arguments.
+
+    What waits because of the user does not run.
+    """
+    of_user = Q(asked_by=pk) | Q(approved_by=pk)
+    text = say("the user who asked for it, or approved it, was deleted")
+    for waiting in _rows().filter(of_user, state__in=WaitingAction.OPEN).select_for_update():
+        waiting.state, waiting.result, waiting.ended_at = WaitingAction.State.FAILED, text, Now()
+        waiting.save(using=db.alias, update_fields=["state", "result", "ended_at"])
+        announce(waiting, "failed")
+    for name in ("asked_by", "approved_by", "ended_by"):
+        _rows().filter(**{name: pk}).update(**{name: ""})
+    for waiting in _rows().filter(arguments__has_key=USERS).select_for_update():
+        users = waiting.arguments[USERS]
+        remaining = [user for user in users if str(user) != pk]
+        if remaining != users:
+            waiting.arguments[USERS] = remaining
+            waiting.save(using=db.alias, update_fields=["arguments"])

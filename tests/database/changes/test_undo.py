@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as, changes
 from flagstaff.changes import preview_undo, undo
-from flagstaff.changes.allowed_users import AllowedUsersChange
 from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.fields import AllowedUsersChange
 from flagstaff.changes.impact import impact, sides_of
 from flagstaff.changes.row_changes import write_change
 from flagstaff.changes.undo import entries_of_transaction, entries_of_versions

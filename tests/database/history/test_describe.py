@@ -12,8 +12,12 @@ from django.contrib.auth.models import User
 
 from flagstaff import acting_as, changes
 from flagstaff.history import as_csv, as_dicts, flag_version
-from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.user_names import names_of_actors, names_of_users
+from flagstaff.history.describe import (
+    describe_actor,
+    describe_change,
+    names_of_actors,
+    names_of_users,
+)
 from flagstaff.models import FeatureFlag
 from tests.support.history import flag_history
 

@@ -13,7 +13,7 @@ from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan, StepRun
-from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.steps_and_guards import Step
 from flagstaff.rollouts.traffic import Traffic, notes_of
 from tests.support.plans import KEY, fail, make_flag, plan_of, run_of, see
 from tests.support.reports import register_worker

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from psycopg.rows import dict_row
 
+from flagstaff._tables.catalog import FamilyTriggers, triggers_of
 from flagstaff._tables.names import fill, names, sql
-from flagstaff._tables.triggers import FamilyTriggers, triggers_of
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ import pytest
 from django.db.models import Model, QuerySet
 from django.db.models.functions import Upper
 
-from flagstaff._tables.together import Reading, read_together
+from flagstaff._tables.database import Reading, read_together
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.models import Segment
 from tests.support.shop import Shop

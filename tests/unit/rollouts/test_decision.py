@@ -14,9 +14,9 @@ from flagstaff.rollouts.functions import (
     call_guards,
     call_with_timeout,
 )
-from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.results import StepEvidence, StepVerdict
+from flagstaff.rollouts.steps_and_guards import Guard
 
 ORDERS = Guard("function", path="shop.orders")
 HOLDING = Guard("function", path="shop.stock", action="hold")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts.guards import (
+from flagstaff.rollouts.steps_and_guards import (
     Guard,
+    Step,
+    defaults_for,
     latency_limits,
     parse_guard,
     parse_guards,
+    parse_step,
+    parse_steps,
     require_functions,
 )
-from flagstaff.rollouts.steps import Step, defaults_for, parse_step, parse_steps
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,9 @@ from types import ModuleType
 
 import pytest
 
-from flagstaff.rollouts import guards, statistics, verdict
-from flagstaff.rollouts.guards import Guard, numbered
+from flagstaff.rollouts import statistics, steps_and_guards, verdict
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
-from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.steps_and_guards import Guard, Step, numbered
 from flagstaff.rollouts.verdict import COMPARISONS, judge
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
@@ -51,7 +50,7 @@ def judged(
     return judge(STEPS, step, guards, found, required)
 
 
-@pytest.mark.parametrize("module", [guards, statistics, verdict])
+@pytest.mark.parametrize("module", [steps_and_guards, statistics, verdict])
 def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 

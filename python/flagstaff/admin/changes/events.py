@@ -33,11 +33,13 @@ from flagstaff.history.describe import (
     describe_actor,
     describe_parts,
     field_label,
+    may_see_users,
+    names_in,
+    names_of_actors,
     source_label,
 )
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, undone_by, version_of
-from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")

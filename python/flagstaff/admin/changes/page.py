@@ -49,6 +49,7 @@ from flagstaff.admin.look_tables import parse_version
 from flagstaff.admin.pages import Page
 from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link
+from flagstaff.history.describe import may_see_users
 from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
@@ -61,7 +62,6 @@ from flagstaff.history.log import (
     missing_entries,
     stored_actors,
 )
-from flagstaff.history.user_names import may_see_users
 
 _PAGE_SIZE = 50
 # The number of users whose name contains the text that are searched for.

@@ -52,13 +52,13 @@ from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
 from flagstaff.admin.rules.uses import used_by_html
 from flagstaff.admin.words import colour_of
-from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.consequence import flag_text, holders_texts, users_text
+from flagstaff.changes.fields import ALLOWED
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState
 from flagstaff.changes.rule_use import RuleUse, uses_by_name
+from flagstaff.history.describe import may_see_users
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.validators import joined_tags
 

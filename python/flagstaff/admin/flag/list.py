@@ -54,7 +54,7 @@ from flagstaff.admin.words import (
     time_cell,
     two_lines,
 )
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.fields import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import newest_of_rows

@@ -36,7 +36,7 @@ from flagstaff.admin.rules.sentences import rule_lines, rule_notes
 from flagstaff.changes.consequence import code_text
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
-from flagstaff.history.user_names import may_see_users
+from flagstaff.history.describe import may_see_users
 
 # The parameter of Django's pages that holds the filters of the list.
 _FILTERS = "_changelist_filters"

@@ -23,8 +23,8 @@ from flagstaff.admin.links import BACK, page_url, row_id, row_links, row_path
 from flagstaff.admin.look_tables import count_of_users
 from flagstaff.admin.rights import may_view, needs_view_user_text
 from flagstaff.admin.words import link
-from flagstaff.changes.allowed_users import links_of
-from flagstaff.history.user_names import may_see_users
+from flagstaff.changes.fields import links_of
+from flagstaff.history.describe import may_see_users
 
 PAGE_SIZE = 100
 

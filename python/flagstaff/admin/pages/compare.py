@@ -34,12 +34,11 @@ from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import admin_of, hidden_rows, may
 from flagstaff.admin.words import KIND_LABELS, Column, Table, key_link, link, two_lines
 from flagstaff.changes import Changed
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.fields import ALLOWED
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import field_label
+from flagstaff.history.describe import field_label, may_see_users, names_of_users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.sides import SideLine
-from flagstaff.history.user_names import may_see_users, names_of_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.rights import is_approval_needed
 

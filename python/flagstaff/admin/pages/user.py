@@ -22,8 +22,7 @@ from flagstaff.admin.words import Column, Table, badge, key_link, short
 from flagstaff.changes.consequence import code_text
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
-from flagstaff.history.describe import describe_value
-from flagstaff.history.user_names import may_see_users
+from flagstaff.history.describe import describe_value, may_see_users
 
 _ON = "on"
 _PAGE_SIZE = 200

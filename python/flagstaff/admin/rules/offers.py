@@ -27,7 +27,7 @@ from flagstaff.admin.rights import admin_of, object_reader
 from flagstaff.admin.rules.sentences import shown_segments
 from flagstaff.changes.rule_use import bucket_names
 from flagstaff.conf import conf
-from flagstaff.history.user_names import may_see_users
+from flagstaff.history.describe import may_see_users
 
 # The values that a row lists, and the groups that a message lists.
 _MAX_VALUES, _MAX_GROUPS = 20, 5

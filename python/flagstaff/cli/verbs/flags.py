@@ -20,8 +20,8 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MAX_SHOWN, some
 from flagstaff._text.cells import Column, Record, as_json, with_fields
 from flagstaff._text.rules import rules_text
-from flagstaff.changes.allowed_users import allowed_users_of, count_allowed_users
 from flagstaff.changes.consequence import users_text
+from flagstaff.changes.fields import allowed_users_of, count_allowed_users
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.cli.options import add_key, add_ownership, ownership_filter

@@ -40,7 +40,7 @@ from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import Event, Kind, as_csv, as_dicts, events, unreadable_kinds
 from flagstaff.history import forget_user as forget
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import describe_actor, describe_change, names_of_actors
 from flagstaff.history.log import (
     Change,
     ChangeQuerySet,
@@ -48,7 +48,6 @@ from flagstaff.history.log import (
     has_history,
     require_history,
 )
-from flagstaff.history.user_names import names_of_actors
 
 # Entries that one undo takes.
 _MAX_ENTRIES = 1_000

@@ -17,8 +17,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.objects import key_in_rules, known_objects
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes import Changed
-from flagstaff.changes.allowed_users import allowed_pks_of
-from flagstaff.changes.fields import differing
+from flagstaff.changes.fields import allowed_pks_of, differing
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.rows import DECIDING_COLUMNS, Row, code_text, has_own_code, read_rows
 from flagstaff.contrib.waffle.settings import (

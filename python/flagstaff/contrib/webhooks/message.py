@@ -17,11 +17,10 @@ from django.utils.timezone import is_aware, make_aware
 
 from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.conf import conf
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import describe_actor, describe_change, names_of_actors
 from flagstaff.history.differences import Difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
-from flagstaff.history.user_names import names_of_actors
 
 # The length of each value in the summary: Slack's text has room for the old and the new one.
 _MAX_VALUE = 80

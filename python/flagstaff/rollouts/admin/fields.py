@@ -10,7 +10,7 @@ from django import forms
 
 from flagstaff._text import say
 from flagstaff.admin.action_admin import ArgumentForm
-from flagstaff.rollouts.guards import ERRORS, FUNCTION, LATENCY
+from flagstaff.rollouts.steps_and_guards import ERRORS, FUNCTION, LATENCY
 from flagstaff.rollouts.verdict import REQUESTS, USERS
 
 # The empty rows at the end: a page needs no script to have more of them.

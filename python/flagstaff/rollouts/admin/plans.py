@@ -34,7 +34,6 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.fields import prepare_fields
 from flagstaff.rollouts.admin.sections import sections_of
-from flagstaff.rollouts.guards import ERRORS, parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -45,7 +44,7 @@ from flagstaff.rollouts.models import (
 )
 from flagstaff.rollouts.requirements import own_bucket_rules, present_rollout
 from flagstaff.rollouts.status import evidence_of, state_name, state_sentence
-from flagstaff.rollouts.steps import ALL, USUAL
+from flagstaff.rollouts.steps_and_guards import ALL, ERRORS, USUAL, parse_guards
 from flagstaff.rollouts.traffic import notes_of
 from flagstaff.rollouts.transitions import with_flags
 

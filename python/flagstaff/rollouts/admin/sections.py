@@ -14,10 +14,9 @@ from flagstaff._text import local_number, localized, say
 from flagstaff._text.times import duration
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
-from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import NONE, guard_options, state_name
-from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.steps_and_guards import ALL, FUNCTION, Guard, Step, guard_name, numbered
 from flagstaff.rollouts.verdict import USERS, times
 
 

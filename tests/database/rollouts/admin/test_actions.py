@@ -14,7 +14,7 @@ from django.test import Client
 from flagstaff import changes, rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import Plan, PlanEvent, State
-from flagstaff.rollouts.steps import USUAL
+from flagstaff.rollouts.steps_and_guards import USUAL
 from tests.support.admin_pages import (
     act,
     asks,

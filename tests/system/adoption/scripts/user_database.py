@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from flagstaff import acting_as
-from flagstaff.history.user_names import names_of_actors, names_of_users
+from flagstaff.history.describe import names_of_actors, names_of_users
 from flagstaff.models import FeatureFlag
 from flagstaff.serialization import export
 from tests.support.history import flag_history
