@@ -18,7 +18,7 @@ from flagstaff._code.project import KnownKeys, declared_keys
 from flagstaff._core import set_overrides, start
 from flagstaff._declared import declared_value
 from flagstaff._engine import lifecycle
-from flagstaff._engine.user_keys import bare_key
+from flagstaff._engine.users import bare_key
 from flagstaff._types import UserLike
 from flagstaff.conf import conf
 

@@ -1,10 +1,14 @@
-"""The files of the project, and their text. Needs no Django settings, and no database."""
+"""The files of the project, their text, and a use of a key in it.
+
+Needs no Django settings, and no database.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 #: A larger file is generated or minified, and is not read.
@@ -87,3 +91,31 @@ def text_or_nothing(path: str) -> str:
         return read_text(path)
     except (OSError, NotSearchedError):
         return ""
+
+
+# What is found in them.
+
+FLAG, VALUE, EXPERIMENT = "flag", "value", "experiment"
+#: The code does not say which of them.
+ANY = ""
+
+
+@dataclass(frozen=True)
+class Use:
+    """A line that evaluates or overrides a key, or that names a declaration that is gone."""
+
+    path: str
+    #: The first line is 1.
+    line: int
+    #: The line without its indent.
+    code: str
+    #: What the code takes the key for: `flag`, `value`, `experiment`, or nothing of these.
+    kind: str
+    #: The key; of a declaration that is gone, its name.
+    key: str
+    #: Whether a test overrides it.
+    is_override: bool = False
+    #: The file that lacks the declaration; empty for a key.
+    missing_in: str = ""
+    #: The names that this file has.
+    names: tuple[str, ...] = ()

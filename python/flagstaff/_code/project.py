@@ -14,10 +14,9 @@ from django.apps import apps
 from django.conf import settings
 from django.template import engines
 
-from flagstaff._code.files import project_files, text_or_nothing
+from flagstaff._code.files import FLAG, VALUE, Use, project_files, text_or_nothing
 from flagstaff._code.python import PythonReader
-from flagstaff._code.templates import TemplateNames, template_uses, text_uses
-from flagstaff._code.uses import FLAG, VALUE, Use
+from flagstaff._code.text import TemplateNames, template_uses, text_uses
 from flagstaff._declared import DECLARED, Flag
 from flagstaff._tables.rows import all_rows
 from flagstaff._text import most_similar

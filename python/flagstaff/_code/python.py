@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from flagstaff._code.files import text_or_nothing
+from flagstaff._code.files import EXPERIMENT, FLAG, VALUE, Use, text_or_nothing
 from flagstaff._code.syntax import (
     FUNCTIONS,
     Binding,
@@ -19,7 +19,6 @@ from flagstaff._code.syntax import (
     imported,
     parsed,
 )
-from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
 
 # A file without any of these cannot use a key, and is not parsed. An import of
 # declarations has the first one.

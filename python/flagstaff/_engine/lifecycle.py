@@ -27,7 +27,7 @@ from flagstaff import _core, _log, listeners
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._declared import object_of
-from flagstaff._engine import attributes, direct, options, user_keys
+from flagstaff._engine import direct, options, users
 from flagstaff._engine.status_log import StatusLog, StatusReport
 from flagstaff._log import logger
 from flagstaff._request import context
@@ -152,7 +152,7 @@ def read_options(in_memory: bool) -> options.StartOptions | None:  # noqa: FBT00
     try:
         is_direct = direct.is_required() and not in_memory
         # Rules read it when they need it, but a wrong setting is an error from the start.
-        attributes.read_settings()
+        users.read_settings()
         _process.fixed_settings = None if is_direct else conf.fixed()
         return options.StartOptions(
             startup_timeout=conf.startup_timeout,
@@ -361,26 +361,26 @@ HOOKS = SimpleNamespace(
     is_crawler=context.is_crawler,
     origin_of=context.origin_of,
     # The attributes that rules read.
-    classify=user_keys.classify,
-    read_attribute_settings=attributes.read_settings,
+    classify=users.classify,
+    read_attribute_settings=users.read_settings,
     computed_attributes=context.computed_attributes,
-    is_deferred=attributes.is_deferred,
-    plain_value=attributes.plain_value,
-    microseconds=attributes.microseconds,
-    utc_of=attributes.utc_of,
+    is_deferred=users.is_deferred,
+    plain_value=users.plain_value,
+    microseconds=users.microseconds,
+    utc_of=users.utc_of,
     declared_object=object_of,
     note_evaluation=context.note_evaluation,
     # What keeps them, or the user, from being read.
     load_lazy_user=request_user.load_lazy_user,
     is_database_error=request_user.is_database_error,
     report_database_error=request_user.report_database_error,
-    report_needed_user=user_keys.report_needed_user,
-    report_missing_user=user_keys.report_missing_user,
-    check_text_key=user_keys.check_text_key,
-    report_reserved_name=attributes.report_reserved_name,
-    report_no_unit=attributes.report_no_unit,
-    report_unreadable=attributes.report_unreadable,
-    report_unreadable_context=attributes.report_unreadable_context,
+    report_needed_user=users.report_needed_user,
+    report_missing_user=users.report_missing_user,
+    check_text_key=users.check_text_key,
+    report_reserved_name=users.report_reserved_name,
+    report_no_unit=users.report_no_unit,
+    report_unreadable=users.report_unreadable,
+    report_unreadable_context=users.report_unreadable_context,
 )
 _core.install(HOOKS)
 setting_changed.connect(_after_setting)

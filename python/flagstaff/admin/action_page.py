@@ -26,12 +26,11 @@ from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ArgumentForm, is_answered
 from flagstaff.admin.base_admin import BaseAdmin, posted_reason
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.later import Later, colleagues_text
 from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.offers import rule_notes
-from flagstaff.admin.waiting_lines import ended_lines, to_show, waiting_line
+from flagstaff.admin.waiting_parts import Later, colleagues_text, ended_lines, to_show, waiting_line
 from flagstaff.admin.words import joined
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence

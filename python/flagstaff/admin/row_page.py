@@ -52,7 +52,7 @@ from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
-from flagstaff.admin.waiting_lines import asked_before, row_notes
+from flagstaff.admin.waiting_parts import asked_before, row_notes
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind

@@ -19,8 +19,7 @@ from flagstaff.actions import Action
 from flagstaff.actions.look import Look
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin, Section
-from flagstaff.admin.rules.sentences import conditions_html
-from flagstaff.admin.rules.uses import count_text, used_by_html
+from flagstaff.admin.rules.sentences import conditions_html, count_text, used_by_html
 from flagstaff.admin.words import key_cell, note_html, time_cell
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling

@@ -24,14 +24,14 @@ from flagstaff.actions.rights import Right
 from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.later import times_query
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.waiting_lines import (
+from flagstaff.admin.waiting_parts import (
     AGAIN,
     shown_actions,
     state_badge,
+    times_query,
     to_show,
     viewable_models,
 )

@@ -20,8 +20,7 @@ from django.db.models import Model, QuerySet, Subquery
 from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct, forced_off, forced_on
-from flagstaff._engine.attributes import column_attributes
-from flagstaff._engine.user_keys import key_to_text
+from flagstaff._engine.users import column_attributes, key_to_text
 from flagstaff._log import place_of
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.database import db, error_text

@@ -31,7 +31,7 @@ from flagstaff._code.project import (
 from flagstaff._connection import is_postgresql, is_same_database, is_supported
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import check_parameters
-from flagstaff._engine.attributes import unusable_columns
+from flagstaff._engine.users import unusable_columns
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.objects import object_problem

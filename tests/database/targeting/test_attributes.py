@@ -30,7 +30,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
 from flagstaff import _core, _log, all_flags, explain, flag_enabled, get_value, snapshot
-from flagstaff._engine import attributes
+from flagstaff._engine import users
 from flagstaff._request.flags import RequestFlags
 from flagstaff._types import UserLike
 from flagstaff.exceptions import ConfigurationError
@@ -266,7 +266,7 @@ def test_deferred_column_behind_another_descriptor_is_missing(
 def test_foreign_key_is_read_by_the_key_it_holds(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(attributes, "_user_model", lambda: LogEntry)
+    monkeypatch.setattr(users, "_user_model", lambda: LogEntry)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["user", "user_id"]}
     store(condition("user", "in", 42), condition("user_id", "in", 42))
     assert flag_enabled("beta", LogEntry(pk=1, user_id=42))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flagstaff.admin.changes.events import with_links
-from flagstaff.admin.pages.unknown_keys import similar_key
+from flagstaff.admin.pages.cleanup import similar_key
 
 
 def link(address: str) -> str:

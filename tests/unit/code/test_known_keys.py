@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from flagstaff._code.files import ANY, EXPERIMENT, FLAG, VALUE
 from flagstaff._code.project import KnownKeys
-from flagstaff._code.uses import ANY, EXPERIMENT, FLAG, VALUE
 from flagstaff._declared import DECLARED, Flag, Value
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag, override_value, override_variant

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flagstaff._code.files import Use
 from flagstaff._code.python import PythonReader
-from flagstaff._code.uses import Use
 
 FILES = {
     "shop/__init__.py": "",

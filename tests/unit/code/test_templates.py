@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flagstaff._code.templates import TemplateNames, template_uses, text_uses
+from flagstaff._code.text import TemplateNames, template_uses, text_uses
 
 LOADED = "{% load flagstaff %}\n"
 JINJA = TemplateNames(jinja_folders=(Path("/pages"),))

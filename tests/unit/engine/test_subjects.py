@@ -21,7 +21,7 @@ from django.utils.functional import LazyObject, SimpleLazyObject
 from django.utils.safestring import mark_safe
 
 from flagstaff import _log, explain, flag_enabled
-from flagstaff._engine import direct, user_keys
+from flagstaff._engine import direct, users
 from flagstaff._engine.direct import NotReadyError
 
 #: Enabled, and the rollout in percent.
@@ -328,7 +328,7 @@ def test_text_that_can_be_a_primary_key_a_tenant_or_that_of_an_object_does_not_w
     for user in ("42", "-42", "tenant:42", SimpleNamespace(pk="alice"), SOME_UUID):
         flag_enabled("new_checkout", user)
     # Where primary keys are texts.
-    monkeypatch.setattr(user_keys, "user_field", lambda _model: models.CharField())
+    monkeypatch.setattr(users, "user_field", lambda _model: models.CharField())
     flag_enabled("new_checkout", "alice")
     assert not caplog.records
 

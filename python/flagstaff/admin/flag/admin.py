@@ -41,16 +41,15 @@ from flagstaff.admin.flag.targeting import targeting
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.flag.users import users_path
 from flagstaff.admin.links import page_url, row_id
+from flagstaff.admin.pages.cleanup import StaleFlags, UnknownKeys
 from flagstaff.admin.pages.compare import Compare
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
-from flagstaff.admin.pages.stale import StaleFlags
-from flagstaff.admin.pages.unknown_keys import UnknownKeys
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
-from flagstaff.admin.rules.uses import used_by_html
+from flagstaff.admin.rules.sentences import used_by_html
 from flagstaff.admin.words import colour_of
 from flagstaff.changes.consequence import flag_text, holders_texts, users_text
 from flagstaff.changes.fields import ALLOWED

@@ -24,7 +24,7 @@ from flagstaff.admin.flag.state import alarms_of, state_and_label, with_counts
 from flagstaff.admin.links import changes_url, page_link, page_title, page_url
 from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import may_view
-from flagstaff.admin.waiting_lines import overview_lines
+from flagstaff.admin.waiting_parts import overview_lines
 from flagstaff.admin.words import Column, Table, as_of, badge, key_link, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.models import StaleCount, WaitingAction

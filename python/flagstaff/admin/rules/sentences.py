@@ -1,8 +1,8 @@
-"""Rules and conditions as sentences of a page, with links to the segments that they name."""
+"""Rules and conditions as sentences of a page, with links to what they name, and what uses that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -19,9 +19,11 @@ from flagstaff._tables.states import ValueState
 from flagstaff._text import MASK, Sentence, local_list, quoted, say
 from flagstaff._text.rules import conditions_text, groups_of, named_segments, rule_parts, rule_texts
 from flagstaff.admin.links import page_url
-from flagstaff.admin.rights import hidden_rows, may_view
+from flagstaff.admin.rights import hidden_rows, may_see, may_view
 from flagstaff.admin.words import joined, json_html, note_html
+from flagstaff.changes.rule_use import RuleUse
 from flagstaff.history.describe import describe_value
+from flagstaff.history.kinds import Kind
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
 # The number of values that a condition shows, and of characters of JSON without sentences.
@@ -159,3 +161,38 @@ def rules_note(rules: Any, problem_of: Callable[[Any], object]) -> str:
     if problem_of(rules) is not None:
         return say("unreadable rules").local
     return say("{count} rule", "{count} rules", count=len(rules)).local
+
+
+# The rows that a page links to.
+_MAX_SHOWN = 50
+
+
+def used_by_html(site: AdminSite, request: HttpRequest, uses: Sequence[RuleUse]) -> SafeString:
+    """Returns what uses a row, as links for users who may view all of it, else as numbers."""
+    if not uses:
+        return format_html("{}", say("no flag").local)
+    may_see_all = all(may_see(site, request, use.model, use.row.pk) for use in uses)
+    shown = _links(site, uses) if may_see_all else format_html("{}", count_text(uses))
+    return shown + note_html(say("It cannot be deleted while rules name it.").local)
+
+
+def _links(site: AdminSite, uses: Sequence[RuleUse]) -> SafeString:
+    urls = ((page_url(site, use.model, "change", use.row.pk), use.key) for use in uses[:_MAX_SHOWN])
+    links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
+    if (more := len(uses) - _MAX_SHOWN) <= 0:
+        return links
+    text = say("{links} and {count} more", "{links} and {count} more", count=more, links=links)
+    return text.html
+
+
+def count_text(uses: Collection[RuleUse]) -> str:
+    """Returns how many flags, values, segments and experiments use a row."""
+    kinds = [use.kind for use in uses]
+    texts = {
+        Kind.FLAG: say("{count} flag", "{count} flags"),
+        Kind.VALUE: say("{count} value", "{count} values"),
+        Kind.SEGMENT: say("{count} segment", "{count} segments"),
+        None: say("{count} experiment", "{count} experiments"),
+    }
+    counts = ((text, kinds.count(kind)) for kind, text in texts.items())
+    return ", ".join(say(text, count=count).local for text, count in counts if count)

@@ -14,10 +14,9 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._code.files import UntrackedError, tracked_files
+from flagstaff._code.files import UntrackedError, Use, tracked_files
 from flagstaff._code.project import KnownKeys, all_keys, is_test, stored_keys, uses_in
 from flagstaff._code.text import Found, Place, find_places
-from flagstaff._code.uses import Use
 from flagstaff._text import counted, some
 from flagstaff._text.cells import Column, Record, printable
 from flagstaff._text.times import full_time

@@ -15,6 +15,6 @@ class WebhooksConfig(AppConfig):
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.webhooks.receivers.SETTINGS",
         "jobs": "flagstaff.contrib.webhooks.delivering.DELIVERIES",
-        "waiting_events": "flagstaff.contrib.webhooks.waiting.enqueue_waiting",
+        "waiting_events": "flagstaff.contrib.webhooks.queue.enqueue_waiting",
         "verbs": "flagstaff.contrib.webhooks.cli.VERBS",
     }

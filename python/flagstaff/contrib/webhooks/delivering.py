@@ -26,6 +26,7 @@ from flagstaff._core import monotonic
 from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.http import UnreachableError, post
 from flagstaff.contrib.webhooks.message import (
+    WaitingMessage,
     WebhookMessage,
     as_sentry,
     as_slack,
@@ -43,7 +44,6 @@ from flagstaff.contrib.webhooks.queue import (
     pause,
 )
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS, Receiver
-from flagstaff.contrib.webhooks.waiting import WaitingMessage
 from flagstaff.extensions import Column, Job, JobReport, Record
 from flagstaff.history import require_history
 

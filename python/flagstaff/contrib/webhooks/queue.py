@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.models import Delivery, Position
-from flagstaff.contrib.webhooks.receivers import Receiver
+from flagstaff.contrib.webhooks.receivers import WEBHOOKS, Receiver
 from flagstaff.history.log import AUTHOR, Change, event_key
+from flagstaff.models import WaitingAction
 
 # A delivery that has failed for this time is given up.
 _MAX_AGE = timedelta(days=3)
@@ -74,6 +75,21 @@ def enqueue(receiver: Receiver) -> None:
         queued.sort(key=lambda delivery: delivery.entry_ids[-1])
         _deliveries().bulk_create(queued, batch_size=1_000)
         _positions().filter(receiver=name).update(**now)
+
+
+def enqueue_waiting(waiting: WaitingAction, event: str) -> None:
+    """Queues what happened to an action for each receiver. Belongs to the present transaction."""
+    _deliveries().bulk_create(
+        Delivery(
+            receiver=receiver.name,
+            kind=WaitingAction.SOURCE,
+            object_pk=waiting.key,
+            key=waiting.key,
+            entry_ids=[],
+            event=event,
+        )
+        for receiver in WEBHOOKS.current()
+    )
 
 
 def by_event(fresh: QuerySet[Change]) -> list[list[Change]]:
