@@ -24,7 +24,7 @@ from django.core.signals import setting_changed
 from django.db import connections
 
 from flagstaff import _core, _log, listeners
-from flagstaff._connection.parameters import connection_parameters
+from flagstaff._connection import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._declared import object_of
 from flagstaff._engine import direct, options, users

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import connections
 
-from flagstaff._connection.parameters import connection_parameters
+from flagstaff._connection import connection_parameters
 from flagstaff._core import check_parameters
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf

@@ -28,8 +28,12 @@ from flagstaff._code.project import (
     shown,
     stored_keys,
 )
-from flagstaff._connection import is_postgresql, is_same_database, is_supported
-from flagstaff._connection.parameters import connection_parameters
+from flagstaff._connection import (
+    connection_parameters,
+    is_postgresql,
+    is_same_database,
+    is_supported,
+)
 from flagstaff._core import check_parameters
 from flagstaff._engine.users import unusable_columns
 from flagstaff._tables.database import db

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from flagstaff._connection import parameters
-from flagstaff._connection.parameters import connection_parameters, password_for, service_parameters
+from flagstaff._connection import (
+    connection_parameters,
+    parameters,
+    password_for,
+    service_parameters,
+)
 from flagstaff.exceptions import ConfigurationError
 from tests.support.tracebacks import local_variables
 
