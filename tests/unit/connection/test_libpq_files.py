@@ -10,12 +10,8 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from flagstaff._connection import (
-    connection_parameters,
-    parameters,
-    password_for,
-    service_parameters,
-)
+from flagstaff import _connection
+from flagstaff._connection import connection_parameters, password_for, service_parameters
 from flagstaff.exceptions import ConfigurationError
 from tests.support.tracebacks import local_variables
 
@@ -66,7 +62,7 @@ def test_several_hosts_need_the_same_password(tmp_path: Path) -> None:
     different = write(tmp_path / "different", "db:*:*:*:secret\nother:*:*:*:another")
     with pytest.raises(ConfigurationError, match="different passwords for the hosts") as caught:
         password_for(different, several, SOCKETS)
-    assert "another" not in local_variables(caught.value, parameters)
+    assert "another" not in local_variables(caught.value, _connection)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a file has no mode")
@@ -153,7 +149,7 @@ def test_invalid_line_and_missing_service_are_errors(service_file: str) -> None:
     invalid = 'connection service "broken" has an invalid line'
     with pytest.raises(ConfigurationError, match=invalid) as caught:
         service_parameters("broken", service_file)
-    assert "hunter2" not in local_variables(caught.value, parameters)
+    assert "hunter2" not in local_variables(caught.value, _connection)
     message = f'connection service "missing" is not found in {re.escape(service_file)}; '
     with pytest.raises(ConfigurationError, match=message):
         service_parameters("missing", service_file)
