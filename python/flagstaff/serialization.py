@@ -42,12 +42,10 @@ from flagstaff.changes.fields import (
     written_together,
 )
 from flagstaff.changes.locking import block_of_change, conflict_error, require_versions
-from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, new_row, write_change
-from flagstaff.changes.row_states import RowState, copied
+from flagstaff.changes.row_states import RowState, RuleUse, copied, previewed
 from flagstaff.changes.rule_use import (
     Name,
-    RuleUse,
     existing_names,
     missing_among,
     names_in,

@@ -28,9 +28,8 @@ from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import block_of_change, read_rows, require_versions
-from flagstaff.changes.preview import ExpectedRows, is_preview, previewed
 from flagstaff.changes.row_changes import write_fields
-from flagstaff.changes.row_states import RowState
+from flagstaff.changes.row_states import ExpectedRows, RowState, is_preview, previewed
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind

@@ -23,7 +23,8 @@ from flagstaff.admin.rules.sentences import conditions_html, count_text, used_by
 from flagstaff.admin.words import key_cell, note_html, time_cell
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.changes.rule_use import RuleUse, uses_by_name
+from flagstaff.changes.row_states import RuleUse
+from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment

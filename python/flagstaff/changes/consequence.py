@@ -17,8 +17,7 @@ from flagstaff._tables.states import FlagState, ValueState, state_summary
 from flagstaff._text import Sentence, local_list, local_number, localized, say
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import ALL
-from flagstaff.changes.row_states import Effect, Impact, Key, RowState
-from flagstaff.changes.rule_use import RuleUse
+from flagstaff.changes.row_states import Effect, Impact, Key, RowState, RuleUse
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind

@@ -33,7 +33,6 @@ from flagstaff._tables.model_fields import (
     RULES,
     AnyField,
     auto_now_fields,
-    find_field,
     segment_model,
     through_model,
 )
@@ -52,7 +51,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import Sentence, joined, say, text_of
 from flagstaff._text.json_text import is_same_json
 from flagstaff._value_schema import is_secret
-from flagstaff.changes.preview import expectation, is_preview
+from flagstaff.changes.row_states import assign, expectation, is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -129,14 +128,6 @@ def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Se
             if name in values or problem != before.get(name):
                 problems[name] = problem
     return problems
-
-
-def assign(row: Row, fields: Fields) -> None:
-    """Sets these fields of a row in memory."""
-    for name, new in fields.items():
-        # Of a foreign key, the history has the value of the column.
-        field = None if isinstance(new, Model) else find_field(model_of(row), name)
-        setattr(row, getattr(field, "attname", name), new)
 
 
 def write(row: Row, fields: Fields) -> None:

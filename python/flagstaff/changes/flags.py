@@ -17,13 +17,13 @@ from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import AllowedUsersChange, allowed_pks, users_to_change
 from flagstaff.changes.locking import block_of_change, locked_row
-from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.changes.row_changes import (
     change_row,
     create_row,
     delete_row,
     update_row,
 )
+from flagstaff.changes.row_states import expectation, is_preview
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind

@@ -19,8 +19,8 @@ from flagstaff._text import say, some
 from flagstaff._text.json_text import canonical_json
 from flagstaff._value_schema import VALUE
 from flagstaff.changes.fields import ALLOWED, allowed_pks_of
-from flagstaff.changes.row_states import Impact
-from flagstaff.changes.rule_use import names_in, read_named, rules_of
+from flagstaff.changes.row_states import Impact, rules_of
+from flagstaff.changes.rule_use import names_in, read_named
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind

@@ -34,8 +34,8 @@ from flagstaff._text.json_text import canonical_json
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import code_text, is_off
 from flagstaff.changes.fields import allowed_pks_of
-from flagstaff.changes.row_states import Effect, Impact, Key, RowState
-from flagstaff.changes.rule_use import Name, names_in, read_named, rules_of, uses_of
+from flagstaff.changes.row_states import Effect, Impact, Key, RowState, rules_of
+from flagstaff.changes.rule_use import Name, names_in, read_named, uses_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import deciding_code

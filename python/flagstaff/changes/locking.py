@@ -12,8 +12,7 @@ from flagstaff._tables.database import DEADLOCK, LOCK_NOT_AVAILABLE, db, sqlstat
 from flagstaff._tables.rows import Row, all_rows, declared_row, is_stored, store, unknown_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.times import full_time
-from flagstaff.changes.preview import expectation, is_preview
-from flagstaff.changes.row_states import copied
+from flagstaff.changes.row_states import copied, expectation, is_preview
 from flagstaff.exceptions import BusyError, ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change, readable_names_of_actors
 from flagstaff.history.kinds import Kind

@@ -41,7 +41,6 @@ from flagstaff.changes.fields import (
     ALLOWED,
     AllowedUsersChange,
     allowed_pks,
-    assign,
     change_allowed_users,
     cleaned,
     differing,
@@ -60,14 +59,12 @@ from flagstaff.changes.locking import (
     require_version,
     row_to_change,
 )
-from flagstaff.changes.preview import is_preview
-from flagstaff.changes.row_states import RowState, copied
+from flagstaff.changes.row_states import RowState, assign, copied, is_preview, rules_of
 from flagstaff.changes.rule_use import (
     delete_unused,
     needs_alone,
     require_names,
     require_unused,
-    rules_of,
     uses_by_name,
 )
 from flagstaff.conf import conf

@@ -1,18 +1,25 @@
-"""What an impact is: rows before and after a change, and its effect on the users.
+"""Rows as they are, would be, or are expected to be: in memory, without a lock or a write.
 
-`changes.impact` counts it.
+The rows before and after a change make an impact, which `changes.impact` counts. The functions that
+write plan on such rows in a `previewed` block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from django.db.models import Model
+
+from flagstaff._tables.model_fields import CONDITIONS, RULES, find_field, segment_model
+from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.states import FlagState, ValueState
-from flagstaff.changes.fields import assign
-from flagstaff.changes.rule_use import RuleUse
 from flagstaff.history.kinds import Kind
 
 #: The kind and the key of a flag, a value or a segment; None is an experiment.
@@ -57,8 +64,63 @@ def copied(row: Any) -> Any:
     return new
 
 
+def assign(row: Row, fields: Fields) -> None:
+    """Sets these fields of a row in memory."""
+    for name, new in fields.items():
+        # Of a foreign key, the history has the value of the column.
+        field = None if isinstance(new, Model) else find_field(model_of(row), name)
+        setattr(row, getattr(field, "attname", name), new)
+
+
 def key_of(state: RowState) -> Key:
     return state.kind, state.row.key
+
+
+def rules_of(row: Any) -> object:
+    """Returns the rules of a row, or the conditions of a segment."""
+    return getattr(row, CONDITIONS if isinstance(row, segment_model()) else RULES, None)
+
+
+@dataclass(frozen=True, eq=False)
+class RuleUse:
+    """A flag, a value, an experiment or a segment whose rules name a segment or a flag."""
+
+    #: None for an experiment.
+    kind: Kind | None
+    #: The row of a flag, a value or a segment; the `OtherRules` of an experiment.
+    row: Any
+
+    @property
+    def key(self) -> str:
+        """The key of the flag, value, experiment or segment."""
+        return str(self.row.key)
+
+    @property
+    def rules(self) -> object:
+        """Its rules, or the conditions of a segment."""
+        return rules_of(self.row)
+
+    @property
+    def row_id(self) -> tuple[Kind | None, str]:
+        """The kind and the primary key of the row; the key of an experiment."""
+        return self.kind, self.key if self.kind is None else str(self.row.pk)
+
+    @property
+    def model(self) -> type[Model]:
+        """The model of the row that has the rules."""
+        return self.row.model if self.kind is None else self.kind.model
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its rules decide about results now."""
+        if self.kind is None:
+            return bool(self.row.is_active)
+        return bool(getattr(self.row, "enabled", True))
+
+    def label(self, key: str = "") -> str:
+        """Returns the key of a flag, or of another row with what it is, or another text for it."""
+        text = key or self.key
+        return text if self.kind is Kind.FLAG else f"{self.model._meta.verbose_name} {text}"
 
 
 @dataclass(frozen=True)
@@ -135,3 +197,46 @@ class Impact(dict[Key, Effect]):
             for effect in (self.get((use.kind, use.key)),)
         ]
         return {**(own or {}), "different_users": self.changed, "uses": uses}
+
+
+# Previews.
+
+
+@dataclass
+class ExpectedRows:
+    """What previews read in the place of the database: then they make no queries for it."""
+
+    #: By kind and key. A key that is missing has no row.
+    rows: dict[Key, RowState] = field(default_factory=dict)
+    #: The primary keys of the users who exist, of those who would be allowed.
+    users: AbstractSet[object] = frozenset()
+    #: What uses each segment and flag; None before somebody asks.
+    uses: defaultdict[Any, list[RuleUse]] | None = None
+
+
+_present = ExpectedRows()
+_in_memory: ContextVar[ExpectedRows | None] = ContextVar("flagstaff_in_memory", default=None)
+
+
+@contextmanager
+def previewed(expected: ExpectedRows | None = None) -> Iterator[None]:
+    """Lets the functions that write validate and return, in the block, without lock or write.
+
+    They take the rows of the database, or those that are `expected`, here or in a block around.
+    """
+    token = _in_memory.set(expected or _in_memory.get() or _present)
+    try:
+        yield
+    finally:
+        _in_memory.reset(token)
+
+
+def is_preview() -> bool:
+    """Returns True in a `previewed` block."""
+    return _in_memory.get() is not None
+
+
+def expectation() -> ExpectedRows | None:
+    """Returns what a `previewed` block expects; None if it takes the rows of the database."""
+    expected = _in_memory.get()
+    return None if expected is _present else expected

@@ -11,7 +11,6 @@ import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, cast
 
@@ -20,7 +19,7 @@ from django.db.models import Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from flagstaff._tables.database import db, read_together
-from flagstaff._tables.model_fields import CONDITIONS, RULES, segment_model
+from flagstaff._tables.model_fields import CONDITIONS, RULES
 from flagstaff._tables.names import names
 from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, model_of, similar_key
 from flagstaff._text import Sentence, joined, most_similar, say, some
@@ -31,7 +30,7 @@ from flagstaff._text.rules import (
     named_segments,
     problem_at,
 )
-from flagstaff.changes.preview import expectation, is_preview
+from flagstaff.changes.row_states import RuleUse, expectation, is_preview, rules_of
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
@@ -90,53 +89,6 @@ def _label(name: Name) -> Sentence:
     if not key or key in hidden_keys(kind.model):
         return say("{key}", key="…")
     return say("segment {key}" if kind is Kind.SEGMENT else "{key}", key=key)
-
-
-@dataclass(frozen=True, eq=False)
-class RuleUse:
-    """A flag, a value, an experiment or a segment whose rules name a segment or a flag."""
-
-    #: None for an experiment.
-    kind: Kind | None
-    #: The row of a flag, a value or a segment; the `OtherRules` of an experiment.
-    row: Any
-
-    @property
-    def key(self) -> str:
-        """The key of the flag, value, experiment or segment."""
-        return str(self.row.key)
-
-    @property
-    def rules(self) -> object:
-        """Its rules, or the conditions of a segment."""
-        return rules_of(self.row)
-
-    @property
-    def row_id(self) -> tuple[Kind | None, str]:
-        """The kind and the primary key of the row; the key of an experiment."""
-        return self.kind, self.key if self.kind is None else str(self.row.pk)
-
-    @property
-    def model(self) -> type[Model]:
-        """The model of the row that has the rules."""
-        return self.row.model if self.kind is None else self.kind.model
-
-    @property
-    def is_active(self) -> bool:
-        """Whether its rules decide about results now."""
-        if self.kind is None:
-            return bool(self.row.is_active)
-        return bool(getattr(self.row, "enabled", True))
-
-    def label(self, key: str = "") -> str:
-        """Returns the key of a flag, or of another row with what it is, or another text for it."""
-        text = key or self.key
-        return text if self.kind is Kind.FLAG else f"{self.model._meta.verbose_name} {text}"
-
-
-def rules_of(row: Any) -> object:
-    """Returns the rules of a row, or the conditions of a segment."""
-    return getattr(row, CONDITIONS if isinstance(row, segment_model()) else RULES, None)
 
 
 def names_in(rules: object) -> Iterator[tuple[Name, Sentence | None]]:
@@ -420,7 +372,7 @@ def uses_by_name(*, of_segments: bool = True) -> defaultdict[Any, list[RuleUse]]
         return grouped_uses(_read_uses(of_segments=of_segments))
     if expected.uses is None:
         expected.uses = grouped_uses(_read_uses(of_segments=True))
-    return cast("defaultdict[Any, list[RuleUse]]", expected.uses)
+    return expected.uses
 
 
 def grouped_uses(uses: Iterable[RuleUse]) -> defaultdict[Any, list[RuleUse]]:

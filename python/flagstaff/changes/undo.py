@@ -60,9 +60,8 @@ from flagstaff.changes.locking import (
     read_rows,
     require_version,
 )
-from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
-from flagstaff.changes.row_states import Place, RowState, copied
+from flagstaff.changes.row_states import Place, RowState, copied, is_preview, previewed, rules_of
 from flagstaff.changes.rule_use import (
     Name,
     existing_names,
@@ -70,7 +69,6 @@ from flagstaff.changes.rule_use import (
     needs_alone,
     require_unused,
     rule_errors,
-    rules_of,
     uses_by_name,
 )
 from flagstaff.conf import conf

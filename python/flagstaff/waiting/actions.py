@@ -27,8 +27,7 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.footprint import footprint_of
 from flagstaff.changes.locking import read_rows, require_version, row_to_change
-from flagstaff.changes.preview import previewed
-from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.row_states import Impact, RowState, previewed
 from flagstaff.exceptions import (
     ConflictError,
     FlagstaffError,

@@ -30,8 +30,7 @@ from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.footprint import digests
 from flagstaff.changes.impact import reached, sides_of
-from flagstaff.changes.preview import ExpectedRows, previewed
-from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.row_states import ExpectedRows, Impact, RowState, previewed
 from flagstaff.changes.rule_use import InUseError
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError

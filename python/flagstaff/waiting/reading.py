@@ -17,9 +17,8 @@ from flagstaff._tables.rows import declared_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.actions.table import Present
 from flagstaff.changes.fields import read_allowed_pks
-from flagstaff.changes.preview import ExpectedRows
-from flagstaff.changes.row_states import RowState
-from flagstaff.changes.rule_use import RuleUse, grouped_uses, names_in, rows_that_name
+from flagstaff.changes.row_states import ExpectedRows, RowState, RuleUse
+from flagstaff.changes.rule_use import grouped_uses, names_in, rows_that_name
 from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind

@@ -14,8 +14,7 @@ from flagstaff import changes, flag_enabled, get_value
 from flagstaff._engine.direct import read_own_writes
 from flagstaff.actions.commit import look_at_changes
 from flagstaff.actions.look import Look
-from flagstaff.changes.preview import previewed
-from flagstaff.changes.row_states import Key
+from flagstaff.changes.row_states import Key, previewed
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment

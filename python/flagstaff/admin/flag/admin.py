@@ -54,8 +54,8 @@ from flagstaff.admin.words import colour_of
 from flagstaff.changes.consequence import flag_text, holders_texts, users_text
 from flagstaff.changes.fields import ALLOWED
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.changes.row_states import RowState
-from flagstaff.changes.rule_use import RuleUse, uses_by_name
+from flagstaff.changes.row_states import RowState, RuleUse
+from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.history.describe import may_see_users
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction

@@ -21,7 +21,7 @@ from flagstaff._text.rules import conditions_text, groups_of, named_segments, ru
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import hidden_rows, may_see, may_view
 from flagstaff.admin.words import joined, json_html, note_html
-from flagstaff.changes.rule_use import RuleUse
+from flagstaff.changes.row_states import RuleUse
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem

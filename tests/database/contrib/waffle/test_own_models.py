@@ -13,7 +13,7 @@ from django.db import connection
 from flagstaff import changes, serialization
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact, sides_of
-from flagstaff.changes.preview import previewed
+from flagstaff.changes.row_states import previewed
 from flagstaff.contrib.waffle.own_code import check_waffle, deciding_code, is_off
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
