@@ -207,7 +207,7 @@ class ExpectedRows:
     """What previews read in the place of the database: then they make no queries for it."""
 
     #: By kind and key. A key that is missing has no row.
-    rows: dict[Key, RowState] = field(default_factory=dict)
+    rows: dict[tuple[Kind, str], RowState] = field(default_factory=dict)
     #: The primary keys of the users who exist, of those who would be allowed.
     users: AbstractSet[object] = frozenset()
     #: What uses each segment and flag; None before somebody asks.
