@@ -22,6 +22,7 @@ from flagstaff import _core
 from flagstaff._declared_types import DeclaredType, declared_type
 from flagstaff._log import log_once
 from flagstaff._text import Sentence, say, text_of
+from flagstaff._text.json_text import parse_json
 from flagstaff._text.rules import places_of, problem_at
 from flagstaff._value_schema import (
     CHOICES,
@@ -419,7 +420,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         """
         is_text = self.stored.json == "string"
         try:
-            read = json.loads(text, parse_float=str if is_text else None)
+            read = parse_json(text)
         except ValueError:
             if not is_text:
                 raise
