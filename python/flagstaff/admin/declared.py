@@ -104,9 +104,9 @@ class _InputOrNoValue(forms.MultiWidget):
         """Returns what the input shows. The box is never checked before a person does."""
         return _Typed(value, [])
 
-    def value_from_datadict(self, *posted: Any) -> _Typed:
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         """Returns what was posted."""
-        return _Typed(*super().value_from_datadict(*posted))
+        return _Typed(*super().value_from_datadict(data, files, name))
 
     def id_for_label(self, id_: str) -> str:
         """Returns the id of the input."""
