@@ -8,8 +8,10 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
+from django.conf import settings
+from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime, parse_duration
 from django.utils.duration import duration_string
 
@@ -34,6 +36,19 @@ def _parsed(parse: Callable[[str], object | None], text: str) -> object:
     if parsed is None:
         raise ValueError(text)
     return parsed
+
+
+def datetime_like(default: datetime | None, text: str) -> datetime:
+    """Reads a datetime that code can compare with the default: both have a time zone, or none.
+
+    Without a default, USE_TZ decides.
+    """
+    read = cast("datetime", _parsed(parse_datetime, text))
+    is_aware = settings.USE_TZ if default is None else timezone.is_aware(default)
+    if timezone.is_aware(read) is is_aware:
+        return read
+    convert = timezone.make_aware if is_aware else timezone.make_naive
+    return convert(read, timezone.get_default_timezone())
 
 
 def _plain(value: object) -> object:

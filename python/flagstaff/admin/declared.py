@@ -196,6 +196,8 @@ class DeclaredField(forms.Field):
         read = self.inner.clean(text)
         if self.is_masked:
             return read_declared(self.declared, read)
-        for validate in self.declared.validators if read is not None else ():
-            validate(read)
-        return self.declared.to_json(read)
+        # A datetime of a form has a time zone, and that of code may have none.
+        value = self.declared.from_json(self.declared.to_json(read))
+        for validate in self.declared.validators if value is not None else ():
+            validate(value)
+        return self.declared.to_json(value)

@@ -321,6 +321,8 @@ def test_secret_that_is_refused_is_not_shown() -> None:
         ("stripe", '"paypal"', "paypal"),
         (20, "50", 50),
         ([1], "[2]", [2]),
+        (timedelta(minutes=5), "600", "00:10:00"),
+        (datetime(2027, 3, 1), "2027-04-01 10:00", "2027-04-01T10:00:00"),  # noqa: DTZ001
     ],
 )
 def test_terminal_reads_a_value_by_its_type(default: Any, text: str, stored: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -106,6 +106,7 @@ INPUTS: list[tuple[Any, str, object]] = [
     (Decimal("4.90"), "5.10", "5.10"),
     (date(2027, 3, 1), "2027-04-01", "2027-04-01"),
     (timedelta(minutes=5), "00:10:00", "00:10:00"),
+    (datetime(2027, 3, 1), "2027-04-01 10:00", "2027-04-01T10:00:00"),  # noqa: DTZ001
     (Plan.FREE, "1", "paid"),
     ([1], "[2]", [2]),
 ]
@@ -126,6 +127,7 @@ def test_box_sets_a_nullable_value_to_null(
     type_: type[Any], is_secret: bool, operator: Client
 ) -> None:
     Value("page_size", type_(), null=True, secret=is_secret)
+    assert show(operator, f"{VALUES}key_3Apage_size/set/").focused["name"] == "value"
     set_to(operator, f"{VALUES}key_3Apage_size/set/", "", value_none="null")
     assert KeyValueStore.objects.get().value is None
 
