@@ -61,7 +61,8 @@ def _decimal(text: str) -> Decimal:
     return Decimal(number)
 
 
-_TYPES: Final[Mapping[type, DeclaredType]] = {
+#: All types but enums.
+TYPES: Final[Mapping[type, DeclaredType]] = {
     type_.python: type_
     for type_ in (
         DeclaredType(bool, "boolean", "boolean", _plain),
@@ -84,10 +85,10 @@ _TYPES: Final[Mapping[type, DeclaredType]] = {
 
 def declared_type(python: type) -> DeclaredType | None:
     """Returns how a type is stored, or None if no value can have it."""
-    if python in _TYPES or not issubclass(python, Enum):
-        return _TYPES.get(python)
+    if python in TYPES or not issubclass(python, Enum):
+        return TYPES.get(python)
     stored = {type(member.value) for member in python}
-    of_values = _TYPES.get(stored.pop()) if len(stored) == 1 else None
+    of_values = TYPES.get(stored.pop()) if len(stored) == 1 else None
     if of_values is None:
         return None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from django import forms
@@ -28,10 +29,11 @@ from flagstaff.admin.words import json_html, key_link, short, two_lines
 from flagstaff.history.describe import describe_value
 
 # Django's field for each type.
-_FIELDS: dict[type, type[forms.Field]] = {
+_FIELDS: dict[type, Callable[[], forms.Field]] = {
     int: forms.IntegerField,
     float: forms.FloatField,
-    str: forms.CharField,
+    # A text of several lines stays one, with its blanks.
+    str: partial(forms.CharField, strip=False, widget=forms.Textarea({"rows": 3})),
     Decimal: forms.DecimalField,
     date: forms.DateField,
     datetime: forms.DateTimeField,
@@ -193,7 +195,8 @@ class DeclaredField(forms.Field):
             return None
         if self.is_nullable and not text and self.required:
             raise ValidationError(say("Type a value, or choose “No value”.").local)
-        read = self.inner.clean(text)
+        # Browsers post other ends of lines.
+        read = self.inner.clean(text.replace("\r\n", "\n") if isinstance(text, str) else text)
         if self.is_masked:
             return read_declared(self.declared, read)
         # A datetime of a form has a time zone, and that of code may have none.

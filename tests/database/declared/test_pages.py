@@ -101,7 +101,7 @@ def test_list_of_values_shows_declared_ones_first_below_their_groups(operator: C
 INPUTS: list[tuple[Any, str, object]] = [
     (20, "50", 50),
     (2.5, "3.5", 3.5),
-    ("a", "b", "b"),
+    ("a", "b\r\n c ", "b\n c "),
     (True, "1", False),
     (Decimal("4.90"), "5.10", "5.10"),
     (date(2027, 3, 1), "2027-04-01", "2027-04-01"),
