@@ -518,12 +518,6 @@ class Conf:
         """Whether the settings name REPORT_DATABASE."""
         return self._report_database is not None
 
-    @property
-    def is_production(self) -> bool:
-        """Whether ENVIRONMENT says that this deployment is production."""
-        environment = self.environment
-        return environment is not None and environment.production
-
     def problems(self) -> list[SettingError]:
         """Returns all problems of the settings, for the system checks."""
         try:

@@ -14,8 +14,8 @@ from django.test import Client
 
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import (
+    ClockTimestamp,
     DriverRun,
     Plan,
     PlanEvent,

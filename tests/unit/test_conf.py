@@ -47,7 +47,7 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert conf.unknown_key == "ignore"
     assert (conf.visitor_cookie, conf.visitor_cookie_name) == (True, "flagstaff_visitor")
     assert (conf.visitor_cookie_age, conf.visitor_cookie_domain) == (31_536_000, None)
-    assert (conf.environment, conf.is_production) == (None, False)
+    assert conf.environment is None
     assert (conf.require_reason, conf.read_only) == (False, False)
 
 
@@ -283,7 +283,6 @@ def test_environment_is_read(given: Any, expected: Environment) -> None:
     with with_settings(ENVIRONMENT=given):
         assert conf.problems() == []
         assert conf.environment == expected
-        assert conf.is_production is expected.production
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._text import MASK, is_whole_number, local_list, localized, say
-from flagstaff._text.times import aware, local_time
+from flagstaff._text.times import aware, future_time, local_time
 from flagstaff.actions import Action
 from flagstaff.actions.look import Look, Written
 from flagstaff.admin.app_pages import PAGES, Level, Note, OverviewLine
@@ -46,7 +46,6 @@ from flagstaff.waiting.stored import (
     state_text,
     without_secrets,
 )
-from flagstaff.waiting.times import future_time
 
 #: The parameter with the number of the action that a page asks for again.
 AGAIN = "again"

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import DateTimeField, Func, Q, QuerySet
 from django.db.models.functions import Now
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils.functional import cached_property
 
 from flagstaff._tables.database import db
@@ -21,13 +22,32 @@ from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.steps_and_guards import Guard, Step, parse_guards, parse_steps
 from flagstaff.validators import KEY_MAX_LENGTH
 
 #: A plan is unguarded if no driver has run for this time.
 GUARDED_FOR = timedelta(minutes=5)
 _SALT_BYTES = 16
+
+
+class ClockTimestamp(Func):
+    """The present time of the database. Now() is the time at which a statement starts."""
+
+    template = "CURRENT_TIMESTAMP"
+    arity = 0
+    output_field = DateTimeField()
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any, **context: Any) -> Any:
+        """Returns the SQL for PostgreSQL."""
+        return self.as_sql(compiler, connection, template="pg_catalog.clock_timestamp()", **context)
+
+
+def database_now() -> datetime:
+    """Returns the time of PostgreSQL's clock. Makes a query."""
+    with db.connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now
 
 
 class State(models.TextChoices):

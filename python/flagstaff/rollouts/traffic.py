@@ -16,9 +16,8 @@ from flagstaff._text import Sentence, say, some
 from flagstaff._text.rules import can_grant
 from flagstaff._text.times import duration
 from flagstaff.conf import conf
-from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import present_releases, read_evidence
-from flagstaff.rollouts.models import Plan, StepRun
+from flagstaff.rollouts.models import Plan, StepRun, database_now
 from flagstaff.rollouts.statistics import alpha_of_run, smallest_ratio
 from flagstaff.rollouts.steps_and_guards import (
     ALL,

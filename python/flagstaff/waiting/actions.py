@@ -17,6 +17,7 @@ from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import is_stored
 from flagstaff._text import is_whole_number, localized, quoted, say, some
+from flagstaff._text.times import is_shown_twice
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -62,7 +63,6 @@ from flagstaff.waiting.stored import (
     state_text,
     stored_run,
 )
-from flagstaff.waiting.times import is_shown_twice
 
 _action = partial(action, KIND, can_wait=False)
 

@@ -38,20 +38,18 @@ from flagstaff.history.describe import field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Event
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.reading import (
-    RowPlace,
-    connected,
-    named_in,
-    places_of,
-    read_situation,
-    read_waiting,
-)
 from flagstaff.waiting.rights import is_approval_needed, is_of_secret, require_right
 from flagstaff.waiting.standing import (
+    RowPlace,
+    connected,
     first_change,
     footprint_of_stored,
     is_own,
+    named_in,
     only_takes,
+    places_of,
+    read_situation,
+    read_waiting,
     touched,
     was_written,
 )

@@ -12,11 +12,11 @@ from django.db import transaction
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.driver import PlanReport, _advance, run_plans
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.models import (
     GUARDED_FOR,
+    ClockTimestamp,
     DriverRun,
     FailedUnit,
     Plan,
@@ -25,6 +25,7 @@ from flagstaff.rollouts.models import (
     SignalCount,
     State,
     StepRun,
+    database_now,
 )
 from flagstaff.rollouts.results import GuardCounts, Tenth
 from tests.support.history import flag_history

@@ -18,10 +18,9 @@ from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, 
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import hooks
-from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.looks import look_at_roll_back, look_at_start
-from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun, database_now
 from flagstaff.rollouts.status import plan_record
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history

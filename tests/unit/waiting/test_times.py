@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils.timezone import now, override
 
+from flagstaff._text.times import future_time, is_shown_twice
 from flagstaff.exceptions import InvalidArgumentError
-from flagstaff.waiting.times import future_time, is_shown_twice
 
 BERLIN = "Europe/Berlin"
 

@@ -15,9 +15,15 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
-from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State
+from flagstaff.rollouts.models import (
+    ClockTimestamp,
+    FailedUnit,
+    Plan,
+    PlanEvent,
+    SignalCount,
+    State,
+)
 from flagstaff.rollouts.transitions import with_flags
 from tests.support.admin_pages import (
     FLAGS,
