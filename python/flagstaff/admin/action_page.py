@@ -26,7 +26,7 @@ from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ArgumentForm, is_answered
 from flagstaff.admin.base_admin import BaseAdmin, posted_reason
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.receipt import Receipt
+from flagstaff.admin.looks import Receipt
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.offers import rule_notes

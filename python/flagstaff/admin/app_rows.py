@@ -16,7 +16,7 @@ from django.template.loader import render_to_string
 from flagstaff._text import say
 from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.links import changes_url
-from flagstaff.admin.receipt import AppReceipts
+from flagstaff.admin.looks import AppReceipts
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 

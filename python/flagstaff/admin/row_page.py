@@ -47,7 +47,7 @@ from flagstaff.admin.links import (
     row_id,
     row_path,
 )
-from flagstaff.admin.receipt import ChangeReceipts, Receipts
+from flagstaff.admin.looks import ChangeReceipts, Receipts
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField

@@ -31,8 +31,7 @@ from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ActionAdmin, ArgumentForm, is_answered
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links
-from flagstaff.admin.look_tables import newer_texts, tables_of, use_rows
-from flagstaff.admin.receipt import Receipt, Receipts
+from flagstaff.admin.looks import Receipt, Receipts, newer_texts, tables_of, use_rows
 from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_parts import asked_before, ended_lines, wants_later
 from flagstaff.conf import conf

@@ -24,7 +24,7 @@ from flagstaff._text import say
 from flagstaff._text.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
-from flagstaff.admin.look_tables import MAX_TEXT
+from flagstaff.admin.looks import MAX_TEXT
 from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.words import KIND_LABELS, joined, key_link
 from flagstaff.history.describe import (

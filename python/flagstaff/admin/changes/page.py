@@ -45,7 +45,7 @@ from flagstaff.admin.links import (
     page_url,
     undo_url,
 )
-from flagstaff.admin.look_tables import parse_version
+from flagstaff.admin.looks import parse_version
 from flagstaff.admin.pages import Page
 from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link

@@ -38,7 +38,8 @@ from flagstaff.admin.links import (
     page_url,
     undo_url,
 )
-from flagstaff.admin.look_tables import (
+from flagstaff.admin.looks import (
+    Receipt,
     describe_changed,
     lines_of_change,
     lines_of_rows,
@@ -47,7 +48,6 @@ from flagstaff.admin.look_tables import (
     text_for_log,
     use_rows,
 )
-from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.changed import Changed

@@ -41,7 +41,7 @@ from flagstaff.admin.flag.state import (
 )
 from flagstaff.admin.flag.usage import percent_true
 from flagstaff.admin.links import BACK, changes_url, page_link, page_url
-from flagstaff.admin.look_tables import count_of_users
+from flagstaff.admin.looks import count_of_users
 from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.admin.rules.sentences import rules_note
 from flagstaff.admin.waiting_parts import waiting_notes

@@ -28,9 +28,8 @@ from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ActionAdmin, ArgumentForm
 from flagstaff.admin.action_page import ActionPage
 from flagstaff.admin.links import BACK, page_link, page_title, page_url, row_id, undo_url
-from flagstaff.admin.look_tables import MAX_TEXT, describe_changed, tables_of, text_for_log
+from flagstaff.admin.looks import MAX_TEXT, Receipt, describe_changed, tables_of, text_for_log
 from flagstaff.admin.pages import Content, Page
-from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import admin_of, hidden_rows, may
 from flagstaff.admin.words import KIND_LABELS, Column, Table, key_link, link, two_lines
 from flagstaff.changes import Changed
