@@ -40,9 +40,9 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ],
+            ]
         },
-    },
+    }
 ]
 
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]

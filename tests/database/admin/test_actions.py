@@ -124,9 +124,6 @@ def inputs_of(sample: Sample, **others: str) -> dict[str, str]:
     return inputs | others
 
 
-# What is written.
-
-
 @each(WITH_PAGE)
 @pytest.mark.one_in(2)
 def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
@@ -266,8 +263,6 @@ def test_action_that_changes_nothing_says_so(sample: Sample, operator: Client) -
     assert not LogEntry.objects.exists()
 
 
-# What is refused.
-
 NOBODY = {"conditions": [{"segment": "nobody"}]}
 NO_SEGMENT, NO_SEGMENT_OF_VALUE = json.dumps([NOBODY]), json.dumps([{**NOBODY, "value": 1}])
 WRONG_TYPE = json.dumps([{"conditions": [STAFF], "value": "1"}])
@@ -350,8 +345,6 @@ def test_deletion_types_the_key_in_production(
     answer(operator, shown, _typed_key=f" {sample.key} ")
     assert rows_now() != before
 
-
-# Who may do what.
 
 SET = {"set", "set-for-everyone"}
 SEEN = {"", "change", "history"}

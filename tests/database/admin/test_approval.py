@@ -10,15 +10,7 @@ from django.test import Client
 
 from flagstaff import changes
 from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
-from tests.support.admin_pages import (
-    act,
-    flag_url,
-    message_links,
-    page,
-    state,
-    undo_at,
-    undo_url,
-)
+from tests.support.admin_pages import act, flag_url, message_links, page, state, undo_at, undo_url
 from tests.support.shop import Shop
 from tests.support.terminals import run
 from tests.support.waiting import run_jobs

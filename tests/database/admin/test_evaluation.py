@@ -121,9 +121,6 @@ def test_form_needs_the_permission_to_view_users(show: Show, flag: FeatureFlag, 
     assert "alice (primary key" in show(client, flag, user="alice").text
 
 
-# The section "Who has it?".
-
-
 def test_primary_key_without_a_user_is_evaluated_with_a_note(
     operator: Client, flag: FeatureFlag
 ) -> None:

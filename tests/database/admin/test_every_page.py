@@ -155,8 +155,6 @@ def test_page_about_several_rows_has_no_key_in_its_title(operator: Client, open_
         assert "dark_mode" not in Screen(response).title
 
 
-# Large values.
-
 # Quotes are six characters each in HTML.
 MEGABYTE = {"text": '"' * 500_000}
 

@@ -65,9 +65,6 @@ def test_details_are_set_and_cleared(operator: Client, flag: FeatureFlag) -> Non
     assert (flag.review_on, flag.tags, flag.owner) == (None, [], "")
 
 
-# The rollout.
-
-
 def test_percentage_of_the_url_opens_the_preview(operator: Client, flag: FeatureFlag) -> None:
     url = flag_url(flag, "rollout")
     shown = operator.get(f"{url}?percent=50")
@@ -163,9 +160,6 @@ def test_unknown_attribute_is_said_after_the_change(operator: Client, flag: Feat
     assert any("contry" in text for text in messages_of(response)[1:])
 
 
-# Kill.
-
-
 def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> None:
     data = Screen(page(operator, flag_url(flag, "kill"))).fields()
     changes.flags.set_rollout("new_checkout", 75)
@@ -213,9 +207,6 @@ def test_way_back_is_the_list_and_cannot_leave_the_site(
     target = end or flag_url(flag)
     assert Screen(page(operator, url)).link("Cancel") == target
     assert operator.post(url)["Location"] == target
-
-
-# Add and delete.
 
 
 def test_new_flag_is_off_and_its_message_leads_on(operator: Client) -> None:

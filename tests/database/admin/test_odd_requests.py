@@ -56,9 +56,6 @@ def test_nul_in_a_parameter_of_a_page_is_ignored(operator: Client) -> None:
             assert status in {200, 302}, f"{url}?{query}"
 
 
-# One request each; the parameters of one request are joined by "&".
-
-
 def test_nul_beside_other_characters_of_a_filter_is_left_out(operator: Client) -> None:
     FeatureFlag.objects.create(key="a", kind="ops")
     FeatureFlag.objects.create(key="b")

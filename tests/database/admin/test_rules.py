@@ -43,9 +43,6 @@ def flag(enterprise: Segment) -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", rollout_percent=10, rules=RULES)
 
 
-# What the page shows.
-
-
 def lines(html: str) -> list[list[str]]:
     """Returns the lines of the table between those of the allowed users and of everyone else."""
     return Screen(html).part(".flagstaff-steps").rows[1:-1]
@@ -103,9 +100,6 @@ def test_page_that_asks_shows_the_rules_that_differ(operator: Client, flag: Feat
     now, after = preview_of(response)["rules"]
     assert now.startswith("rule 2: 25 % if country")
     assert after.startswith("rule 2: 30 % if country")
-
-
-# Rules that workers cannot read.
 
 
 @pytest.mark.parametrize("rules", [{"x": "<b>"}, "", {}, 0])

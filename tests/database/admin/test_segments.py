@@ -76,9 +76,6 @@ def use(*flags: str, percent: int = 100, **fields: Any) -> None:
         FeatureFlag.objects.create(key=key, rules=rules, **fields)
 
 
-# The list and the page.
-
-
 def test_list_shows_key_conditions_and_use(operator: Client, segment: Segment) -> None:
     Segment.objects.create(key="unused", conditions=PAYING)
     use("a", "b")
@@ -140,9 +137,6 @@ def test_page_links_to_what_uses_the_segment(
     assert links <= {*Screen(page(operator, row_url(segment))).links}
     use(*(f"f{number}" for number in range(51)))
     assert "and 4 more" in content_of(page(operator, row_url(segment)))
-
-
-# The actions.
 
 
 @pytest.mark.parametrize(
@@ -297,9 +291,6 @@ def test_older_conditions_are_shown_in_words_and_restored(
     assert Segment.objects.get().conditions == LARGE
 
 
-# What a project adds.
-
-
 @action(Kind.SEGMENT)
 def limit_seats(
     key: str,
@@ -310,10 +301,7 @@ def limit_seats(
     expect_version: int | None = None,
 ) -> Changed:
     """Limit the seats. An argument has the name of a method."""
-    fields = {
-        "conditions": [condition("seats", "lt", most)],
-        "description": f"{note}, {delete}",
-    }
+    fields = {"conditions": [condition("seats", "lt", most)], "description": f"{note}, {delete}"}
     return changes.segments.update(key, fields, expect_version=expect_version)
 
 

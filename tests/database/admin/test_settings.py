@@ -177,8 +177,6 @@ def test_links_of_a_history_lead_to_related_and_older_entries(
     assert all(int(one.removeprefix("version-")) < int(before) for one in shown)
 
 
-# Times and numbers.
-
 TIME = datetime(2026, 7, 9, 21, 7, 15, tzinfo=timezone.utc)
 
 

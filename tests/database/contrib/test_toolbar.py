@@ -149,9 +149,6 @@ def keys_of(response: Any) -> list[str]:
     return [result["key"] for result in stats_of(response)["results"]]
 
 
-# What the panel shows.
-
-
 def test_panel_shows_results_with_reasons_and_numbers(client: Client, alice: User) -> None:
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
     FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
@@ -315,9 +312,6 @@ def test_listener_is_there_during_requests_with_the_panel_only(client: Client) -
     assert listeners._added == []
 
 
-# Links.
-
-
 def test_link_leads_a_superuser_to_the_page_of_the_key(admin_client: Client) -> None:
     flag = FeatureFlag.objects.create(key="a/b?c&d")
     value = KeyValueStore.objects.create(key="limit", value=1)
@@ -366,9 +360,6 @@ from flagstaff.contrib.toolbar import _row
 print(_row("flag", "banner", "on", "STATIC", 1)["url"])
 """
     assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "None\n"
-
-
-# Errors.
 
 
 def test_error_of_the_panel_does_not_break_the_page(

@@ -87,9 +87,6 @@ def test_list_has_all_with_the_newest_first_and_show_the_events_of_one() -> None
     assert [one["key"] for one in document("experiment", "list")] == ["second", "first"]
 
 
-# `flags sample-size`.
-
-
 @pytest.mark.parametrize("shares", [("10%", "12%"), ("0.1", "0.12")])
 def test_shares_give_the_units_and_the_settings_of_the_experiment(shares: tuple[str, str]) -> None:
     line = ("sample-size", "--from", shares[0], "--to", shares[1], "--per-day", "500")

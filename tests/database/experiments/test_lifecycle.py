@@ -104,9 +104,6 @@ def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
         experiments.ship(KEY, "other")
 
 
-# Edit and restart.
-
-
 def test_edit_writes_settings_with_an_event_of_old_and_new_values(draft: Experiment) -> None:
     # The event is in English in every language.
     with override("de"), acting_as("ana", reason="typo"):
@@ -238,9 +235,6 @@ def test_time_for_which_an_experiment_was_stopped_is_not_counted(running: Experi
     assert runs_since is not None
     ran_for = datetime.now(timezone.utc) - runs_since
     assert timedelta(days=2) <= ran_for < timedelta(days=3)
-
-
-# The way back.
 
 
 def test_undo_of_a_stop_runs_with_all_exposures(better: Experiment) -> None:

@@ -201,8 +201,6 @@ def test_constants_are_computed_once_without_statistics(experiment: Experiment) 
     assert loops == {1}
 
 
-# Sources.
-
 #: In another order than that of a report.
 COLUMNS: dict[str, Any] = {
     "value": Value(1.5, FloatField()),
@@ -311,10 +309,7 @@ def days_of(events: list[Event], day: Any) -> QuerySet[Any]:
         (
             "UTC",
             Func(
-                Value("day"),
-                F("date_joined"),
-                function="date_trunc",
-                output_field=DateTimeField(),
+                Value("day"), F("date_joined"), function="date_trunc", output_field=DateTimeField()
             ),
         ),
         ("UTC", Cast(TruncDate("date_joined"), DateTimeField())),

@@ -50,9 +50,6 @@ def preview(client: Client, url: str, **arguments: Any) -> dict[str, list[str]]:
     return {field: [one.replace("\xa0", " ") for one in sides] for field, sides in lines}
 
 
-# Creating and editing.
-
-
 def test_new_experiment_is_shown_then_created(operator: Client, admin_user: User) -> None:
     assert "control\ntreatment</textarea>" in page(operator, ADD)
     data = {"key": KEY, "variants": "control\ntreatment:3", "traffic_percent": "40"}
@@ -111,9 +108,6 @@ def test_edit_is_prefilled_and_changes_a_draft(operator: Client, draft: Experime
     ]:
         response = act(operator, url, guardrails=lines)
         assert any(error in one for one in errors_of(response)), errors_of(response)
-
-
-# From the start on.
 
 
 def test_start_says_who_takes_part_and_asks_once(
@@ -175,9 +169,6 @@ def test_force_gives_and_takes_back_a_variant(operator: Client, running: Experim
     assert stored().overrides == {"42": "treatment"}
     act(operator, url, unit="42", variant="")
     assert stored().overrides == {}
-
-
-# Decisions.
 
 
 def test_ship_shows_what_follows_and_can_be_undone(operator: Client, better: Experiment) -> None:

@@ -56,9 +56,6 @@ def actions_of(html: str) -> set[str]:
     return {text.removesuffix("…") for text, _url in links if text.endswith("…")}
 
 
-# The list.
-
-
 def test_list_shows_filters_and_searches_experiments(operator: Client) -> None:
     def columns(query: str = "") -> list[str]:
         html = page(operator, EXPERIMENTS + query)
@@ -110,9 +107,6 @@ def test_list_shows_the_verdict_and_what_is_wrong(
     assert html.count("flagstaff-tripped") == 1
     experiments.stop(KEY)
     assert column(page(operator, EXPERIMENTS), "verdict")[1] == "-"
-
-
-# The report.
 
 
 def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment) -> None:

@@ -453,9 +453,6 @@ print([name for name in sys.modules if name.startswith("flagstaff.rollouts")])
     assert run_isolated(script, str(tmp_path / "db")) == "[]\n[]\n[]\n"
 
 
-# Tables and system checks.
-
-
 def test_changed_plan_writes_a_token_and_a_flag_has_at_most_one_active_plan() -> None:
     tokens, of_flag = Tokens(), {"flag_pk": "1", "key": KEY, "steps": ["5:1m"]}
     plan = Plan.objects.create(state=State.DONE, **of_flag)

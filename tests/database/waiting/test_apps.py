@@ -45,9 +45,6 @@ def plan(shop: Shop, settings: Any) -> Plan:
     return plans.create(KEY, STEPS)
 
 
-# Plans.
-
-
 def test_plan_starts_at_its_time_for_the_user_who_asked() -> None:
     waiting = ask(f"{START} --reason launch")
     assert "Afterwards" in waiting.users
@@ -157,9 +154,6 @@ def test_page_of_a_plan_refuses_a_time_after_another_change(
     response = operator.post(url, shown)
     assert "has changed since the page was shown" in Screen(response).text
     assert not WaitingAction.objects.exists()
-
-
-# Experiments.
 
 
 def test_experiment_that_was_edited_does_not_start(shop: Shop) -> None:

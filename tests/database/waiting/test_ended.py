@@ -182,9 +182,6 @@ def test_receipt_of_a_cancellation_names_what_was_to_run_after_it() -> None:
     assert printed.count(f"{first.pk}: {KEY}: Roll out to 50 %") == 1
 
 
-# The question in the terminal.
-
-
 def test_question_names_what_the_change_would_end() -> None:
     changes.flags.enable(KEY)
     waiting = ask(f"unit {KEY} visitor --at {NEXT_WEEK}")

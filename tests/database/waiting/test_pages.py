@@ -496,10 +496,7 @@ class _ListOfPayments(FeatureFlagAdmin):
     [(_AdminOfPayments, ["search_v3"]), (_ListOfPayments, [])],
 )
 def test_creation_is_shown_to_those_who_would_see_the_row_and_to_who_asked(
-    own_admin: type[FeatureFlagAdmin],
-    shown: list[str],
-    shop: Shop,
-    monkeypatch: pytest.MonkeyPatch,
+    own_admin: type[FeatureFlagAdmin], shown: list[str], shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key, owner in (("pay", "payments"), ("search_v3", "search")):
         ask(f"create {key} --owner {owner}")
@@ -535,9 +532,6 @@ def test_nobody_adds_or_deletes_one(ben: Client) -> None:
     for url in (f"{LIST}add/", url_of(waiting, "delete")):
         assert ben.get(url).status_code == 403
     assert ben.get(url_of(waiting, "history")).status_code == 200
-
-
-# Ask again.
 
 
 def again(client: Client, waiting: WaitingAction) -> str:

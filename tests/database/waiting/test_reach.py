@@ -90,8 +90,6 @@ def test_own_admin_of_the_flags_that_a_segment_reaches_is_a_no(
     refused(f"{LINE} --as ana --at {TOMORROW}", 4, "TeamAdmin decides about rights")
 
 
-# Flags that others need.
-
 ON = "rollout new_checkout 80"
 
 

@@ -232,9 +232,6 @@ def test_action_that_could_not_run_ends_when_the_one_after_it_has_run(
     assert not FeatureFlag.objects.get().enabled
 
 
-# A period in one question.
-
-
 def test_period_has_one_question_and_one_cancellation() -> None:
     changes.flags.disable(KEY)
     shown = document("on", KEY, "--at", NINE, "--until", FIVE, "--as", "ana")

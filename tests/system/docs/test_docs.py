@@ -209,9 +209,6 @@ def test_readme_template_renders_the_branch_of_the_flag(enabled: bool, greeting:
     assert template.render(Context()).split("\n") == ["", greeting, "help@example.com", ""]
 
 
-# The names.
-
-
 def test_every_reason_has_a_row_in_the_order_of_evaluation() -> None:
     source = (ROOT / "src" / "evaluate.rs").read_text()
     reasons = set(re.findall(r'Self::\w+ => "([A-Z_]+)"', source))

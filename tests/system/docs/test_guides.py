@@ -216,9 +216,6 @@ def test_evaluation_in_a_test_sees_its_transaction() -> None:
     assert names["open_and_evaluate"]() is True
 
 
-# Views and the history.
-
-
 def test_views_are_for_those_who_have_the_flag(alice: User) -> None:
     decorated, classes = names_of(VIEWS, "@flag_required"), names_of(VIEWS, "FlagRequiredMixin")
     checkouts = decorated["checkout"], classes["Checkout"].as_view()

@@ -36,9 +36,6 @@ def test_panel_of_the_debug_toolbar_can_be_imported() -> None:
     assert import_string(panels[-1]).__name__ == "FlagsPanel"
 
 
-# GraphQL, Celery, Channels and django-ninja.
-
-
 @pytest.mark.parametrize("is_on", [True, False])
 def test_resolver_evaluates_for_the_user_of_the_request(is_on: bool, alice: User) -> None:
     schema = names_of(FRAMEWORKS, "import strawberry", __name__=__name__)["schema"]
@@ -139,9 +136,6 @@ def test_ninja_calls_the_operation_with_the_flag(client: Client, alice: User) ->
     async_client = AsyncClient()
     async_client.force_login(alice)
     assert async_to_sync(async_client.get)("/api/reports").json() == []
-
-
-# Logs and traces.
 
 
 def test_structlog_adds_results_to_later_lines() -> None:

@@ -22,16 +22,8 @@ RESULTS = ("tests/database/engine/test_results.py", "tests/conformance")
     [
         ("settings_sqlite", [IMPACT, GROUPS], ""),
         ("apps.settings_bigint", RESULTS, "test_cases"),
-        (
-            "apps.settings_uuid",
-            [IMPACT, *RESULTS],
-            ANY_KEY,
-        ),
-        (
-            "apps.settings_text",
-            [IMPACT, *RESULTS],
-            ANY_KEY,
-        ),
+        ("apps.settings_uuid", [IMPACT, *RESULTS], ANY_KEY),
+        ("apps.settings_text", [IMPACT, *RESULTS], ANY_KEY),
     ],
 )
 def test_results_and_counts_of_other_projects_are_the_same(

@@ -33,10 +33,7 @@ def test_stopped_server_changes_no_result(server: Postgres, worker: Worker) -> N
 
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill])
 def test_worker_recovers_soon_after_its_server(
-    end: Callable[[Postgres], None],
-    server: Postgres,
-    worker: Worker,
-    open_to_all: OpenToAll,
+    end: Callable[[Postgres], None], server: Postgres, worker: Worker, open_to_all: OpenToAll
 ) -> None:
     worker.ask("watch", NEW_CHECKOUT)
     end(server)

@@ -227,9 +227,7 @@ print(loaded, "flagstaff._core" in sys.modules)
 """
 
 
-def test_plugin_imports_neither_django_nor_extension(
-    run_isolated: RunIsolated,
-) -> None:
+def test_plugin_imports_neither_django_nor_extension(run_isolated: RunIsolated) -> None:
     assert run_isolated(WITHOUT_DJANGO) == "[] False\n"
 
 

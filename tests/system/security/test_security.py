@@ -196,16 +196,11 @@ except Exception as error:
 """
 
 
-def test_unsupported_security_parameter_is_an_error(
-    run_isolated: RunIsolated,
-) -> None:
+def test_unsupported_security_parameter_is_an_error(run_isolated: RunIsolated) -> None:
     assert run_isolated(UNKNOWN_OPTION) == (
         "ConfigurationError connect: the connection parameters cannot be used: "
         "require_auth is not supported\nFalse\n"
     )
-
-
-# Personal data.
 
 
 @pytest.mark.django_db

@@ -66,9 +66,6 @@ def url_of(**parameters: str) -> str:
     return f"{RECENT}?{urlencode(parameters)}"
 
 
-# The rows.
-
-
 def test_changes_of_all_kinds_are_newest_first_with_authors_reasons_and_times(
     operator: Client,
 ) -> None:
@@ -150,9 +147,6 @@ def test_missing_entries_are_counted(operator: Client) -> None:
     assert "2 recent changes are not in the history" in page(operator, RECENT)
     execute("UPDATE flagstaff_token SET entry_missing = false")
     assert "not in the history" not in page(operator, RECENT)
-
-
-# The filters.
 
 
 FILTERS: list[tuple[dict[str, str], list[str]]] = [
@@ -248,9 +242,6 @@ def test_search_finds_usernames_and_no_other_names() -> None:
     assert {"transaction": "7", "actor": "Chloe"}.items() <= Screen(html).fields().items()
 
 
-# Pages, and the CSV.
-
-
 def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Client) -> None:
     few = count_queries(operator, RECENT)
     for percent in range(1, 61):
@@ -302,9 +293,6 @@ def rows_of_csv(client: Client, **filters: str) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(text)))
 
 
-# The events of apps.
-
-
 def test_plan_is_among_the_changes(operator: Client) -> None:
     with acting_as("ana"):
         plans.create(KEY, ["10:1h", "50:1h"], guards=())
@@ -331,9 +319,6 @@ def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator:
     first = page(operator, RECENT)
     assert "early" not in first
     assert "early" in page(operator, f"{RECENT}{Screen(first).link('Older')}")
-
-
-# Transactions.
 
 
 def test_change_links_to_the_others_of_its_transaction(operator: Client, shop: Shop) -> None:
@@ -385,9 +370,6 @@ def test_page_reads_and_asks_as_much_for_many_large_transactions(
     assert figures() == few
     monkeypatch.setattr(events, "_MAX_ENTRIES", 20)
     assert "with at least 20 others" in Screen(page(operator, RECENT)).texts(RELATED)
-
-
-# Who sees what.
 
 
 def test_user_sees_only_kinds_with_a_permission(viewer: Client) -> None:

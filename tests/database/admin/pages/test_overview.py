@@ -109,9 +109,6 @@ def trip() -> None:
     assert plan_of().state == State.ROLLED_BACK
 
 
-# The page.
-
-
 def test_quiet_page_says_that_nothing_needs_attention(operator: Client) -> None:
     html = page(operator, OVERVIEW)
     assert text_of(html).count(NOTHING) == 1
@@ -195,9 +192,6 @@ def test_flag_whose_rules_keep_users_out_needs_attention(operator: Client) -> No
     assert "Rule 1 keeps 90 % of its users out" in row
 
 
-# Permissions.
-
-
 @pytest.mark.parametrize(
     ("permission", "keys"), [("view_experiment", ["button"]), ("view_keyvaluestore", [])]
 )
@@ -209,9 +203,6 @@ def test_user_sees_only_the_parts_that_the_permissions_allow(
     assert [row.split()[0] for row in block(html, RUNNING)] == keys
     assert block(html, ATTENTION) == []
     assert VALUES not in Screen(html).part("#content").html
-
-
-# Rollout plans and experiments.
 
 
 def stop() -> None:

@@ -133,9 +133,6 @@ def test_kind_whose_list_has_no_search_is_left_out(
     assert found(operator, "checkout_segment") == {}
 
 
-# The links to the documentation.
-
-
 def test_search_over_a_relation_finds_each_row_once(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,13 +11,7 @@ from django.test import Client
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
-from tests.support.admin_pages import (
-    FLAGS,
-    content_of,
-    page,
-    rows_of,
-    staff,
-)
+from tests.support.admin_pages import FLAGS, content_of, page, rows_of, staff
 from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, Shop

@@ -149,18 +149,12 @@ def _calls(key: str) -> list[str]:
     return calls
 
 
-# With a key.
-
-
 def test_service_is_not_the_user_of_a_session(
     service: Client, alice: User, new_checkout: FeatureFlag, load: Load
 ) -> None:
     load()
     service.force_login(alice)
     assert every(service) == {"new_checkout": False}
-
-
-# With neither.
 
 
 @pytest.mark.parametrize(

@@ -142,9 +142,6 @@ def test_login_is_not_required(browser: Client, settings: Settings) -> None:
     assert post(browser, URL).status_code == 200
 
 
-# Values.
-
-
 def a_value(key: str, value: Any, **fields: Any) -> KeyValueStore:
     return KeyValueStore.objects.create(
         **{"key": key, "value": value, "client_side": True} | fields

@@ -182,9 +182,6 @@ def test_percentage_is_rounded_but_not_to_0_or_100(
     assert [*found] == [(rollout, "waffle_sample"), (rollout, "user")]
 
 
-# The report.
-
-
 def test_report_has_each_row_once_and_adds_up() -> None:
     flag()
     flag("a b", percent="0.1", rollout=True)
@@ -230,9 +227,6 @@ def test_json_has_the_rows_the_counts_and_the_undo() -> None:
     again = document("import-waffle", "--wait", "0")
     assert again["undo"] is None
     assert "propagation" in again
-
-
-# Rows that are refused.
 
 
 @pytest.mark.parametrize(
@@ -305,9 +299,6 @@ def test_import_without_waffle_is_an_error(settings: Any) -> None:
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "waffle"]
     ran = run("import-waffle")
     assert (ran.status, '"waffle" is not in INSTALLED_APPS' in ran.err) == (1, True)
-
-
-# Models of a project's own.
 
 
 def test_columns_of_an_own_model_are_named_as_lost_unless_they_are_empty(

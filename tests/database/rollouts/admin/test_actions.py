@@ -72,9 +72,6 @@ def many_users(count: int) -> None:
     User.objects.bulk_create(User(pk=pk, username=f"u{pk}") for pk in range(first, first + count))
 
 
-# Create.
-
-
 def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: User) -> None:
     response = act(operator, ADD, _reason="launch")
     plan = plan_of()
@@ -161,9 +158,6 @@ def test_mistake_is_explained_and_nothing_is_created(
     response = act(operator, ADD, **fields)
     assert any(message in error for error in errors_of(response)), errors_of(response)
     assert not Plan.objects.exists()
-
-
-# Start.
 
 
 def test_page_of_an_action_writes_and_locks_nothing(operator: Client, pending: Plan) -> None:
@@ -284,9 +278,6 @@ def test_question_is_asked_again_if_the_flag_or_the_plan_has_changed(
     assert state_of_plan() == (State.PAUSED, 0, 5)
 
 
-# Pause, resume, roll back.
-
-
 def test_pause_shows_the_rollout_of_a_renamed_flag(operator: Client, running: Plan) -> None:
     changes.flags.update(KEY, {"key": "checkout"})
     asked = operator.get(action_url(running, "pause"))
@@ -354,9 +345,6 @@ def test_resume_of_a_started_plan_does_not_turn_the_flag_on(
     assert "the flag is off" in message
 
 
-# Delete.
-
-
 def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, running: Plan) -> None:
     assert "delete" not in actions_of(page(operator, plan_url(running)))
     [message] = errors_of(do(operator, running, "delete"))
@@ -379,9 +367,6 @@ def test_page_of_an_older_plan_has_no_action(operator: Client, running: Plan) ->
     for name in ("resume", "delete"):
         assert operator.post(action_url(running, name), {"_confirmed": "1"}).status_code == 403
     assert Plan.objects.count() == 2
-
-
-# Rights.
 
 
 def test_right_to_toggle_the_flag_is_needed_to_use_its_plan(running: Plan) -> None:

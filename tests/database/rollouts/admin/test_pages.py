@@ -158,9 +158,6 @@ def test_list_needs_as_many_queries_for_many_plans(operator: Client, running: Pl
     assert count_queries(operator, PLANS) == before
 
 
-# The page.
-
-
 def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     operator: Client, running: Plan
 ) -> None:

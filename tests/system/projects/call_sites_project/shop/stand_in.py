@@ -333,10 +333,7 @@ def test_request_without_user_and_none_evaluate() -> None:
     [("2999-12-31", 1, True), ("2020-01-01", 1, False), ("2999-12-31", 0, False)],
 )
 def test_kept_cookie_decides_a_percentage_until_the_day(
-    until: str,
-    rollout: int,
-    expected: bool,
-    settings: Any,
+    until: str, rollout: int, expected: bool, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": until}}
     Flag.objects.create(name="sale", percent="1")
