@@ -1,7 +1,5 @@
 """Helpers that read the admin's pages in tests."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode

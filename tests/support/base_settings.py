@@ -1,7 +1,5 @@
 """What all projects of the tests have. Each one adds what is special about it."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Actions that wait."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the pages of all actions have in common: a person types the samples of the terminal."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

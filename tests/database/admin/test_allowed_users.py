@@ -1,7 +1,5 @@
 """The allowed users of a flag: the page with search and pages, and the link to it."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

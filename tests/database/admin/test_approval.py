@@ -1,7 +1,5 @@
 """APPROVAL: pages store an action for a second user, and do not write it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

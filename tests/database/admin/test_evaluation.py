@@ -1,7 +1,5 @@
 """An evaluation on the page of a flag, and its form, which the page of a user has, too."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import replace

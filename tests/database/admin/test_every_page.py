@@ -3,8 +3,6 @@
 The URLs are those of the admins, so a new page is among them.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

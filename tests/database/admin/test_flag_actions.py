@@ -1,7 +1,5 @@
 """The actions of a flag: what only their pages ask and say."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

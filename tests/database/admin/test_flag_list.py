@@ -1,7 +1,5 @@
 """The list of flags: columns, order, filters, shortcuts, search, buttons, queries."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any

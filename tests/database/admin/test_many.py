@@ -1,7 +1,5 @@
 """The actions for the flags that the list has selected."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

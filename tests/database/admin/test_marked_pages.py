@@ -1,7 +1,5 @@
 """Every page of the admin shows only texts that can be translated."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Rules that need other flags, on pages: rights, what is hidden, and the editor."""
 
-from __future__ import annotations
-
 import json
 from html import unescape
 from typing import Any

@@ -1,7 +1,5 @@
 """Requests that no page makes, and pages without their tables: never an error of the server."""
 
-from __future__ import annotations
-
 from urllib.parse import urlencode
 
 import pytest

@@ -1,7 +1,5 @@
 """Who may see, toggle and change flags on their pages, and READ_ONLY."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

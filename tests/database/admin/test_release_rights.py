@@ -1,7 +1,5 @@
 """Who may give a flag to users, or take it from them, by a request."""
 
-from __future__ import annotations
-
 import json
 from html import unescape
 from typing import Any

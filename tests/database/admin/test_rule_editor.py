@@ -1,7 +1,5 @@
 """The editor of rules without a script: rows, buttons that save nothing, problems at their rows."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

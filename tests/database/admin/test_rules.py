@@ -1,7 +1,5 @@
 """The rules of a flag in the admin: sentences and JSON, form errors, the list, confirmations."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The admin of segments: the list, the page of a segment, and what only its actions do."""
 
-from __future__ import annotations
-
 import json
 from types import ModuleType
 from typing import Any

@@ -1,7 +1,5 @@
 """Every page of the admin under settings of other projects: time zones, languages and formats."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone

@@ -1,7 +1,5 @@
 """The admin of values: the list, the page of a value, its actions, and secrets."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """The message after a change: which workers have applied it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The permission `HasFlag` of Django REST framework."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

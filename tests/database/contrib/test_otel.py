@@ -1,7 +1,5 @@
 """OpenTelemetry's event for each evaluation, with the real SDK."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

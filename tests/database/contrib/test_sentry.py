@@ -1,7 +1,5 @@
 """The results of flags in Sentry's events, with the real SDK and a transport that records."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

@@ -1,7 +1,5 @@
 """The panel of Django Debug Toolbar."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

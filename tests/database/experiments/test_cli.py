@@ -1,7 +1,5 @@
 """`manage.py flags experiment` and `sample-size`."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff import experiments

@@ -1,7 +1,5 @@
 """What a person does with experiments: create, edit, start, stop, ship, and the way back."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone

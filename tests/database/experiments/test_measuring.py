@@ -1,7 +1,5 @@
 """The sums of metrics equal those of a computation by unit; and the sources that are read."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Callable

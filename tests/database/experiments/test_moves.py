@@ -1,7 +1,5 @@
 """Changes of flags that the rules of an experiment need: its events, and what its report counts."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
 from threading import Event
 

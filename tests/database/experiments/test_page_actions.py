@@ -1,7 +1,5 @@
 """The pages of the actions of experiments: what they ask, show, write and refuse."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The list of experiments, and the page of each with its report. Others test the actions."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The report of an experiment: what it says, and when it says nothing."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta, timezone
 from functools import partial

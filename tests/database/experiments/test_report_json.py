@@ -1,7 +1,5 @@
 """The figures of the JSON of a report follow from its sums, and old reports are read."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone

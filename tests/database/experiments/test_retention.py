@@ -1,7 +1,5 @@
 """Keys and checks of experiments, forgotten users, and what is deleted after the end."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta, timezone
 from typing import Any

@@ -1,7 +1,5 @@
 """The variants that code gets, in memory and in direct mode."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Visitors and crawlers in experiments: who is recorded, and who gets the default."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

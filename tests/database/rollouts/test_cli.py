@@ -1,7 +1,5 @@
 """`manage.py flags plan`, and the plans of `run-jobs`."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import platform

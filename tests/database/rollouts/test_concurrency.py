@@ -1,7 +1,5 @@
 """Several drivers and people at once, each with a connection of its own, and messy guards."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from threading import Event

@@ -1,7 +1,5 @@
 """The driver: steps, holds, trips, and what it never does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any

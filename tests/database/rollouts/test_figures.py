@@ -3,8 +3,6 @@
 By the formulas of docs/discussions/plan-guards.md, in other code than that of the plans.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

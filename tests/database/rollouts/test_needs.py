@@ -1,7 +1,5 @@
 """Plans of flags whose rules need others, or that others need."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

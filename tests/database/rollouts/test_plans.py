@@ -1,7 +1,5 @@
 """What a person does with a rollout plan; the tables of plans, and their system checks."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
 from threading import Event
 from typing import Any

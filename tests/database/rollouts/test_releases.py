@@ -1,7 +1,5 @@
 """New builds in the middle of a step."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff import rollouts

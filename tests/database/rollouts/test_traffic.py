@@ -1,7 +1,5 @@
 """What a plan says before its start about the users that its steps need."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Trips: stored, carried out later, and what a person does in between."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """A second person approves an action, refuses it, or nobody does."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

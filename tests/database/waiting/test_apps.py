@@ -3,8 +3,6 @@
 tests/database/actions runs all of their actions later; the pages of both apps are the same code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """How many clicks it takes in the console to schedule, to ask a colleague, and to approve."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

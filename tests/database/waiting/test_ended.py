@@ -1,7 +1,5 @@
 """What a change would end is said before it, and what it has ended is said in its receipt."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 

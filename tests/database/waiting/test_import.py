@@ -1,7 +1,5 @@
 """An import names what waits for the rows of its file, and cancels it only if it is told to."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The pages of actions that wait: ask for a time, see what waits, and decide."""
 
-from __future__ import annotations
-
 import json
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """What pages say of actions that wait is what happens to them."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable

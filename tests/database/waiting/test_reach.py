@@ -1,7 +1,5 @@
 """What waits for a segment needs the right for each flag that uses it: to ask, approve and run."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from typing import Any

@@ -1,7 +1,5 @@
 """An action that waits runs once, or never and says why."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Actions on a row run in the order of their times, and each stands on the one before it."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from datetime import timedelta

@@ -3,8 +3,6 @@
 The "py" blocks of the pages need a project, so they run in one here.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

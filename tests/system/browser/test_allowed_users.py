@@ -1,7 +1,5 @@
 """The page of allowed users, and "Who has it?", on a phone without scripts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A release in the browser: create a flag, roll it out, see the impact, kill it, undo."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The documentation is correct: its code runs, and the names in it exist."""
 
-from __future__ import annotations
-
 import doctest
 import os
 import re

@@ -1,7 +1,5 @@
 """Projects leave django-constance and django-flags by the page."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

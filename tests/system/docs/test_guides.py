@@ -1,7 +1,5 @@
 """The code of the quickstart and of the how-to pages works."""
 
-from __future__ import annotations
-
 import doctest
 import json
 import re

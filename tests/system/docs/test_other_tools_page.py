@@ -1,7 +1,5 @@
 """The code of the pages about frameworks and other tools."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from types import ModuleType

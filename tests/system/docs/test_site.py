@@ -1,7 +1,5 @@
 """The built site: where its links lead, what its search finds, and what assistants read."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

@@ -1,7 +1,5 @@
 """What the pages about rules, units and segments say is so."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from datetime import date

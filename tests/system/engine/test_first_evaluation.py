@@ -1,7 +1,5 @@
 """The first evaluation of a process, and how it can fail."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

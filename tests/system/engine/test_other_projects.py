@@ -3,8 +3,6 @@
 Each project runs the tests of tests/database and tests/conformance again, in a child.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from tests.conftest import RunIsolated

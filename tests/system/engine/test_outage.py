@@ -1,7 +1,5 @@
 """The server stops, restarts or hangs: evaluations continue with the last snapshot."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

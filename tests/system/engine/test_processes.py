@@ -1,7 +1,5 @@
 """One connection per process, with threads, children and every kind of exit."""
 
-from __future__ import annotations
-
 import re
 import signal
 import socket

@@ -1,7 +1,5 @@
 """The fixture `flagstaff_flags` and the mark `flagstaff`."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

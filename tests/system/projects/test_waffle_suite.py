@@ -1,7 +1,5 @@
 """The public tests of django-waffle 5.0.0, unchanged, with the stand-in."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

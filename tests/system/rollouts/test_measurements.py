@@ -1,7 +1,5 @@
 """Workers measure a rollout plan: the users, requests and failures on both sides of the rollout."""
 
-from __future__ import annotations
-
 import signal
 from typing import Any
 

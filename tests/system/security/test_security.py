@@ -1,7 +1,5 @@
 """Protection from other users of the server, and of data in logs and errors."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import psycopg

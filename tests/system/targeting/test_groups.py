@@ -1,7 +1,5 @@
 """Conditions on groups in worker processes: a change of a group arrives like any other."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The simulation of experiments: its effects, and a short run of it."""
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import replace
 

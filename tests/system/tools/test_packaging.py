@@ -1,7 +1,5 @@
 """The contents of a release, and the rules of its workflows."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

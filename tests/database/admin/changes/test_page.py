@@ -1,7 +1,5 @@
 """The page of changes, which is also the history of each row: its rows, filters, pages and CSV."""
 
-from __future__ import annotations
-
 import csv
 import re
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The page of an undo: of one change, of chosen ones, of a transaction, or of a restore."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial

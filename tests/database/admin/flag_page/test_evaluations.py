@@ -1,7 +1,5 @@
 """The section of the evaluations on the page of a flag."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from datetime import timezone as zones

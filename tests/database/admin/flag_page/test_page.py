@@ -1,7 +1,5 @@
 """The page of a flag: what it says, and which actions it links to."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,13 +1,10 @@
 """The comparison of an uploaded file with the database, and the import of what is selected."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -217,7 +214,7 @@ def test_kinds_that_a_person_may_not_view_are_not_compared(
 def test_rows_that_are_hidden_are_not_compared(
     shop: Shop, staging: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hide(admin: ModelAdmin[Any], request: Any) -> Any:
+    def hide(_admin: Any, _request: Any) -> Any:
         return FeatureFlag.objects.exclude(key__in=["new_checkout", "dark_mode"])
 
     monkeypatch.setattr(FeatureFlagAdmin, "get_queryset", hide)

@@ -1,7 +1,5 @@
 """The overview in the admin: what needs attention, and what runs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import timedelta

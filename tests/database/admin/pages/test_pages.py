@@ -1,7 +1,5 @@
 """What all pages share that are about no single row: rights, links, the menu, and what fails."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

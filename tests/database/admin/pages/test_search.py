@@ -1,7 +1,5 @@
 """The search over flags, values, segments, rollout plans and experiments."""
 
-from __future__ import annotations
-
 from urllib.parse import urlencode
 
 import pytest

@@ -1,7 +1,5 @@
 """The page of the flags of a user."""
 
-from __future__ import annotations
-
 from urllib.parse import urlencode
 
 import pytest

@@ -1,7 +1,5 @@
 """What somebody may try with a session, with a key, with neither, and from another site."""
 
-from __future__ import annotations
-
 import gc
 import json
 import sys

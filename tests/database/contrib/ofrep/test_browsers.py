@@ -1,7 +1,5 @@
 """What a browser with the session of a user gets."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Statuses, headers, limits and counts of the protocol."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

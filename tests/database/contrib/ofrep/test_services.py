@@ -1,7 +1,5 @@
 """What a service with a key gets."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import date, datetime, timedelta, timezone

@@ -1,7 +1,5 @@
 """For whom the provider of OpenFeature evaluates, and what it reports about the result."""
 
-from __future__ import annotations
-
 import json
 from datetime import date, timedelta
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """`manage.py flags compare-waffle`: the results of waffle's rows beside those of the flags here."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """`manage.py flags import-waffle`: what becomes of each row of waffle, and what is said of it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Waffle and flagstaff have the same results after an import, except where the report says so."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The project's own models whose code decides: their checks, and the flags of their rows."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Deliveries to receivers that fail: retries, pauses, order, and giving up."""
 
-from __future__ import annotations
-
 import random
 import time
 from typing import Any

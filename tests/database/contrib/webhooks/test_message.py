@@ -1,7 +1,5 @@
 """The content of webhook messages."""
 
-from __future__ import annotations
-
 import base64
 import time
 from dataclasses import replace

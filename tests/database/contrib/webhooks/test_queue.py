@@ -1,7 +1,5 @@
 """The delivery queue: each committed event once, whatever the order of commits and runs."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """The pages of the actions of a plan: what they ask, and what they do."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 from typing import Any

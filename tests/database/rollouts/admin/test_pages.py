@@ -1,7 +1,5 @@
 """Rollout plans in the admin: the list, the page of a plan, and what flags show of plans."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import Any
