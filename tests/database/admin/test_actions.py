@@ -57,7 +57,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.sql import statements_of
 from tests.support.terminals import asked
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "metrics")]
+pytestmark = pytest.mark.usefixtures("open_shop", "metrics")
 
 LISTS: dict[Kind | str, str] = {
     Kind.FLAG: FLAGS,

@@ -14,8 +14,6 @@ from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
 NAMES = 'label[for^="id_user_"]'
 
 

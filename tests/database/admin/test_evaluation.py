@@ -24,8 +24,6 @@ Show = Callable[..., Screen]
 #: What an evaluation shows.
 RESULTS = "strong, .flagstaff-why, #content-main .flagstaff-table tbody"
 
-pytestmark = pytest.mark.django_db
-
 
 def section(client: Client, flag: FeatureFlag, **parameters: str) -> Screen:
     """Opens the page of a flag, and returns the section."""

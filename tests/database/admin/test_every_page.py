@@ -38,8 +38,6 @@ from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.usage_rows import add_usage
 
-pytestmark = pytest.mark.django_db
-
 NAME, SITE = "<b>shop</b>", "https://docs.example.com/flagstaff"
 REPR = re.compile(r"&lt;[^&]* at 0x|object at 0x|DatabaseDefault|&lt;function|lambda")
 MAX_BYTES = 500_000

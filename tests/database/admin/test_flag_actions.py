@@ -38,8 +38,6 @@ from tests.support.screen import Screen
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.usage_rows import delete_usage
 
-pytestmark = pytest.mark.django_db
-
 STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
 FEW_STAFF = [{**STAFF[0], "rollout_percent": 5}]
 

@@ -25,8 +25,6 @@ from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
 WHOLE = [{"conditions": [{"attribute": "plan", "operator": "in", "values": ["a"]}]}]
 RULES: list[dict[str, Any]] = [{**WHOLE[0], "rollout_percent": 25}]
 # Beside those of the session and of the user.

@@ -30,9 +30,6 @@ from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.sql import statements_of
 
-pytestmark = pytest.mark.django_db
-
-
 ACTIONS = ["kill", "on", "off", "rollout", "release", "details", "delete"]
 
 

@@ -23,8 +23,6 @@ from tests.support.experiments import EXPERIMENTS
 from tests.support.plans import PLANS
 from tests.support.sql import without_table
 
-pytestmark = pytest.mark.django_db
-
 PAGES = "q&page&days&key&actor&kind&action&time&from&to&before"
 # One request each; the parameters of one request are joined by "&".
 NUL_QUERIES = {

@@ -17,8 +17,6 @@ from flagstaff.validators import condition_problem, rule_problem, value_rule_pro
 from tests.support.conditions import condition
 from tests.support.screen import Screen
 
-pytestmark = pytest.mark.django_db
-
 COUNTRY = condition("country", "in", "DE", "AT")
 STAFF = condition("is_staff", "in", True)
 ENTERPRISE = {"segment": "enterprise", "negate": True}

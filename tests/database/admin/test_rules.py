@@ -27,8 +27,6 @@ from tests.support.screen import Screen
 from tests.support.shop import STAFF
 from tests.support.sql import rows as execute
 
-pytestmark = pytest.mark.django_db
-
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
 RULES: list[dict[str, Any]] = [
     {"name": "team", "conditions": [STAFF]},

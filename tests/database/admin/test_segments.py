@@ -47,8 +47,6 @@ from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.sql import rows as execute
 
-pytestmark = pytest.mark.django_db
-
 PAYING = [condition("plan", "in", "paid")]
 LARGE = [*PAYING, condition("seats", "gte", 100)]
 STAFF = [condition("is_staff", "in", True)]

@@ -49,8 +49,6 @@ from tests.support.shop import STAFF
 from tests.support.sql import rows as execute
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
 KEY = "gateway"
 RULES = [{"conditions": [STAFF], "value": "paypal"}]
 GATEWAYS = ["Stripe", "PayPal"]

@@ -18,8 +18,6 @@ from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 from tests.support.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
 FLAG = {names.FEATURE_FLAG_KEY: "banner", names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff"}
 
 

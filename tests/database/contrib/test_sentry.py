@@ -26,8 +26,6 @@ from tests.conftest import RunIsolated
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.forced_off import forced_off
 
-pytestmark = pytest.mark.django_db
-
 Flags = list[tuple[str, bool]]
 
 

@@ -27,8 +27,6 @@ from tests.conftest import RunIsolated
 from tests.support.fixtures import COMMITTED
 from tests.support.screen import Screen
 
-pytestmark = pytest.mark.django_db
-
 PAGE = "<html><body>a page</body></html>"
 #: Where two requests wait for each other.
 both_threads = Barrier(2)

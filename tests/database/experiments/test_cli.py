@@ -9,8 +9,6 @@ from tests.support.forced_off import forced_off
 from tests.support.shop import Shop
 from tests.support.terminals import asked, document, flags, ok, rows, run, typed, undo_of
 
-pytestmark = pytest.mark.django_db
-
 
 def test_change_that_is_there_already_says_so() -> None:
     ok(f"experiment create {KEY} --description web")

@@ -19,8 +19,6 @@ from tests.support.fixtures import COMMITTED
 from tests.support.segment_rules import rules
 from tests.support.shop import GERMANY
 
-pytestmark = pytest.mark.django_db
-
 LONG_AGO = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
 

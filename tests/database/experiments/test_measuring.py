@@ -22,8 +22,6 @@ from flagstaff.experiments.sources import excluded_units, rows_of
 from tests.support.experiments import DAY, KEY
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 5, 10, 30, tzinfo=timezone.utc)
 #: Unit, value, time.

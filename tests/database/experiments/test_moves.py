@@ -15,8 +15,6 @@ from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.terminals import run
 
-pytestmark = pytest.mark.django_db
-
 SECOND = timedelta(seconds=1)
 
 

@@ -33,8 +33,6 @@ from tests.support.experiments import (
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import asked
 
-pytestmark = pytest.mark.django_db
-
 ADD = f"{EXPERIMENTS}add/"
 SHARES = "control 50.0 %, treatment 50.0 %"
 

@@ -38,8 +38,6 @@ from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.terminals import ok, run, typed
 
-pytestmark = pytest.mark.django_db
-
 METRICS_TABLE = 'aria-label="Metrics"'
 UNITS_TABLE = 'aria-label="Units"'
 

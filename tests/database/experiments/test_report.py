@@ -21,9 +21,6 @@ from tests.support.experiments import DAY, KEY, METRICS, expose, expose_both, ne
 from tests.support.shop import Shop
 from tests.support.terminals import flags
 
-pytestmark = pytest.mark.django_db
-
-
 no_units = partial(Sql, "SELECT nothing AS unit")
 staff = partial(
     Sql, "SELECT 'bot' || number || '+' AS unit FROM generate_series(0, 9999) AS number"

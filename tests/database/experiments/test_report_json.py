@@ -28,8 +28,6 @@ from tests.support.experiments import DAY, EXPERIMENTS, KEY, METRICS
 from tests.support.sql import forget_statistics
 from tests.support.terminals import flags
 
-pytestmark = pytest.mark.django_db
-
 HOUR = timedelta(hours=1)
 ARMS = ("control", "treatment")
 #: As it was stored by the first release.

@@ -23,8 +23,6 @@ from tests.support.shop import Shop
 from tests.support.sql import rows
 from tests.support.terminals import document, flags
 
-pytestmark = pytest.mark.django_db
-
 
 def of_new_flags() -> Sql:
     with transaction.atomic():

@@ -18,8 +18,6 @@ from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 from tests.support.shop import GERMANY, Shop
 
-pytestmark = pytest.mark.django_db
-
 
 def digest(unit: str, run: int = 0) -> str:
     return sha256(f"experiment:{KEY}:{run}:{unit}".encode()).hexdigest()

@@ -17,8 +17,6 @@ from tests.support.experiments import KEY
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
 COOKIE = "flagstaff_visitor"
 
 _asked: list[HttpRequest] = []

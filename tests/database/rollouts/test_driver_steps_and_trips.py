@@ -49,8 +49,6 @@ from tests.support.reports import age_workers
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
-pytestmark = pytest.mark.django_db
-
 #: What the function guard of these tests returns or raises.
 returned: Any = True
 

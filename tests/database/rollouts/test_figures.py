@@ -20,8 +20,6 @@ from tests.support.reports import register_worker
 from tests.support.screen import Screen
 from tests.support.terminals import document, ok
 
-pytestmark = pytest.mark.django_db
-
 RATIOS = (1.25, 1.5, 2, 3, 5, 10, 20)
 #: The threshold of `errors` in a plan with three steps below 100 %, in the first run.
 THRESHOLD = 150

@@ -21,8 +21,6 @@ from tests.support.shop import STAFF, Shop
 from tests.support.terminals import asked, refused, run
 from tests.support.waiting import TOMORROW, make_due, run_jobs
 
-pytestmark = pytest.mark.django_db
-
 OWN_BUCKET = [{"conditions": [{"bucket": KEY, "operator": "lt", "values": [0.5]}]}]
 #: Why a plan is paused.
 NEEDED = "a flag or a segment on which the flag depends was changed"

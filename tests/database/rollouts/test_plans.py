@@ -41,8 +41,6 @@ from tests.support.plans import (
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
-pytestmark = pytest.mark.django_db
-
 
 def test_created_plan_is_pending_and_measures(flag: FeatureFlag) -> None:
     plan = rollouts.create(KEY, STEPS, guards=["errors", "latency=0.5"], required_users=50)

@@ -22,8 +22,6 @@ from tests.support.plans import (
 from tests.support.reports import age_workers, register_worker
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 NAMES = {"a": 1, "b": 2, "": 3}
 
 

@@ -16,8 +16,6 @@ from flagstaff.rollouts.traffic import Traffic, notes_of
 from tests.support.plans import KEY, fail, make_flag, plan_of, run_of, see
 from tests.support.reports import register_worker
 
-pytestmark = pytest.mark.django_db
-
 STEPS = ["1:1h", "50:1d", "100"]
 
 

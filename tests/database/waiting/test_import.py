@@ -11,7 +11,7 @@ from tests.support.shop import Shop
 from tests.support.terminals import run
 from tests.support.waiting import ask
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 LINE = f"segment conditions enterprise {shlex.quote(json.dumps([{**STAFF, 'negate': True}]))}"
 USE = [{"conditions": [{"segment": "enterprise"}]}]

@@ -33,7 +33,7 @@ from tests.support.sql import rows
 from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 
 KEY = "search_v2"

@@ -20,7 +20,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.terminals import document, refused, run
 from tests.support.waiting import ask, run_jobs
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 KEY = "search_v2"
 NINE, TEN, FIVE, NEXT_DAY = (

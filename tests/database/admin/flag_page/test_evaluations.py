@@ -16,8 +16,6 @@ from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, serve
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
 KEY = "new_checkout"
 
 

@@ -14,8 +14,6 @@ from tests.support.admin_pages import flag_url, page, staff
 from tests.support.conditions import condition
 from tests.support.screen import Screen
 
-pytestmark = pytest.mark.django_db
-
 EVERY_DAY = ["Kill", "0 %", "1 %", "5 %", "25 %", "50 %", "100 %", "other"]
 
 

@@ -16,7 +16,7 @@ from tests.support.admin_pages import FLAGS
 from tests.support.screen import Screen
 from tests.support.shop import GERMANY, Shop
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = pytest.mark.usefixtures("open_shop")
 
 COMPARE = f"{FLAGS}compare/"
 VIEWER = ("view_featureflag", "view_keyvaluestore", "view_segment")

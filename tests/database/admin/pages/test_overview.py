@@ -46,8 +46,6 @@ from tests.support.sql import without_table
 from tests.support.terminals import flags
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
 __all__ = ["join"]
 
 OVERVIEW = f"{FLAGS}overview/"

@@ -21,8 +21,6 @@ from tests.support.pages import names_of
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
 
-pytestmark = pytest.mark.django_db
-
 PAGES = ["overview", "changes", "user", "unknown-keys", "workers", "stale", "compare", "search"]
 # Who may open a page, as the page of the documentation says.
 _OF_FLAGS = frozenset({"view_featureflag", "toggle_featureflag"})

@@ -15,8 +15,6 @@ from tests.support.admin_pages import FLAGS, count_queries, page, staff, text_of
 from tests.support.screen import Screen
 from tests.support.sql import without_table
 
-pytestmark = pytest.mark.django_db
-
 FLAGS_NAME = str(capfirst(FeatureFlag._meta.verbose_name_plural))
 SEARCH = f"{FLAGS}search/"
 ANYBODY = {"attribute": "is_authenticated", "operator": "in", "values": [True]}

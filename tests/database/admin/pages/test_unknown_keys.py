@@ -14,8 +14,6 @@ from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
 UNKNOWN = f"{FLAGS}unknown-keys/"
 
 

@@ -14,8 +14,6 @@ from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, Shop
 
-pytestmark = pytest.mark.django_db
-
 GERMANY = {"name": "Germany", "conditions": [GERMAN]}
 
 

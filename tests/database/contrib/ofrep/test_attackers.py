@@ -21,8 +21,6 @@ from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.ofrep import BEARER, KEY, KEYS, URL, client_flag, every, one, post, url_of
 
-pytestmark = pytest.mark.django_db
-
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
 
 

@@ -17,8 +17,6 @@ from tests.support.ofrep import NOT_FOUND, URL, client_flag, every, one, post, u
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 
 def test_single_result_is_that_of_the_user_of_the_session(
     browser: Client, alice: User, new_checkout: FeatureFlag, load: Load

@@ -25,8 +25,6 @@ from tests.support.ofrep import BEARER, LIMIT, URL, client_flag, every, one, pos
 from tests.support.plans import KEY, counted, start_run
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 VARY = "Cookie, Authorization, X-API-Key"
 
 

@@ -28,8 +28,6 @@ from tests.support.shop import GERMANY
 from tests.support.sql import rows
 from tests.support.terminals import document, run
 
-pytestmark = pytest.mark.django_db
-
 STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
 
 OF_USERS = {"conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]}

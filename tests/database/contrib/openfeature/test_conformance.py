@@ -18,8 +18,6 @@ from pytest_django import Settings
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import Load
 
-pytestmark = pytest.mark.django_db
-
 Details: TypeAlias = FlagEvaluationDetails[Any]
 Evaluate: TypeAlias = Callable[..., Details]
 

@@ -29,8 +29,6 @@ from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import GERMAN, STAFF
 
-pytestmark = pytest.mark.django_db
-
 
 def checked(
     client: OpenFeatureClient, key: str, targeting_key: Any = None, **attributes: Any

@@ -16,8 +16,6 @@ from tests.support.documents import database_state
 from tests.support.terminals import document, run, table_rows
 from tests.support.waffle_rows import flag, sample, switch, use_flag_model
 
-pytestmark = pytest.mark.django_db
-
 
 def imported(*rows: Any) -> None:
     assert run("import-waffle").status == 0

@@ -28,8 +28,6 @@ from tests.support.waffle_rows import (
     use_flag_model,
 )
 
-pytestmark = pytest.mark.django_db
-
 PERCENTS: list[str | None] = ["0.0", "0.1", "33.3", "50.0", "99.9"]
 LANGUAGES = {
     "name": "languages",

@@ -19,8 +19,6 @@ from flagstaff.contrib.waffle.evaluating import flag_result
 from tests.support.terminals import document
 from tests.support.waffle_rows import flag, switch
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture(autouse=True)
 def _empty_cache_of_waffle() -> Iterator[None]:

@@ -19,7 +19,6 @@ from tests.support.forced_off import forced_off
 from tests.support.terminals import asked, document, ok
 from tests.support.waffle_rows import statuses, use_flag_model
 
-pytestmark = pytest.mark.django_db
 CODE = "is_active() of common.OwnFlag"
 CANNOT = "so its users cannot be counted."
 

@@ -50,7 +50,7 @@ ADD = f"{PLANS}add/?key={KEY}"
 CONDITION = {"attribute": "is_authenticated", "operator": "in", "values": [True]}
 LOGGED_IN = [{"name": "all", "conditions": [CONDITION], "rollout_percent": 100}]
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("flag")]
+pytestmark = pytest.mark.usefixtures("flag")
 
 
 def guard_is_fine(plan: Plan) -> bool:

@@ -52,8 +52,6 @@ from tests.support.plans import (
 from tests.support.screen import Screen
 from tests.support.terminals import document, ok, run, typed
 
-pytestmark = pytest.mark.django_db
-
 NONE = "\N{EN DASH}"
 STEPS = ["25:4h", "100"]
 GUARDS = ["errors", "latency=0.5,limit=1.5,action=hold"]
