@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -27,12 +26,12 @@ RESULTS = "strong, .flagstaff-why, #content-main .flagstaff-table tbody"
 
 def section(client: Client, flag: FeatureFlag, **parameters: str) -> Screen:
     """Opens the page of a flag, and returns the section."""
-    return Screen(page(client, f"{flag_url(flag)}?{urlencode(parameters)}")).part("#who-has-it")
+    return Screen(page(client, flag_url(flag), **parameters)).part("#who-has-it")
 
 
 def page_of_user(client: Client, _flag: FeatureFlag, **parameters: str) -> Screen:
     """Opens the page of a user."""
-    return Screen(page(client, f"{FLAGS}user/?{urlencode(parameters)}")).part("#content")
+    return Screen(page(client, f"{FLAGS}user/", **parameters)).part("#content")
 
 
 def result(shown: Screen) -> str:

@@ -42,15 +42,6 @@ STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [
 FEW_STAFF = [{**STAFF[0], "rollout_percent": 5}]
 
 
-def test_users_are_allowed_and_disallowed_by_name_or_primary_key(
-    operator: Client, flag: FeatureFlag, alice: User, bob: User
-) -> None:
-    act(operator, flag_url(flag, "allow"), users=f"alice\n {bob.pk}, alice")
-    assert {*flag.allowed_users.all()} == {alice, bob}
-    act(operator, flag_url(flag, "disallow"), users=f'bob, "{alice.pk}')
-    assert not flag.allowed_users.exists()
-
-
 def test_details_are_set_and_cleared(operator: Client, flag: FeatureFlag) -> None:
     url = flag_url(flag, "details")
     act(operator, url, review_on="2100-01-01", tags="a, b", owner="ana")

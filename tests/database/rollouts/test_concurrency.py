@@ -104,8 +104,7 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
     def killed(*arguments: Any, **options: Any) -> Any:
         original(*arguments, **options)
         # As a process that is killed: the server ends the session.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        rows("SELECT pg_terminate_backend(pg_backend_pid())")
         raise AssertionError
 
     def stored() -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ from tests.support.plans import KEY, STEPS, action_url, drive_recently, make_fla
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import refused, run
-from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
+from tests.support.waiting import TOMORROW, ask, make_due, run_jobs, state_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
 
@@ -119,8 +119,7 @@ def test_kill_of_a_flag_that_is_off_cancels_the_start_of_its_plan() -> None:
     changes.flags.disable(KEY)
     waiting = ask(f"{START} --enable")
     run(f"kill {KEY}")
-    waiting.refresh_from_db()
-    assert waiting.state == "cancelled"
+    assert state_of(waiting) == "cancelled"
     make_due()
     assert run_jobs() == []
 
@@ -168,8 +167,7 @@ def test_stop_of_an_experiment_that_does_not_run_cancels_its_start(shop: Shop) -
     shop.experiment(state="draft")
     waiting = ask(f"experiment start {EXPERIMENT}")
     run(f"experiment stop {EXPERIMENT} --dry-run")
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
     run(f"experiment stop {EXPERIMENT}")
     waiting.refresh_from_db()
     assert (waiting.state, waiting.result) == ("cancelled", "the experiment was stopped again")

@@ -17,7 +17,7 @@ from tests.support.plans import STEPS, action_url, drive_recently
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import asked, document, run
-from tests.support.waiting import TOMORROW, ask
+from tests.support.waiting import TOMORROW, ask, state_of
 
 # An action that waits compares the versions of the history.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
@@ -52,8 +52,7 @@ each_line = pytest.mark.parametrize("is_later", [False, True], ids=["now", "late
 def test_dry_run_of_a_kill_names_what_it_would_end(waiting: WaitingAction) -> None:
     assert f"{waiting.pk}: {ENDS}: would not run\n" in run(f"kill {KEY} --dry-run").err
     assert [row["id"] for row in document("kill", KEY, "--dry-run")["waiting"]] == [waiting.pk]
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
 
 
 @each_kill
@@ -185,8 +184,7 @@ def test_question_names_what_the_change_would_end() -> None:
     waiting = ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
     printed = asked(f"release {KEY}", "n").err
     assert f"{waiting.pk}: {ENDS}: would not run\n" in printed
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
 
 
 def test_question_about_a_row_of_an_app_names_what_the_change_would_end(shop: Shop) -> None:

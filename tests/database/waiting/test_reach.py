@@ -37,10 +37,6 @@ def use_it() -> None:
     changes.flags.update("search_v2", {"rules": USE})
 
 
-def result() -> str:
-    return str(WaitingAction.objects.get().result)
-
-
 def test_user_who_may_not_toggle_the_flag_of_another_team_cannot_ask() -> None:
     use_it()
     refused(f"{LINE} --as ben --at {TOMORROW}", 4, "lacks the right to change all that uses")
@@ -60,7 +56,7 @@ def test_flag_that_begins_to_use_the_segment_ends_what_waits_without_its_name() 
     assert waiting.obstacle == "what depends on it, or what it depends on, has changed"
     make_due()
     run_jobs()
-    assert result() == waiting.obstacle
+    assert str(WaitingAction.objects.get().result) == waiting.obstacle
 
 
 def test_right_that_is_lost_before_the_run_is_asked_again() -> None:
@@ -69,7 +65,7 @@ def test_right_that_is_lost_before_the_run_is_asked_again() -> None:
     User.objects.get(username="ana").user_permissions.clear()
     make_due()
     assert run_jobs()[0]["state"] == "failed"
-    assert "user ana lacks the right to change" in result()
+    assert "user ana lacks the right to change" in str(WaitingAction.objects.get().result)
 
 
 def test_own_admin_of_the_flags_that_a_segment_reaches_is_a_no(
