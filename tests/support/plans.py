@@ -1,7 +1,5 @@
 """Plans for tests: what has happened to them, what workers have measured for them, their pages."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -15,12 +13,7 @@ from django.test import Client
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.models import (
-    DriverRun,
-    Plan,
-    PlanEvent,
-    SignalCount,
-)
+from flagstaff.rollouts.models import DriverRun, Plan, PlanEvent, SignalCount
 from flagstaff.rollouts.transitions import enter_step
 from tests.support.admin_pages import act
 from tests.support.reports import register_worker
