@@ -320,7 +320,7 @@ def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
         ({}, [*acts, created]),
         ({"kind": "flag", "key": "search_v2"}, acts),
     ):
-        lines = events_of(page(operator, url_of(**parameters)))[: len(expected)]
+        lines = events_of(page(operator, RECENT, **parameters))[: len(expected)]
         assert all(
             line.startswith(f"search_v2 {text}") for line, text in zip(lines, expected, strict=True)
         )
