@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +19,10 @@ from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_date
 
 from flagstaff import _core
-from flagstaff._declared_types import DeclaredType, declared_type
+from flagstaff._declared_types import DeclaredType, datetime_like, declared_type
 from flagstaff._log import log_once
 from flagstaff._text import Sentence, say, text_of
+from flagstaff._text.json_text import parse_json
 from flagstaff._text.rules import places_of, problem_at
 from flagstaff._value_schema import (
     CHOICES,
@@ -331,6 +332,8 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         value: Value[Any] = str.__new__(cls, key)
         python_type = type or default.__class__
         stored = declared_type(python_type)
+        if stored is not None and python_type is datetime:
+            stored = stored._replace(from_text=partial(datetime_like, default))
         if not choices and issubclass(python_type, Enum):
             choices = [*cast("Any", python_type)]
         vars(value).update(
@@ -415,17 +418,22 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
     def read(self, text: str) -> Any:
         """Returns what JSON stores for a text that a person has typed: JSON, or the value itself.
 
-        Raises ValueError.
+        Raises ValueError if it has to be JSON, and is not.
         """
         is_text = self.stored.json == "string"
         try:
-            read = json.loads(text, parse_float=str if is_text else None)
+            read = parse_json(text)
         except ValueError:
             if not is_text:
                 raise
+            read = text
+        if not is_text or (read is None and self.null):
+            return read
+        try:
+            # So 600 is stored as 00:10:00.
+            return self.to_json(self.from_json(read if isinstance(read, str) else text))
+        except (ArithmeticError, TypeError, ValueError):
             return text
-        is_null = read is None and self.null
-        return text if is_text and not (is_null or isinstance(read, str)) else read
 
     def to_json(self, value: object) -> Any:
         """Returns what JSON stores for a value of the type. Raises ValueError or TypeError."""

@@ -8,8 +8,10 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
+from django.conf import settings
+from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime, parse_duration
 from django.utils.duration import duration_string
 
@@ -36,6 +38,19 @@ def _parsed(parse: Callable[[str], object | None], text: str) -> object:
     return parsed
 
 
+def datetime_like(default: datetime | None, text: str) -> datetime:
+    """Reads a datetime that code can compare with the default: both have a time zone, or none.
+
+    Without a default, USE_TZ decides.
+    """
+    read = cast("datetime", _parsed(parse_datetime, text))
+    is_aware = settings.USE_TZ if default is None else timezone.is_aware(default)
+    if timezone.is_aware(read) is is_aware:
+        return read
+    convert = timezone.make_aware if is_aware else timezone.make_naive
+    return convert(read, timezone.get_default_timezone())
+
+
 def _plain(value: object) -> object:
     return value
 
@@ -46,7 +61,8 @@ def _decimal(text: str) -> Decimal:
     return Decimal(number)
 
 
-_TYPES: Final[Mapping[type, DeclaredType]] = {
+#: All types but enums.
+TYPES: Final[Mapping[type, DeclaredType]] = {
     type_.python: type_
     for type_ in (
         DeclaredType(bool, "boolean", "boolean", _plain),
@@ -69,10 +85,10 @@ _TYPES: Final[Mapping[type, DeclaredType]] = {
 
 def declared_type(python: type) -> DeclaredType | None:
     """Returns how a type is stored, or None if no value can have it."""
-    if python in _TYPES or not issubclass(python, Enum):
-        return _TYPES.get(python)
+    if python in TYPES or not issubclass(python, Enum):
+        return TYPES.get(python)
     stored = {type(member.value) for member in python}
-    of_values = _TYPES.get(stored.pop()) if len(stored) == 1 else None
+    of_values = TYPES.get(stored.pop()) if len(stored) == 1 else None
     if of_values is None:
         return None
 

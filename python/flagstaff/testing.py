@@ -15,7 +15,7 @@ from django.test import SimpleTestCase
 from django.test.utils import TestContextDecorator
 
 from flagstaff._code.project import KnownKeys, declared_keys
-from flagstaff._core import set_overrides, start
+from flagstaff._core import misfit, set_overrides, start
 from flagstaff._declared import declared_value
 from flagstaff._engine import lifecycle
 from flagstaff._engine.users import bare_key
@@ -110,13 +110,16 @@ class override_flag(_Override):  # noqa: N801 (used like a function, as Django's
 class override_value(_Override):  # noqa: N801
     """Sets a value while a test or a block runs. Use it like `override_flag`.
 
-    Converts the value to JSON and back, as the database does. Raises TypeError if that fails.
+    Converts the value to JSON and back, as the database does. Raises TypeError if that fails, and
+    if evaluations of a declared value would not return it.
     """
 
     def __init__(self, key: str, value: object) -> None:
         super().__init__(key, "value")
         declared = declared_value(key)
         self.text = json.dumps(value if declared is None else declared.to_json(value))
+        if declared is not None and (problem := misfit(declared.for_workers, self.text)):
+            raise TypeError(f"{key}: {problem}")
 
 
 class override_variant(_Override):  # noqa: N801

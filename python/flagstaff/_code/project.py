@@ -69,6 +69,8 @@ class KnownKeys:
     def problem(self, use: Use) -> str:
         """Returns why a use is wrong, or an empty text."""
         if use.missing_in:
+            if _is_bound(use.missing_in, use.key):
+                return ""
             return f"{shown(use.missing_in)} has no {use.key}{_guess(use.key, use.names)}"
         return self.problem_of_key(use.key, use.kind)
 
@@ -85,6 +87,17 @@ class KnownKeys:
             if key in others:
                 return f'"{key}" is the key of a {other}, not of a {kind}'
         return f'no {kind or FLAG} has the key "{key}"{_guess(key, keys)}'
+
+
+def _is_bound(file: str, name: str) -> bool:
+    """Whether a module of declarations, once imported, has a name that its text does not show."""
+    path = os.path.realpath(file)
+    places = {declared.place.module: declared.place.file for declared in DECLARED.values()}
+    return any(
+        hasattr(sys.modules.get(module), name)
+        for module, other in places.items()
+        if os.path.realpath(other) == path
+    )
 
 
 def _guess(key: str, keys: Iterable[str]) -> str:

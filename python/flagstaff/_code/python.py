@@ -325,8 +325,10 @@ class _Reading:
                 yield from self._visit(self.module.whole(node), scopes)
 
     def of_import(self, node: ast.ImportFrom, scopes: Scopes) -> Iterator[Use]:
-        for _name, binding in imported(node):
-            yield from self._missing(self.reader.bound_to(binding, self.module, scopes, 0), node)
+        for name, binding in imported(node):
+            if not name.startswith("*"):
+                meaning = self.reader.bound_to(binding, self.module, scopes, 0)
+                yield from self._missing(meaning, node)
 
     def _missing(self, meaning: _Meaning, node: ast.AST) -> Iterator[Use]:
         if isinstance(meaning, _Missing):

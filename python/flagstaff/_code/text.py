@@ -132,10 +132,18 @@ _TAGS: _Kinds = {"flag": FLAG, "value": VALUE, "variant": EXPERIMENT}
 _CALL = re.compile(rf"\b(?P<name>flag_enabled|get_value|get_variant)\(\s*{_KEY}")
 _CALLS: _Kinds = {"flag_enabled": FLAG, "get_value": VALUE, "get_variant": EXPERIMENT}
 _LOADED = re.compile(r"\{%[-+]?\s*load\s+([^%]*)%\}")
-_COMMENT = re.compile(r"\{#.*?#\}|\{%\s*comment\b.*?%\}.*?\{%\s*endcomment\s*%\}", re.DOTALL)
+# What is not run.
+_TEXT = re.compile(
+    r"\{#.*?#\}|\{%\s*(?P<tag>comment|verbatim)\b.*?%\}.*?\{%\s*end(?P=tag)\b.*?%\}", re.DOTALL
+)
 _EXPRESSION = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
 _OF_REQUEST = re.compile(r"\brequest\.flags\.(?P<key>\w+)")
 _VARIABLE = re.compile(r"(?<![\w.'\"])flags\.(?P<key>\w+)")
+# A template that gives the name to a variable of its own.
+_OWN_VARIABLE = re.compile(
+    r"\{%[-+]?\s*"
+    r"(?:for\b[^%]*\bflags\b[^%]*\sin\s|(?:with|set)\b[^%]*\bflags\s*=|[^%]*\sas flags\b)"
+)
 # Members of `request.flags`, which are no keys.
 _MEMBERS = {
     *("aall", "aenabled", "all", "avalue", "client_side", "context", "enabled"),
@@ -172,15 +180,16 @@ def template_uses(path: str, text: str, names: TemplateNames) -> Iterator[Use]:
     """Yields the uses of keys in a template."""
     if "flag" not in text and "get_va" not in text:
         return
-    text = _COMMENT.sub(lambda comment: re.sub(r"[^\n]", " ", comment[0]), text)
+    text = _TEXT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     is_jinja = any(folder in Path(path).absolute().parents for folder in names.jinja_folders)
     loaded = {word for tag in _LOADED.finditer(text) for word in tag[1].split()}
     if is_jinja or names.has_builtin_tags or "flagstaff" in loaded:
         yield from _uses(_TAG, path, text, _TAGS)
     if is_jinja:
         yield from _uses(_CALL, path, text, _CALLS)
+    has_variable = names.has_variable and not _OWN_VARIABLE.search(text)
     for expression in _EXPRESSION.finditer(text):
-        for pattern in (_OF_REQUEST, _VARIABLE) if names.has_variable else (_OF_REQUEST,):
+        for pattern in (_OF_REQUEST, _VARIABLE) if has_variable else (_OF_REQUEST,):
             for match in pattern.finditer(text, *expression.span()):
                 if match["key"] not in _MEMBERS:
                     yield _use(path, text, match.start("key"), FLAG, match["key"])

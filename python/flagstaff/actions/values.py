@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flagstaff import changes
-from flagstaff._declared import declared_value
+from flagstaff._declared import Value, declared_value
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._text import say
 from flagstaff._value_schema import TYPE_LABELS, VALUE, is_secret, type_of
-from flagstaff.actions.arguments import Json, Rules, Unit, fields_of
+from flagstaff.actions.arguments import Json, JsonField, Rules, Unit, fields_of, text_of_file
 from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
@@ -31,18 +31,27 @@ class _ValueJson(Json):
         self, name: str, options: Mapping[str, Any], report: Callable[[str], None]
     ) -> dict[str, Any]:
         declared, typed = declared_value(options["key"]), options[name]
-        if declared is None or typed in (None, "-"):
+        if declared is None or typed is None:
             return super().read(name, options, report)
-        try:
-            return {name: declared.read(typed)}
-        except ValueError:
-            return super().read(name, options, report)
+        text = text_of_file("-").rstrip("\r\n") if typed == "-" else typed
+        return {name: read_declared(declared, text)}
+
+
+def read_declared(declared: Value[Any], text: str) -> Any:
+    """Returns what JSON stores for a text that a person has typed. Raises ValidationError."""
+    try:
+        return declared.read(text)
+    except ValueError:
+        # It says where the JSON is wrong.
+        return JsonField().clean(text)
 
 
 _Json = Annotated[
     Any,
     _ValueJson("""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input"""),
 ]
+# The value that details leave as it is. None is one.
+_KEPT: Any = object()
 
 
 def _about_value(run: Run, look: Look) -> Look:
@@ -138,14 +147,14 @@ def rules(
     about=_about_value,
 )
 def details(
-    key: str, value: _Json | None = None, *, expect_version: int | None = None, **fields: Any
+    key: str, value: _Json = _KEPT, *, expect_version: int | None = None, **fields: Any
 ) -> Changed:
     """Change the description, secrecy, type or choices of a value.
 
     `--type ""` and `--choices []` allow every value. `--value` also sets the value, if the
     present one breaks the new type.
     """
-    if value is not None:
+    if value is not _KEPT:
         fields[VALUE] = value
     return changes.values.update(key, fields, expect_version=expect_version)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.widgets import AdminDateWidget
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -20,16 +22,18 @@ from flagstaff._tables.states import AS_DECLARED, DEFAULT
 from flagstaff._text import say
 from flagstaff._value_schema import is_secret
 from flagstaff.actions.arguments import JsonField
+from flagstaff.actions.values import read_declared
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import json_html, key_link, short, two_lines
 from flagstaff.history.describe import describe_value
 
 # Django's field for each type.
-_FIELDS: dict[type, type[forms.Field]] = {
+_FIELDS: dict[type, Callable[[], forms.Field]] = {
     int: forms.IntegerField,
     float: forms.FloatField,
-    str: forms.CharField,
+    # A text of several lines stays one, with its blanks.
+    str: partial(forms.CharField, strip=False, widget=forms.Textarea({"rows": 3})),
     Decimal: forms.DecimalField,
     date: forms.DateField,
     datetime: forms.DateTimeField,
@@ -38,6 +42,8 @@ _FIELDS: dict[type, type[forms.Field]] = {
     dict: JsonField,
 }
 
+#: The suffix of the name of the box for no value.
+NO_VALUE = "none"
 #: The cells of a row: the key with the description, and the state or the value.
 Cells = tuple[SafeString, object]
 
@@ -79,29 +85,65 @@ def _state(row: Any) -> object:
     return two_lines(text, "" if is_stored(row) else str(DEFAULT))
 
 
-class DeclaredField(forms.Field):
-    """The input of a declared value: Django's field for its type. Its data is what JSON stores."""
+class _Typed(NamedTuple):
+    """What a person gives for a value that may be None."""
 
-    def __init__(self, declared: Value[Any], **options: Any) -> None:
-        self.declared, self.is_nullable = declared, declared.null
-        if declared.choices or declared.python_type is bool:
-            self.inner: forms.Field = forms.TypedChoiceField(
-                choices=[(str(number), self._label(choice)) for number, choice in self._choices()],
+    text: Any
+    #: The box that was checked, if it was.
+    no_value: Sequence[str]
+
+
+class _InputOrNoValue(forms.MultiWidget):
+    """An input, and a box below it: an empty input is no value only if the box says so."""
+
+    use_fieldset = False
+
+    def __init__(self, widget: forms.Widget) -> None:
+        box = forms.CheckboxSelectMultiple(choices=[("null", say("No value").lazy)])
+        super().__init__({"": widget, NO_VALUE: box})
+
+    def decompress(self, value: Any) -> _Typed:
+        """Returns what the input shows. The box is never checked before a person does."""
+        return _Typed(value, [])
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        """Returns what was posted."""
+        return _Typed(*super().value_from_datadict(data, files, name))
+
+    def id_for_label(self, id_: str) -> str:
+        """Returns the id of the input."""
+        return f"{id_}_0"
+
+
+class DeclaredField(forms.Field):
+    """The input of a declared value: Django's field for its type. Its data is what JSON stores.
+
+    With `is_masked`, a text that shows neither the value nor its choices, read as in the terminal.
+    """
+
+    def __init__(self, declared: Value[Any], *, is_masked: bool = False, **options: Any) -> None:
+        self.declared, self.is_nullable, self.is_masked = declared, declared.null, is_masked
+        if is_masked:
+            self.inner: forms.Field = forms.CharField(widget=JsonField.widget)
+        elif declared.choices or declared.python_type is bool:
+            none = [("", say("No value").lazy)] if declared.null else []
+            choices = [(str(number), self._label(choice)) for number, choice in self._choices()]
+            self.inner = forms.TypedChoiceField(
+                choices=[*none, *choices],
                 coerce=lambda number: dict(self._choices())[int(number)],
-                required=not declared.null,
                 empty_value=None,
             )
         else:
-            self.inner = _FIELDS[declared.python_type](required=not declared.null)
-        if isinstance(self.inner, forms.CharField) and declared.python_type is str:
-            self.inner.required = False
-            self.inner.empty_value = None if declared.null else ""
-        elif isinstance(self.inner, JsonField):
-            # An empty text is neither null nor an empty list.
-            self.inner.required, self.inner.is_nullable = True, declared.null
-        elif declared.python_type is date:
-            self.inner.widget = AdminDateWidget()
-        super().__init__(widget=self.inner.widget, **{**options, "required": self.inner.required})
+            self.inner = _FIELDS[declared.python_type]()
+            if declared.python_type is date:
+                self.inner.widget = AdminDateWidget()
+        is_choice = isinstance(self.inner, forms.TypedChoiceField)
+        has_empty_text = declared.python_type is str and not is_masked
+        self.inner.required = not (has_empty_text or (is_choice and declared.null))
+        widget = self.inner.widget
+        if declared.null and not is_choice:
+            widget = _InputOrNoValue(widget)
+        super().__init__(widget=widget, **{**options, "required": self.inner.required})
 
     def _choices(self) -> Iterator[tuple[int, Any]]:
         yield from enumerate(self.declared.choices or (True, False))
@@ -122,6 +164,8 @@ class DeclaredField(forms.Field):
 
     def prepare_value(self, value: Any) -> Any:
         """Returns what the input shows: a stored value as a person types it."""
+        if isinstance(value, _Typed):
+            return value
         try:
             read = self.declared.from_json(value)
         except (ArithmeticError, TypeError, ValueError):
@@ -133,11 +177,30 @@ class DeclaredField(forms.Field):
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Returns what was typed."""
+        if isinstance(data, _Typed):
+            return data._replace(text=self.inner.bound_data(data.text, initial))
         return self.inner.bound_data(data, initial)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether a person has typed something, or checked the box."""
+        text, no_value = data if isinstance(data, _Typed) else (data, [])
+        return bool(no_value) or super().has_changed(initial, text)
 
     def clean(self, value: Any) -> Any:
         """Returns what JSON stores. Raises ValidationError."""
-        read = self.inner.clean(value)
-        for validate in self.declared.validators if read is not None else ():
-            validate(read)
-        return self.declared.to_json(read)
+        text, no_value = value if isinstance(value, _Typed) else (value, [])
+        if no_value and text and self.is_masked:
+            raise ValidationError(say("Type a value, or choose “No value”, but not both.").local)
+        if no_value or (self.is_masked and not text and not self.required):
+            return None
+        if self.is_nullable and not text and self.required:
+            raise ValidationError(say("Type a value, or choose “No value”.").local)
+        # Browsers post other ends of lines.
+        read = self.inner.clean(text.replace("\r\n", "\n") if isinstance(text, str) else text)
+        if self.is_masked:
+            return read_declared(self.declared, read)
+        # A datetime of a form has a time zone, and that of code may have none.
+        value = self.declared.from_json(self.declared.to_json(read))
+        for validate in self.declared.validators if value is not None else ():
+            validate(value)
+        return self.declared.to_json(value)

@@ -268,10 +268,12 @@ class ArgumentFields:
         data: Any = request.POST if is_answered else None
         if not is_answered and self._is_complete(fields, initial):
             data = initial
-        if data is None and fields:
-            next(iter(fields.values())).widget.attrs["autofocus"] = True
         form: ArgumentForm = type("Form", (ArgumentForm,), fields)(data, initial=initial)
         admin.prepare_form(form, request, action, row)
+        if data is None and form.fields:
+            widget = next(iter(form.fields.values())).widget
+            # Of an input with a box, the input.
+            getattr(widget, "widgets", [widget])[0].attrs["autofocus"] = True
         return form
 
     def _fields(self) -> dict[str, forms.Field]:

@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
-from flagstaff._declared import DECLARED, declared_value, may_be_null, value_problems
+from flagstaff._declared import DECLARED, Value, declared_value, may_be_null, value_problems
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import is_stored
 from flagstaff._tables.states import DEFAULT, ValueState
@@ -36,7 +36,7 @@ from flagstaff._value_schema import (
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import Level, Note
-from flagstaff.admin.declared import DeclaredField
+from flagstaff.admin.declared import NO_VALUE, DeclaredField
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.links import page_url, row_id
@@ -236,26 +236,15 @@ class KeyValueStoreAdmin(RowPageAdmin):
             fields[RULES].required = False
             fields[RULES].widget.is_nullable = may_be_null(row)
             fields[RULES].widget.results = _results(row)
-        declared = declared_value(row.key)
-        if declared is not None and VALUE in fields and not is_secret(row):
-            plain_field = fields[VALUE]
-            fields[VALUE] = DeclaredField(declared, label=plain_field.label)
-            fields[VALUE].show_hidden_initial = plain_field.show_hidden_initial
-            return
-        options = row.choices or ([True, False] if row.type == "boolean" else [])
+        is_declared = declared_value(row.key) is not None
+        if is_declared and VALUE in fields:
+            _show_declared(fields, row)
         if is_secret(row):
-            form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
-            if SECRET in fields:
-                # The details have the schema and the value.
-                fields[SECRET].validators = [partial(_require_typed, form, row)]
-                text = say(
-                    "The value is not shown here. Leave this empty to keep it, or type a new one."
-                ).local
-                fields[VALUE].required, fields[VALUE].help_text = False, text
+            _mask(form, row)
         elif CHOICES in fields:
             # Empty are no choices; those of a secret are kept.
             fields[CHOICES].empty_value = []
-        elif VALUE in fields and options:
+        elif VALUE in fields and not is_declared and (options := _options(row)):
             texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
             fields[VALUE].widget = forms.Select(choices=[(text, text) for text in texts])
 
@@ -275,14 +264,41 @@ class KeyValueStoreAdmin(RowPageAdmin):
         return field
 
 
+def _show_declared(fields: dict[str, forms.Field], row: Any) -> None:
+    """Gives a declared value the input of its type. The details of one need none."""
+    plain_field = fields.pop(VALUE)
+    is_optional = plain_field.show_hidden_initial
+    # Only who makes a secret public types it again beside its details.
+    if is_secret(row) or not is_optional:
+        declared = cast("Value[Any]", declared_value(row.key))
+        field = DeclaredField(declared, is_masked=is_secret(row), label=plain_field.label)
+        field.show_hidden_initial = is_optional
+        fields[VALUE] = field
+
+
+def _mask(form: ArgumentForm, row: Any) -> None:
+    """Leaves out what a secret value is."""
+    fields = cast("dict[str, Any]", form.fields)
+    form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
+    if SECRET in fields:
+        fields[SECRET].validators = [partial(_require_typed, form, row)]
+    if VALUE in fields and fields[VALUE].show_hidden_initial:  # beside the details
+        text = say("The value is not shown here. Leave this empty to keep it, or type a new one.")
+        fields[VALUE].required, fields[VALUE].help_text = False, text.local
+
+
+def _options(row: Any) -> Sequence[Any]:
+    """Returns the values that the schema of a row allows; nothing for any."""
+    return row.choices or ([True, False] if row.type == "boolean" else [])
+
+
 def _results(row: Any) -> Mapping[str, object]:
     """Returns the labels of the values that a rule may give, by their JSON; empty for any."""
     declared = declared_value(row.key)
     if declared is not None:
         results = DeclaredField(declared).results()
     else:
-        options = row.choices or ([True, False] if row.type == "boolean" else [])
-        results = {json.dumps(option, ensure_ascii=False): option for option in options}
+        results = {json.dumps(option, ensure_ascii=False): option for option in _options(row)}
     if results and may_be_null(row):
         results["null"] = "null"
     return {text: YES_NO.get(text, label) for text, label in results.items()}
@@ -332,7 +348,7 @@ def _require_typed(form: forms.Form, row: Any, stays_secret: object) -> None:
                 "with “Set for everyone”."
             ).local
         )
-    if not form.data.get(VALUE, "").strip():
+    if not any(form.data.get(name, "").strip() for name in (VALUE, f"{VALUE}_{NO_VALUE}")):
         raise ValidationError(
             say(
                 "Everybody who may view values will see this value. Type it again to confirm."

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,44 @@ def test_terminal_sets_a_value_to_null(type_: type[Any], text: str) -> None:
     assert KeyValueStore.objects.get().value is None
 
 
+def test_secret_is_kept_set_and_set_to_null_by_a_file_and_the_terminal(
+    plain_terminal: None,
+) -> None:
+    key = Value("api_key", "hunter1", null=True, secret=True)
+    changes.values.set(key, "hunter2")
+    masked = serialization.export([key])
+    for step, stored in (
+        (lambda: serialization.apply(masked), "hunter2"),
+        (lambda: serialization.apply(with_value(masked, None)), None),
+        (lambda: ok("value set api_key null"), None),
+        (lambda: ok("value set api_key hunter3"), "hunter3"),
+        (lambda: ok("value details api_key --value null"), None),
+    ):
+        step()
+        assert KeyValueStore.objects.get().value == stored
+    lines = ("value show api_key", "value list", "history api_key", "export api_key --json")
+    assert not any("hunter" in str(run(line)) for line in lines)
+
+
+def with_value(exported: dict[str, Any], value: object) -> dict[str, Any]:
+    return {**exported, "values": {"api_key": {**exported["values"]["api_key"], "value": value}}}
+
+
+@pytest.mark.parametrize("text", ["hunter2", '"hunter2"', "hunter2\n"])
+def test_terminal_reads_a_declared_value_from_the_standard_input(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Value("api_key", "hunter1", secret=True)
+    monkeypatch.setattr("sys.stdin", StringIO(text))
+    ok("value set api_key -")
+    assert KeyValueStore.objects.get().value == "hunter2"
+
+
+def test_name_that_is_twice_in_an_object_is_refused() -> None:
+    Value("sizes", {"a": 1})
+    refused("""value set sizes '{"a": 1, "a": 2}'""", 2, "an object has a name twice")
+
+
 def test_secret_that_is_refused_is_not_shown() -> None:
     Value("fee", Decimal(1), secret=True)
     with pytest.raises(InvalidChangeError) as refused_change:
@@ -293,6 +332,8 @@ def test_secret_that_is_refused_is_not_shown() -> None:
         ("stripe", '"paypal"', "paypal"),
         (20, "50", 50),
         ([1], "[2]", [2]),
+        (timedelta(minutes=5), "600", "00:10:00"),
+        (datetime(2027, 3, 1), "2027-04-01 10:00", "2027-04-01T10:00:00"),  # noqa: DTZ001
     ],
 )
 def test_terminal_reads_a_value_by_its_type(default: Any, text: str, stored: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -279,3 +279,26 @@ def test_value_that_a_validator_refuses_is_returned_and_a_problem() -> None:
         assert page_size.get() == 101
         [problem] = status().problems
     assert problem == "value 'page_size': the value is refused by a validator of its declaration"
+
+
+@pytest.mark.parametrize("zone", ["", "+00:00"])
+def test_datetime_has_a_time_zone_if_its_default_has_one(zone: str, load: Load) -> None:
+    default = datetime(2027, 3, 1, tzinfo=timezone.utc)
+    aware, bare = Value("aware", default), Value("bare", default.replace(tzinfo=None))
+    none = Value("none", None, type=datetime)
+    for key in (aware, bare, none):
+        KeyValueStore.objects.create(key=key, value=f"2027-04-01T10:00:00{zone}")
+    load()
+    assert aware.get() > default
+    assert bare.get() > default.replace(tzinfo=None)
+    # As USE_TZ says.
+    assert (none.get() or default) > default
+
+
+def test_override_with_a_value_that_is_never_returned_is_refused() -> None:
+    Value("page_size", 20, null=True)
+    Value("payment_gateway", "stripe", choices=["stripe", "paypal"])
+    for key, value in (("page_size", "30"), ("payment_gateway", "adyen")):
+        with pytest.raises(TypeError, match=f"{key}: .*(integer|one of)"):
+            override_value(key, value)
+    override_value("page_size", None)

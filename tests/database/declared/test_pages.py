@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -37,10 +37,15 @@ def show(client: Client, url: str) -> Screen:
     return Screen(client.get(url, follow=True))
 
 
-def set_to(client: Client, url: str, value: str) -> Screen:
+def set_to(client: Client, url: str, value: str, **more: str) -> Screen:
     """Types a value on the page of the action, and confirms what it asks."""
-    screen = Screen(client.post(url, {**show(client, url).fields(), "value": value}, follow=True))
-    if "Set page_size" in screen.buttons:
+    return submit(client, url, {**show(client, url).fields(), "value": value, **more})
+
+
+def submit(client: Client, url: str, fields: dict[str, str]) -> Screen:
+    """Posts the page of an action, and confirms what it asks."""
+    screen = Screen(client.post(url, fields, follow=True))
+    if {"Set page_size", "Save the details"}.intersection(screen.buttons):
         screen = Screen(client.post(url, screen.fields(), follow=True))
     return screen
 
@@ -96,11 +101,12 @@ def test_list_of_values_shows_declared_ones_first_below_their_groups(operator: C
 INPUTS: list[tuple[Any, str, object]] = [
     (20, "50", 50),
     (2.5, "3.5", 3.5),
-    ("a", "b", "b"),
+    ("a", "b\r\n c ", "b\n c "),
     (True, "1", False),
     (Decimal("4.90"), "5.10", "5.10"),
     (date(2027, 3, 1), "2027-04-01", "2027-04-01"),
     (timedelta(minutes=5), "00:10:00", "00:10:00"),
+    (datetime(2027, 3, 1), "2027-04-01 10:00", "2027-04-01T10:00:00"),  # noqa: DTZ001
     (Plan.FREE, "1", "paid"),
     ([1], "[2]", [2]),
 ]
@@ -115,13 +121,103 @@ def test_value_is_typed_into_the_field_of_its_type(
     assert KeyValueStore.objects.get().value == stored
 
 
-@pytest.mark.parametrize(("type_", "typed"), [(list, "null"), (dict, "null"), (int, ""), (str, "")])
-def test_null_is_typed_where_it_is_declared(type_: type[Any], typed: str, operator: Client) -> None:
-    Value("page_size", type_(), null=True)
-    set_to(operator, f"{VALUES}key_3Apage_size/set/", typed)
+@pytest.mark.parametrize("is_secret", [False, True])
+@pytest.mark.parametrize("type_", [int, str, list, dict, Decimal])
+def test_box_sets_a_nullable_value_to_null(
+    type_: type[Any], is_secret: bool, operator: Client
+) -> None:
+    Value("page_size", type_(), null=True, secret=is_secret)
+    assert show(operator, f"{VALUES}key_3Apage_size/set/").focused["name"] == "value"
+    set_to(operator, f"{VALUES}key_3Apage_size/set/", "", value_none="null")
+    assert KeyValueStore.objects.get().value is None
+
+
+def test_menu_of_a_nullable_value_has_no_value(operator: Client) -> None:
+    changes.values.set(Value("page_size", Plan.FREE, null=True), "paid")
+    url = f"{VALUES}{KeyValueStore.objects.get().pk}/set/"
+    assert show(operator, url).texts("option") == ["No value", "free", "paid"]
+    set_to(operator, url, "")
+    assert KeyValueStore.objects.get().value is None
+
+
+@pytest.mark.parametrize(
+    ("default", "is_secret"), [(5, False), (5, True), ("a", True), ([], False)]
+)
+def test_empty_input_is_not_null(default: object, is_secret: bool, operator: Client) -> None:
+    Value("page_size", default, null=True, secret=is_secret)
+    screen = set_to(operator, f"{VALUES}key_3Apage_size/set/", "")
+    assert "Type a value, or choose “No value”." in screen.text
+    assert not KeyValueStore.objects.exists()
+
+
+def test_empty_input_is_the_empty_text(operator: Client) -> None:
+    Value("page_size", "a", null=True)
+    set_to(operator, f"{VALUES}key_3Apage_size/set/", "")
+    assert KeyValueStore.objects.get().value == ""
+
+
+# A secret that may be null.
+
+
+@pytest.fixture
+def secret() -> KeyValueStore:
+    """One that nobody sees: the row says that it is secret, the code that it may be None."""
+    Value("page_size", "hunter1", null=True, choices=["hunter1", "hunter2"])
+    changes.values.update("page_size", secret=True)
+    changes.values.set("page_size", "hunter2")
+    return KeyValueStore.objects.get()
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"), [("hunter1", "hunter1"), ('"hunter1"', "hunter1"), ("null", None)]
+)
+def test_secret_is_typed_as_in_the_terminal(
+    typed: str, stored: object, secret: KeyValueStore, operator: Client
+) -> None:
+    set_to(operator, f"{VALUES}{secret.pk}/set/", typed)
+    assert KeyValueStore.objects.get().value == stored
+
+
+def test_secret_is_typed_or_null_but_not_both(secret: KeyValueStore, operator: Client) -> None:
+    url = f"{VALUES}{secret.pk}/set/"
+    screen = set_to(operator, url, "hunter1", value_none="null")
+    assert "Type a value, or choose “No value”, but not both." in screen.text
+    assert KeyValueStore.objects.get().value == "hunter2"
+
+
+def test_details_keep_a_secret_unless_it_is_typed_or_null(
+    secret: KeyValueStore, operator: Client
+) -> None:
+    url = f"{VALUES}{secret.pk}/details/"
+    for more, stored in (({}, "hunter2"), ({"value_none": "null"}, None)):
+        set_to(operator, url, "", client_side="", **more)
+        assert KeyValueStore.objects.get().value == stored
+
+
+def test_secret_that_becomes_public_is_typed_or_null(
+    secret: KeyValueStore, operator: Client
+) -> None:
+    url = f"{VALUES}{secret.pk}/details/"
+    fields = show(operator, url).fields()
+    del fields["secret"]
+    assert "Type it again to confirm." in submit(operator, url, fields).text
+    submit(operator, url, {**fields, "value_none": "null"})
     row = KeyValueStore.objects.get()
-    assert row.value is None
-    assert show(operator, f"{VALUES}{row.pk}/set/").fields()["value"] == typed
+    assert (row.secret, row.value) == (False, None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("now", ["hunter2", None])
+def test_secret_that_may_be_null_is_on_no_page(
+    now: str | None, secret: KeyValueStore, operator: Client
+) -> None:
+    changes.values.set("page_size", now)
+    pages = [f"{VALUES}{secret.pk}/{name}/" for name in ("change", "set", "details", "history")]
+    for url in (VALUES, *pages):
+        screen = show(operator, url)
+        assert "page_size" in screen.text
+        assert "hunter" not in screen.html
+        assert "checked" not in "".join(box.html for box in screen.all("[name=value_none]"))
 
 
 def test_rule_gives_null_where_it_is_declared(operator: Client) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from flagstaff._code.files import ANY, EXPERIMENT, FLAG, VALUE
+from flagstaff._code.files import ANY, EXPERIMENT, FLAG, VALUE, Use
 from flagstaff._code.project import KnownKeys
-from flagstaff._declared import DECLARED, Flag, Value
+from flagstaff._declared import DECLARED, Flag, Place, Value
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag, override_value, override_variant
 from tests.support.check_messages import check_messages
@@ -24,6 +24,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind, key in ((Flag, "new_checkout"), (Value, "page_size")):
         # Not by a call, which declares the key for the whole process.
         new: Any = str.__new__(kind, key)
+        vars(new)["place"] = Place(messages.__code__, 0, __name__)
         monkeypatch.setitem(DECLARED, key, new)
 
 
@@ -61,6 +62,12 @@ def test_problem_of_a_key_names_a_similar_one_of_its_kind(
 ) -> None:
     known = KnownKeys({FLAG: {"new_checkout"}, VALUE: {"page_size"}}, allowed={"allowed"})
     assert known.problem_of_key(key, kind) == problem
+
+
+@pytest.mark.parametrize(("name", "is_problem"), [("ADVICE", False), ("NO_SUCH_NAME", True)])
+def test_name_that_a_module_has_when_it_runs_is_not_missing(name: str, is_problem: bool) -> None:
+    use = Use("shop.py", 1, "", FLAG, name, missing_in=__file__)
+    assert bool(KnownKeys({}).problem(use)) is is_problem
 
 
 def test_check_reports_an_unknown_key_in_code_as_an_error_and_in_tests_as_a_warning(

@@ -158,6 +158,11 @@ def test_name_that_a_module_without_declarations_lacks_is_nothing(folder: Path) 
     assert uses(folder, "from shop.keys import OLD\nfrom shop.views import flags") == []
 
 
+def test_import_of_all_names_lacks_none(folder: Path) -> None:
+    [use] = uses(folder, "from shop.flags import *\nNEW.enabled(user)")
+    assert (use.key, use.missing_in) == ("new", "")
+
+
 def test_use_has_its_line(folder: Path) -> None:
     code = 'from flagstaff import flag_enabled\n\nif flag_enabled(\n    "new", user\n):\n    pass\n'
     [use] = uses(folder, code)

@@ -31,6 +31,7 @@ def keys(text: str, names: TemplateNames | None = None) -> list[tuple[str, str]]
 def test_use_in_a_template_is_found(text: str, key: tuple[str, str]) -> None:
     assert keys(f"{LOADED}{text}") == [key]
     assert keys(f"{LOADED}{{# {text} #}}{{% comment %}}{text}{{% endcomment %}}") == []
+    assert keys(f"{LOADED}{{% verbatim %}}{text}{{% endverbatim %}}") == []
 
 
 def test_tag_of_another_library_is_not_ours() -> None:
@@ -44,6 +45,15 @@ def test_variable_counts_if_the_context_processor_is_installed() -> None:
     assert keys(text) == []
     names = TemplateNames(has_variable=True)
     assert keys(text, names) == [("flag", "new"), ("flag", "old")]
+
+
+@pytest.mark.parametrize(
+    "tag", ["for flags in parts", "for key, flags in parts", "with flags=mine", "get_own as flags"]
+)
+def test_variable_of_the_template_itself_is_not_ours(tag: str) -> None:
+    names = TemplateNames(has_variable=True)
+    assert keys(f"{{% {tag} %}}{{{{ flags.old }}}}", names) == []
+    assert keys("{% for part in flags.new %}{{ flags.old }}", names) != []
 
 
 def test_members_of_the_flags_of_a_request_are_no_keys() -> None:

@@ -16,6 +16,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.encoding import force_str
 
 from flagstaff._code.project import declared_keys
+from flagstaff._declared_types import TYPES
 from flagstaff._tables.model_fields import BUCKET_BY
 from flagstaff._tables.rows import all_rows, unknown_key
 from flagstaff._text import some
@@ -40,7 +41,6 @@ _MODULES = {
     dt.datetime: "import datetime",
     dt.timedelta: "import datetime",
 }
-_TYPES = (bool, int, float, str, list, dict, *_MODULES)
 
 
 @dataclass
@@ -242,7 +242,7 @@ def _of_constance() -> Iterator[_Declaration]:
         value = _usable(default)
         named: dict[str, object] = {}
         if value is None:
-            named["type"] = python_type if python_type in _TYPES else str
+            named["type"] = python_type if python_type in TYPES else str
         # A field that the settings describe: its class, and its arguments.
         _field, *arguments = fields.get(kind[0], ["", {}]) if kind and kind[0] in fields else [""]
         options = [value for value, _label in _choices(arguments)]
@@ -271,7 +271,7 @@ def _choices(arguments: Sequence[Any]) -> Iterator[tuple[object, object]]:
 
 def _usable(value: object) -> Any:
     """Returns a value of a type that a declaration can have; of others, JSON, or else the text."""
-    if value is None or type(value) in _MODULES or type(value) in (bool, int, float, str):
+    if value is None or (type(value) in TYPES and not isinstance(value, list | dict)):
         return value
     try:
         return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
