@@ -396,8 +396,10 @@ def assert_no_differences(
 ) -> None:
     """Fails with the first triples whose outcome is not the expected one."""
     outcomes = ((triple, outcome(triple), expected(triple)) for triple in triples)
-    differences = [one for one in outcomes if one[1] != one[2]]
-    shown = [f"{found} != {wanted}:\n{_described(one)}" for one, found, wanted in differences[:3]]
+    differences = [outcome for outcome in outcomes if outcome[1] != outcome[2]]
+    shown = [
+        f"{found} != {wanted}:\n{_described(triple)}" for triple, found, wanted in differences[:3]
+    ]
     assert not differences, "\n\n".join([f"{len(differences)} of {len(triples)}", *shown])
 
 

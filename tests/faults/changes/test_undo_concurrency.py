@@ -129,7 +129,7 @@ def replayed() -> dict[tuple[str, str], object]:
 
 
 def _without_times(row: object) -> object:
-    return row and {name: one for name, one in dict(row).items() if name != "changed_at"}  # type: ignore[call-overload]
+    return row and {name: cell for name, cell in dict(row).items() if name != "changed_at"}  # type: ignore[call-overload]
 
 
 def deadlocks() -> int:
