@@ -143,10 +143,7 @@ def test_listener_gets_the_rule_and_no_secret() -> None:
     assert [
         (evaluation.key, evaluation.value, evaluation.reason, evaluation.rule)
         for evaluation in heard
-    ] == [
-        ("for_staff", 50, "TARGETING_MATCH", 1),
-        ("secret", "********", "TARGETING_MATCH", 1),
-    ]
+    ] == [("for_staff", 50, "TARGETING_MATCH", 1), ("secret", "********", "TARGETING_MATCH", 1)]
 
 
 def test_missing_user_is_logged_once_per_value(caplog: pytest.LogCaptureFixture) -> None:

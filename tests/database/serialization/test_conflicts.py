@@ -18,12 +18,7 @@ from django.utils.translation import override
 
 from flagstaff import changes, serialization
 from flagstaff._tables import user_lookup
-from flagstaff.exceptions import (
-    BusyError,
-    ConflictError,
-    DocumentError,
-    InvalidChangeError,
-)
+from flagstaff.exceptions import BusyError, ConflictError, DocumentError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import versions_of
 from flagstaff.models import FeatureFlag

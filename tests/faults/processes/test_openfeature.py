@@ -20,10 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 Found: TypeAlias = dict[int, dict[str, Any]]
 READY, STALE = ["PROVIDER_READY", None], ["PROVIDER_STALE", None]
 CHANGED = ["PROVIDER_CONFIGURATION_CHANGED", ["gateway"]]
-SYNC = [
-    *("gunicorn", "--config=tests/faults/served/gunicorn_conf.py"),
-    *GUNICORN,
-]
+SYNC = [*("gunicorn", "--config=tests/faults/served/gunicorn_conf.py"), *GUNICORN]
 GEVENT = [*SYNC, "--worker-class=gevent"]
 SERVERS = {
     "gunicorn": (SYNC, {"OPENFEATURE": "in worker"}),

@@ -55,11 +55,7 @@ label = f"{say('state')}: {say('{count} user', '{count} users', count=2)}"
 raise UnknownFlagError("no flag " '"{key}"', key=key)
 """
     found = [*messages_of(source, "page.py")]
-    assert found == [
-        ("state", ""),
-        ("{count} user", "{count} users"),
-        ('no flag "{key}"', ""),
-    ]
+    assert found == [("state", ""), ("{count} user", "{count} users"), ('no flag "{key}"', "")]
 
 
 def test_messages_of_a_template_are_tags_and_paragraphs() -> None:
