@@ -15,6 +15,7 @@ from asgiref.sync import async_to_sync
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.core.checks.registry import registry
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import include, path
@@ -115,6 +116,9 @@ def project(settings: Any) -> Iterator[None]:
     yield
     # The toolbar registers its own at its first import, for the whole process.
     registry.registered_checks = checks
+    # After an async request it stops to record queries in a thread with other connections, so each
+    # query of all later tests of this process would cost a traceback.
+    vars(connections["default"]).update(_djdt_logger=None)
 
 
 def stats_of(response: Any) -> dict[str, Any]:
