@@ -29,6 +29,7 @@ from tools.postgres_account import open_directory, remove_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = ROOT / "tests" / "system"
+DATABASE = ROOT / "tests" / "database"
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -89,9 +90,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Marks what stands below tests/system, which `make test` selects by this mark."""
+    """Marks what stands below tests/system, which `make test` selects by this mark.
+
+    What stands below tests/database has the database, unless its mark says how.
+    """
     if SYSTEM in item.path.parents:
         item.add_marker("system")
+    elif DATABASE in item.path.parents and item.get_closest_marker("django_db") is None:
+        item.add_marker("django_db")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -185,11 +185,7 @@ def _shared(random: Random) -> tuple[dict[str, Any], dict[str, Flag]]:
 
 
 def _flag(
-    random: Random,
-    key: str,
-    segments: dict[str, Any],
-    names: list[str],
-    needed: Mapping[str, Flag],
+    random: Random, key: str, segments: dict[str, Any], names: list[str], needed: Mapping[str, Flag]
 ) -> Flag:
     rules = [_rule(random, names) for _ in range(random.choice((1, 1, 2, 3, 5)))]
     allowed = frozenset(str(random.randint(1, _USERS)) for _ in range(random.choice((0, 0, 3))))
@@ -226,11 +222,7 @@ def random_values(random: Random, count: int) -> list[Value]:
 
 
 def _value_of_rules(
-    random: Random,
-    key: str,
-    segments: dict[str, Any],
-    names: list[str],
-    needed: Mapping[str, Flag],
+    random: Random, key: str, segments: dict[str, Any], names: list[str], needed: Mapping[str, Flag]
 ) -> Value:
     count = random.choice((0, 1, 1, 2, 3, 5))
     rules = [_rule(random, names) | {"value": random.choice(_RESULTS)} for _ in range(count)]
@@ -396,8 +388,10 @@ def assert_no_differences(
 ) -> None:
     """Fails with the first triples whose outcome is not the expected one."""
     outcomes = ((triple, outcome(triple), expected(triple)) for triple in triples)
-    differences = [one for one in outcomes if one[1] != one[2]]
-    shown = [f"{found} != {wanted}:\n{_described(one)}" for one, found, wanted in differences[:3]]
+    differences = [outcome for outcome in outcomes if outcome[1] != outcome[2]]
+    shown = [
+        f"{found} != {wanted}:\n{_described(triple)}" for triple, found, wanted in differences[:3]
+    ]
     assert not differences, "\n\n".join([f"{len(differences)} of {len(triples)}", *shown])
 
 

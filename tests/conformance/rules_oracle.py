@@ -269,7 +269,7 @@ class _Conditions:
             if not _is_nan(element) and not isinstance(element, list)
             for value in condition["values"]
         ]
-        of_type = [one for one in found if one is not None]
+        of_type = [result for result in found if result is not None]
         return any(of_type) if of_type or attribute == [] else None
 
 
@@ -289,8 +289,10 @@ def depth_of(row: Flag | Value, above: int = 0) -> float:
 def named_flags(row: Flag | Value) -> set[str]:
     """Returns the keys of the flags that the rules of a row and their segments name."""
     conditions = [condition for rule in row.rules for condition in rule["conditions"]]
-    of_segments = [row.segments.get(one.get("segment"), []) for one in conditions]
-    return {one["flag"] for one in chain(conditions, *of_segments) if "flag" in one}
+    of_segments = [row.segments.get(condition.get("segment"), []) for condition in conditions]
+    return {
+        condition["flag"] for condition in chain(conditions, *of_segments) if "flag" in condition
+    }
 
 
 def _is_nan(value: Any) -> bool:
@@ -418,9 +420,15 @@ def _version(text: str) -> tuple[Any, ...] | None:
         return None
     *numbers, prerelease = found.groups()
     identifiers = prerelease.split(".") if prerelease else []
-    if any(one.isdigit() and one != "0" and one.startswith("0") for one in identifiers):
+    if any(
+        identifier.isdigit() and identifier != "0" and identifier.startswith("0")
+        for identifier in identifiers
+    ):
         return None
-    ordered = [(0, int(one), "") if one.isdigit() else (1, 0, one) for one in identifiers]
+    ordered = [
+        (0, int(identifier), "") if identifier.isdigit() else (1, 0, identifier)
+        for identifier in identifiers
+    ]
     return [int(number or 0) for number in numbers], not identifiers, ordered
 
 

@@ -26,7 +26,7 @@ def store(flags: Iterable[Flag]) -> None:
     Without the models' validation, which would write numbers as Python formats them.
     """
     given = list(flags)
-    needed = [flag for one in given for flag in one.flags.values()]
+    needed = [flag for needing in given for flag in needing.flags.values()]
     flags = {flag.key: flag for flag in [*needed, *given]}.values()
     stored = [
         (flag.key, flag.enabled, flag.rollout_percent, exact_json(flag.rules), flag.bucket_by)

@@ -148,9 +148,9 @@ def test_jobs_have_the_age_of_the_last_run_and_what_waits_or_was_given_up(
         response = client.get("/health/jobs")
     assert response["Content-Type"] == client.get("/health/metrics")["Content-Type"]
     numbers = {
-        (one.name, one.labels.get("state")): one.value
+        (sample.name, sample.labels.get("state")): sample.value
         for family in text_string_to_metric_families(response.content.decode())
-        for one in family.samples
+        for sample in family.samples
     }
     assert 1200 <= numbers.pop(("flagstaff_jobs_age_seconds", None)) < 1200 + CHILD
     assert numbers == {

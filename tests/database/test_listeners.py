@@ -64,7 +64,11 @@ def add() -> Iterator[Callable[[listeners.Listener], Callable[[], None]]]:
 def calls(rows: Load, add: Any) -> Calls:
     """What a listener has received."""
     received: Calls = []
-    add(lambda one: received.append((one.kind, one.key, one.value, one.reason)))
+    add(
+        lambda evaluation: received.append(
+            (evaluation.kind, evaluation.key, evaluation.value, evaluation.reason)
+        )
+    )
     return received
 
 

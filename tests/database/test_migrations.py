@@ -20,11 +20,7 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import (
-    InstallFunctions,
-    InstallTables,
-    InstallTriggers,
-)
+from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 from tests.conftest import RunIsolated
 from tests.support.fake_workers import join
 from tests.support.python_processes import ROOT

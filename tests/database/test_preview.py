@@ -373,9 +373,7 @@ ATTACKS: dict[str, Callable[[Client], Client | None]] = {
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_preview_ends(
-    shop: Shop,
-    browser: Client,
-    attack: Callable[[Client], Client | None],
+    shop: Shop, browser: Client, attack: Callable[[Client], Client | None]
 ) -> None:
     shop.user("ben")
     assert browser.get("/shown/").content == b"on"

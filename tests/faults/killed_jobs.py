@@ -63,7 +63,7 @@ def prepare(number: int) -> None:
     """Creates flags, and for each of them an action that is due."""
     ana = User.objects.create_superuser("ana")
     flags = [FeatureFlag(key=f"waits_{one}", enabled=True) for one in range(number)]
-    action = next(one for one in all_actions(Kind.FLAG) if one.name == "rollout")
+    action = next(action for action in all_actions(Kind.FLAG) if action.name == "rollout")
     with acting_as(ana):
         for flag in FeatureFlag.objects.bulk_create(flags):
             run = Run(action, [flag.key], [flag], {"percent": 50})

@@ -1,7 +1,5 @@
 """Helpers that read the admin's pages in tests."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -34,9 +32,9 @@ def permit(user: User, *permissions: str) -> None:
         user.user_permissions.add(Permission.objects.get(codename=permission))
 
 
-def page(client: Client, url: str = FLAGS) -> str:
+def page(client: Client, url: str = FLAGS, **query: str) -> str:
     """Returns the HTML of a page, or a CSV. The history of a row is the page of its changes."""
-    response: Any = client.get(url, follow="/history/" in url)
+    response: Any = client.get(url, query or None, follow="/history/" in url)
     assert response.status_code == 200
     return str(response.getvalue().decode())
 

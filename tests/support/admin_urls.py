@@ -1,7 +1,5 @@
 """The URLs of the admin's pages, from the admins themselves: a new page is among them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any

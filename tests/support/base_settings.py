@@ -1,7 +1,5 @@
 """What all projects of the tests have. Each one adds what is special about it."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 
@@ -40,9 +38,9 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ],
+            ]
         },
-    },
+    }
 ]
 
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]

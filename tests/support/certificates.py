@@ -1,7 +1,5 @@
 """Certificates for the servers and clients of a test."""
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone

@@ -1,7 +1,5 @@
 """The messages of the system checks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.checks import CheckMessage, run_checks

@@ -1,7 +1,5 @@
 """Workers of tests with more than one server."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count

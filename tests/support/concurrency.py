@@ -1,7 +1,5 @@
 """Work that starts while another transaction is open."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

@@ -1,7 +1,5 @@
 """Conditions of rules and segments."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flagstaff._evaluation import Explained

@@ -1,7 +1,5 @@
 """Exports and imports of the example shop, for the tests of serialization."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from typing import Any

@@ -1,7 +1,5 @@
 """Drawn visitors: a test of both results draws until it has them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 
 _MOST = 100

@@ -1,7 +1,5 @@
 """The statements that the driver gets, below the cursors that Django counts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Metrics, exposures and pages of experiments for tests."""
 
-from __future__ import annotations
-
 import random
 from datetime import datetime, timedelta, timezone
 from typing import Any

@@ -1,7 +1,5 @@
 """Units that meet the variants of an experiment, in a worker ("call")."""
 
-from __future__ import annotations
-
 import os
 import random
 import resource

@@ -1,7 +1,5 @@
 """Sessions that report as workers do; a test decides when they load."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone

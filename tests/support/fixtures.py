@@ -1,7 +1,5 @@
 """For tests of several processes: a server that may go and come, and databases to write to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any

@@ -9,8 +9,6 @@ Django also closes the connections. A new backend reads the catalogue again, whi
 here they stay open, as after the other tests, without the state of the session.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import pytest

@@ -1,7 +1,5 @@
 """Forces flags off and on in the process of a test, as the environment does at its start."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 

@@ -4,8 +4,6 @@ It imports nothing of this project: each child does, as a new interpreter would,
 Its standard input is a socket, on which each line is a child to start.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import importlib

@@ -1,7 +1,5 @@
 """The events of rows, as tests compare them."""
 
-from __future__ import annotations
-
 from flagstaff.history import Change, Event, Kind, events
 
 

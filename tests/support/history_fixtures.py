@@ -1,7 +1,5 @@
 """A segment, an undo, a role that reads less, and disabled triggers, for tests of the history."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

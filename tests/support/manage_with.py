@@ -1,7 +1,5 @@
 """`manage.py` of the tests' project, with the FLAGSTAFF settings of the environment."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

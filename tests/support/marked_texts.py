@@ -3,8 +3,6 @@
 Only what stands between placeholders is marked: an English text in a translated sentence is found.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

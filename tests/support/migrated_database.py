@@ -1,7 +1,5 @@
 """The database that tests of several processes copy: all tables, no rows."""
 
-from __future__ import annotations
-
 import psycopg
 from psycopg.conninfo import make_conninfo
 

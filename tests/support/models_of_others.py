@@ -1,7 +1,5 @@
 """Models of flags and values of other projects, outside all installed apps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Finds out whether a worker reads only the rows that change tokens name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from tests.support.workers import Worker

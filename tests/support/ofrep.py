@@ -1,7 +1,5 @@
 """Requests of browsers and services with the protocol OFREP."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import inf
 from typing import Any

@@ -1,7 +1,5 @@
 """The last release, built from its commit: what workers of a rolling deploy may still run."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

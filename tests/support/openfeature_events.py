@@ -1,7 +1,5 @@
 """The provider of OpenFeature in a process of a test, and the events of this process."""
 
-from __future__ import annotations
-
 import os
 import threading
 from typing import Any

@@ -1,7 +1,5 @@
 """The descriptors of a process, also of a child that replaces those of its parent."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from pathlib import Path

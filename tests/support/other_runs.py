@@ -4,8 +4,6 @@ With TEST_FIRST_PK=1000003 all sequences start there. With TEST_ORDER=7 the file
 each file, are in the order of this seed. TEST_TIME_ZONE is read by the settings of the tests.
 """
 
-from __future__ import annotations
-
 import os
 import random
 from pathlib import Path

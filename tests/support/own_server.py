@@ -4,8 +4,6 @@ Roles and sessions, which are global to a server, then belong to one process. It
 the settings read the address before any conftest is loaded.
 """
 
-from __future__ import annotations
-
 import os
 
 from tools.postgres import Postgres

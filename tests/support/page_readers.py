@@ -1,7 +1,5 @@
 """Which blocks of the pages are taken by tests, read from the code of the tests."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The code in the pages of the documentation."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

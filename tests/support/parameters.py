@@ -3,8 +3,6 @@
 `make test` uses all of them, `make matrix` the first.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from typing import Protocol, TypeVar

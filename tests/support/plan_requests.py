@@ -1,7 +1,5 @@
 """Requests that rollout plans measure. A worker runs these functions by the command "call"."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress

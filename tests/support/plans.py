@@ -1,7 +1,5 @@
 """Plans for tests: what has happened to them, what workers have measured for them, their pages."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Reads the files of translations: the text that translators write, and what it is compiled to."""
 
-from __future__ import annotations
-
 import gettext
 import re
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Its settings are those of `tests.support.base_settings` and what a test adds.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Python processes of the test project, or of a project with other settings."""
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

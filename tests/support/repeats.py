@@ -3,8 +3,6 @@
 `make repeats` uses the full numbers, all other runs the reduced ones.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any

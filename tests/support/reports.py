@@ -1,7 +1,5 @@
 """Rows of the register of workers, as flushes write them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any

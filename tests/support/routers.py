@@ -1,7 +1,5 @@
 """Database routers of projects."""
 
-from __future__ import annotations
-
 from django.db.models import Model
 
 __all__ = ["GroupsElsewhere", "RefusingRouter"]

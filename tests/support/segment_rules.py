@@ -1,7 +1,5 @@
 """Conditions of segments, and rules that name segments."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The connections to a database, read from the server."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable

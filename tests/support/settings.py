@@ -1,7 +1,5 @@
 """The project of the tests. Only tests that query the database need a server."""
 
-from __future__ import annotations
-
 import os
 
 from tests.support import base_settings

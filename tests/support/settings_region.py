@@ -1,7 +1,5 @@
 """The test project in a region: the database of the workers is a copy of that at PRIMARY_URL."""
 
-from __future__ import annotations
-
 import os
 
 from tests.support.settings import *  # noqa: F403

@@ -1,7 +1,5 @@
 """The test project with a router that reads everything from a replica, which lags behind."""
 
-from __future__ import annotations
-
 import os
 
 from tests.support.settings import *  # noqa: F403

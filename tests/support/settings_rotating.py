@@ -1,7 +1,5 @@
 """The test project with a database backend that reads its password itself."""
 
-from __future__ import annotations
-
 from tests.support.settings import *  # noqa: F403
 from tests.support.settings import DATABASES
 

@@ -1,7 +1,5 @@
 """The test project on SQLite, where every evaluation is a query."""
 
-from __future__ import annotations
-
 from tests.support.settings import *  # noqa: F403
 
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}

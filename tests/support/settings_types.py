@@ -1,7 +1,5 @@
 """All models, including those of the example, for the Django plugin of mypy."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A test asks for a row by its name, `shop.flag("new_checkout")`, and the shop cre
 time. So a database has the rows that the test names, and no others, unless it opens the whole shop.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Statements over Django's connection, and the change tokens that they wrote."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final

@@ -1,7 +1,5 @@
 """Flags with an older history and usage, for the tests of stale flags."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A clock for tests that advances only in `sleep`, and runs a step of the test in each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import ModuleType
 from typing import final

@@ -1,7 +1,5 @@
 """Runs `manage.py flags` in a pipe or on a terminal."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

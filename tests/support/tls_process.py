@@ -4,8 +4,6 @@ The argument is a list of connection parameters. The output is a list of the err
 and of libpq; None if they connected.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """What an error report shows of an exception."""
 
-from __future__ import annotations
-
 import traceback
 from types import ModuleType
 

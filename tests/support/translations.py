@@ -1,7 +1,5 @@
 """Translations that exist during a test only, beside those of the package."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Functions that the tests of usage run in a worker, by the command "call"."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rows of the usage, as workers write them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any

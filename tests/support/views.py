@@ -1,7 +1,5 @@
 """A new and an old view, sync and async, and requests for them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction

@@ -1,7 +1,5 @@
 """Rows of waffle, models of a project in their place, and what an import says about them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

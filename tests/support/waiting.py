@@ -1,7 +1,5 @@
 """Actions that wait."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -31,3 +29,9 @@ def run_jobs() -> list[dict[str, Any]]:
     """Runs the jobs, and returns the reports about waiting actions."""
     reports: list[dict[str, Any]] = document("run-jobs").get("waiting", [])
     return reports
+
+
+def state_of(waiting: WaitingAction) -> str:
+    """Returns the state in which an action is stored now."""
+    waiting.refresh_from_db()
+    return str(waiting.state)

@@ -1,7 +1,5 @@
 """The process of `tests.support.workers.Worker`: reads commands, writes a line with each result."""
 
-from __future__ import annotations
-
 import ctypes
 import json
 import logging

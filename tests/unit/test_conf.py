@@ -276,7 +276,7 @@ def test_attributes_are_columns_objects_and_a_callable() -> None:
         ),
         ({"name": "Übung 2", "color": "green"}, Environment("Übung 2", "green")),
         (MappingProxyType({"name": "x" * 40}), Environment("x" * 40)),
-        *(({"name": "Staging", "color": one}, Environment("Staging", one)) for one in COLORS),
+        *(({"name": "Staging", "color": color}, Environment("Staging", color)) for color in COLORS),
     ],
 )
 def test_environment_is_read(given: Any, expected: Environment) -> None:

@@ -14,7 +14,7 @@ from flagstaff.extensions import Hook
 HOOKS: list[Hook[Any]] = [
     PAGES,
     VERBS_OF_APPS,
-    *(one for one in vars(extensions).values() if type(one) is Hook),
+    *(hook for hook in vars(extensions).values() if type(hook) is Hook),
 ]
 
 

@@ -16,7 +16,7 @@ CLASSIFIERS = METADATA.get_all("Classifier") or []
 
 def classified(name: str) -> list[str]:
     """Returns the versions of Python or Django, in the order of the classifiers."""
-    found = (re.fullmatch(rf"{name} :: (\d+\.\d+)", one) for one in CLASSIFIERS)
+    found = (re.fullmatch(rf"{name} :: (\d+\.\d+)", classifier) for classifier in CLASSIFIERS)
     return [match[1] for match in found if match]
 
 
@@ -28,7 +28,7 @@ def supported(name: str) -> list[str]:
 
 
 def ends(versions: list[str]) -> tuple[str, str]:
-    ordered = sorted(versions, key=lambda one: [int(part) for part in one.split(".")])
+    ordered = sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
     return ordered[0], ordered[-1]
 
 
@@ -52,8 +52,12 @@ def test_django_versions_begin_and_end_with_those_of_the_matrix() -> None:
     )
     oldest, newest = ends(pinned)
     assert ends(classified("Framework :: Django")) == (oldest, newest)
-    required = [one for one in METADATA.get_all("Requires-Dist") or [] if "extra" not in one]
-    assert [one.lower() for one in required] == [f"django>={oldest}"]
+    required = [
+        requirement
+        for requirement in METADATA.get_all("Requires-Dist") or []
+        if "extra" not in requirement
+    ]
+    assert [requirement.lower() for requirement in required] == [f"django>={oldest}"]
 
 
 def test_page_of_stable_names_has_the_versions_that_are_tested() -> None:

@@ -116,7 +116,7 @@ def test_docstring_of_flag_enabled_has_user_types_and_errors() -> None:
 def test_docstring_in_the_stub_of_the_extension_follows_its_name() -> None:
     stub = Path(flagstaff.__path__[0], "_core.pyi").read_text()
     [_module, *body] = ast.parse(stub).body
-    pairs = [(before, one) for before, one in pairwise(body) if isinstance(one, ast.Expr)]
+    pairs = [(before, node) for before, node in pairwise(body) if isinstance(node, ast.Expr)]
     assert pairs
-    strays = [one.lineno for before, one in pairs if not isinstance(before, ast.AnnAssign)]
+    strays = [node.lineno for before, node in pairs if not isinstance(before, ast.AnnAssign)]
     assert strays == []

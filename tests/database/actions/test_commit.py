@@ -29,15 +29,7 @@ from flagstaff.changes.footprint import ChangedMeanwhileError, compare_alone
 from flagstaff.exceptions import BusyError, ConflictError
 from flagstaff.models import FeatureFlag, Segment, WaitingAction
 from flagstaff.rollouts import plans
-from tests.support.admin_pages import (
-    FLAGS,
-    asks,
-    confirmed,
-    row_url,
-    text_of,
-    typed,
-    undo_all_url,
-)
+from tests.support.admin_pages import FLAGS, asks, confirmed, row_url, text_of, typed, undo_all_url
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED
 from tests.support.plans import drive_recently

@@ -1,7 +1,5 @@
 """Rows and settings that many tests of the admin begin with."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What the pages of all actions have in common: a person types the samples of the terminal."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -59,7 +57,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.sql import statements_of
 from tests.support.terminals import asked
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "metrics")]
+pytestmark = pytest.mark.usefixtures("open_shop", "metrics")
 
 LISTS: dict[Kind | str, str] = {
     Kind.FLAG: FLAGS,
@@ -122,9 +120,6 @@ def inputs_of(sample: Sample, **others: str) -> dict[str, str]:
         elif name != "version":
             inputs[name] = "on" if argument is True else str(argument)
     return inputs | others
-
-
-# What is written.
 
 
 @each(WITH_PAGE)
@@ -266,8 +261,6 @@ def test_action_that_changes_nothing_says_so(sample: Sample, operator: Client) -
     assert not LogEntry.objects.exists()
 
 
-# What is refused.
-
 NOBODY = {"conditions": [{"segment": "nobody"}]}
 NO_SEGMENT, NO_SEGMENT_OF_VALUE = json.dumps([NOBODY]), json.dumps([{**NOBODY, "value": 1}])
 WRONG_TYPE = json.dumps([{"conditions": [STAFF], "value": "1"}])
@@ -350,8 +343,6 @@ def test_deletion_types_the_key_in_production(
     answer(operator, shown, _typed_key=f" {sample.key} ")
     assert rows_now() != before
 
-
-# Who may do what.
 
 SET = {"set", "set-for-everyone"}
 SEEN = {"", "change", "history"}

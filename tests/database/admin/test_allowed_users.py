@@ -1,7 +1,5 @@
 """The allowed users of a flag: the page with search and pages, and the link to it."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -15,8 +13,6 @@ from tests.support.admin_pages import FLAGS, act, count_queries, flag_url, messa
 from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.shop import Shop
-
-pytestmark = pytest.mark.django_db
 
 NAMES = 'label[for^="id_user_"]'
 
@@ -39,9 +35,6 @@ def allow_many(flag: FeatureFlag, count: int, name: str) -> list[str]:
     users = [User(username=f"{name}{number:04}") for number in range(count)]
     flag.allowed_users.add(*User.objects.bulk_create(users))
     return [user.username for user in users]
-
-
-# The page.
 
 
 @pytest.mark.parametrize(
@@ -89,15 +82,8 @@ def test_pages_follow_each_other_without_gap(operator: Client, flag: FeatureFlag
         ranges += re.findall(r"Users \d+ to \d+ of \d+", shown.text)
         query = next(iter(shown.attributes("a[rel=next]", "href")), None)
     assert seen == names
-    assert ranges == [
-        "Users 1 to 100 of 201",
-        "Users 101 to 200 of 201",
-        "Users 201 to 201 of 201",
-    ]
+    assert ranges == ["Users 1 to 100 of 201", "Users 101 to 200 of 201", "Users 201 to 201 of 201"]
     assert count_queries(operator, url) == few <= 8
-
-
-# Its links to the actions.
 
 
 def test_link_adds_pasted_users_and_returns_to_the_page(
@@ -121,9 +107,6 @@ def test_selected_users_are_removed_after_a_question(
     response = act(operator, response["location"])
     assert response.redirect_chain == [(f"{url}?q=x", 302)]
     assert flag.allowed_users.get().username == "carol"
-
-
-# Permissions.
 
 
 @pytest.mark.parametrize("permission", ["view", "toggle", "change"])

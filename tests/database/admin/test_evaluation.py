@@ -1,12 +1,9 @@
 """An evaluation on the page of a flag, and its form, which the page of a user has, too."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -26,17 +23,15 @@ Show = Callable[..., Screen]
 #: What an evaluation shows.
 RESULTS = "strong, .flagstaff-why, #content-main .flagstaff-table tbody"
 
-pytestmark = pytest.mark.django_db
-
 
 def section(client: Client, flag: FeatureFlag, **parameters: str) -> Screen:
     """Opens the page of a flag, and returns the section."""
-    return Screen(page(client, f"{flag_url(flag)}?{urlencode(parameters)}")).part("#who-has-it")
+    return Screen(page(client, flag_url(flag), **parameters)).part("#who-has-it")
 
 
 def page_of_user(client: Client, _flag: FeatureFlag, **parameters: str) -> Screen:
     """Opens the page of a user."""
-    return Screen(page(client, f"{FLAGS}user/?{urlencode(parameters)}")).part("#content")
+    return Screen(page(client, f"{FLAGS}user/", **parameters)).part("#content")
 
 
 def result(shown: Screen) -> str:
@@ -119,9 +114,6 @@ def test_form_needs_the_permission_to_view_users(show: Show, flag: FeatureFlag, 
     assert (show is section) or flag.key not in shown.html
     shop.client("olga", "view_user")
     assert "alice (primary key" in show(client, flag, user="alice").text
-
-
-# The section "Who has it?".
 
 
 def test_primary_key_without_a_user_is_evaluated_with_a_note(

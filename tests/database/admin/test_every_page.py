@@ -3,8 +3,6 @@
 The URLs are those of the admins, so a new page is among them.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -39,8 +37,6 @@ from tests.support.plans import PLANS
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.usage_rows import add_usage
-
-pytestmark = pytest.mark.django_db
 
 NAME, SITE = "<b>shop</b>", "https://docs.example.com/flagstaff"
 REPR = re.compile(r"&lt;[^&]* at 0x|object at 0x|DatabaseDefault|&lt;function|lambda")
@@ -154,8 +150,6 @@ def test_page_about_several_rows_has_no_key_in_its_title(operator: Client, open_
         response = operator.post(FLAGS, {"action": action, "_selected_action": pks})
         assert "dark_mode" not in Screen(response).title
 
-
-# Large values.
 
 # Quotes are six characters each in HTML.
 MEGABYTE = {"text": '"' * 500_000}

@@ -1,7 +1,5 @@
 """The actions of a flag: what only their pages ask and say."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -40,19 +38,8 @@ from tests.support.screen import Screen
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.usage_rows import delete_usage
 
-pytestmark = pytest.mark.django_db
-
 STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
 FEW_STAFF = [{**STAFF[0], "rollout_percent": 5}]
-
-
-def test_users_are_allowed_and_disallowed_by_name_or_primary_key(
-    operator: Client, flag: FeatureFlag, alice: User, bob: User
-) -> None:
-    act(operator, flag_url(flag, "allow"), users=f"alice\n {bob.pk}, alice")
-    assert {*flag.allowed_users.all()} == {alice, bob}
-    act(operator, flag_url(flag, "disallow"), users=f'bob, "{alice.pk}')
-    assert not flag.allowed_users.exists()
 
 
 def test_details_are_set_and_cleared(operator: Client, flag: FeatureFlag) -> None:
@@ -63,9 +50,6 @@ def test_details_are_set_and_cleared(operator: Client, flag: FeatureFlag) -> Non
     act(operator, url, review_on="", tags="", owner="")
     flag.refresh_from_db()
     assert (flag.review_on, flag.tags, flag.owner) == (None, [], "")
-
-
-# The rollout.
 
 
 def test_percentage_of_the_url_opens_the_preview(operator: Client, flag: FeatureFlag) -> None:
@@ -163,9 +147,6 @@ def test_unknown_attribute_is_said_after_the_change(operator: Client, flag: Feat
     assert any("contry" in text for text in messages_of(response)[1:])
 
 
-# Kill.
-
-
 def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> None:
     data = Screen(page(operator, flag_url(flag, "kill"))).fields()
     changes.flags.set_rollout("new_checkout", 75)
@@ -213,9 +194,6 @@ def test_way_back_is_the_list_and_cannot_leave_the_site(
     target = end or flag_url(flag)
     assert Screen(page(operator, url)).link("Cancel") == target
     assert operator.post(url)["Location"] == target
-
-
-# Add and delete.
 
 
 def test_new_flag_is_off_and_its_message_leads_on(operator: Client) -> None:

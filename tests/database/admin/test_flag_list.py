@@ -1,7 +1,5 @@
 """The list of flags: columns, order, filters, shortcuts, search, buttons, queries."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,8 +24,6 @@ from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
 from tests.support.usage_rows import add_usage, delete_usage
-
-pytestmark = pytest.mark.django_db
 
 WHOLE = [{"conditions": [{"attribute": "plan", "operator": "in", "values": ["a"]}]}]
 RULES: list[dict[str, Any]] = [{**WHOLE[0], "rollout_percent": 25}]
@@ -69,8 +65,6 @@ def use_admin(settings: Any, own: type[FeatureFlagAdmin]) -> None:
     site.register(FeatureFlag, own)
     settings.ROOT_URLCONF = (path("admin/", site.urls),)
 
-
-# States.
 
 STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "rollout": ("rollout 25 %", {"rollout_percent": 25}),
@@ -121,9 +115,6 @@ def test_flag_at_100_percent_is_on_for_all_if_all_its_rules_are(operator: Client
         assert {*keys(operator, f"?state={state}")} == expected
 
 
-# Order and attention.
-
-
 def test_flags_that_need_attention_come_first_then_the_last_changed(operator: Client) -> None:
     for key, days in (("old", 9), ("new", 1), ("middle", 5)):
         make_flag(key, days=days)
@@ -140,10 +131,7 @@ def test_flags_that_need_attention_come_first_then_the_last_changed(operator: Cl
 def test_what_an_app_says_is_shown_as_attention_or_as_a_note(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = {
-        "a": Note("rolled <b>back</b>", Level.PROBLEM),
-        "b": Note("plan: running"),
-    }
+    said = {"a": Note("rolled <b>back</b>", Level.PROBLEM), "b": Note("plan: running")}
 
     def notes(_request: Any, flags: Any) -> dict[str, Note]:
         return {str(flag.pk): said[flag.key] for flag in flags}
@@ -167,9 +155,6 @@ def test_flag_that_is_forced_off_or_past_its_review_date_says_so(operator: Clien
         [*_, cell] = cells(operator, "flag", "?o=1")
         assert cell == "c Forced on in this process by FLAGSTAFF_FORCE_ON."
         assert keys(operator, "?state=attention") == ["c"]
-
-
-# Changes.
 
 
 def test_newest_change_is_described(operator: Client, alice: User) -> None:
@@ -199,9 +184,6 @@ def test_changes_by_sql_are_shown_sorted_and_filtered(operator: Client) -> None:
     for time in ("24h", "7d", "30d"):
         assert keys(operator, f"?changed={time}") == ["d", "a", "b"]
     assert keys(operator, "?changed=not-30d") == ["c"]
-
-
-# Evaluations.
 
 
 def test_evaluations_are_shown_with_share_of_true_results(operator: Client, settings: Any) -> None:
@@ -254,9 +236,6 @@ def test_stale_flags_are_filtered(operator: Client) -> None:
     make_flag("b")
     evaluate("b")
     assert keys(operator, "?unused=stale") == ["a"]
-
-
-# Owners, tags, shortcuts.
 
 
 def test_owners_and_tags_are_shown_and_filtered(operator: Client) -> None:
@@ -345,9 +324,6 @@ def test_odd_parameters_are_no_error(operator: Client) -> None:
         response = operator.get(url, follow=True)
         assert response.status_code == 200, url
         assert not Screen(response).all("#changelist-form b"), url
-
-
-# Buttons.
 
 
 def test_button_leads_to_a_page_and_back_to_the_row(operator: Client) -> None:

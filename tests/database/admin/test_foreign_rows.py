@@ -3,8 +3,6 @@
 The URLs are those of the admins, so a new page is requested, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from html import unescape
 from typing import Any

@@ -1,7 +1,5 @@
 """The actions for the flags that the list has selected."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 
@@ -9,7 +7,6 @@ import pytest
 from django.contrib.admin import site
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
 from django.test import Client
 
 from flagstaff import changes
@@ -31,9 +28,6 @@ from tests.support.admin_pages import (
 from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.sql import statements_of
-
-pytestmark = pytest.mark.django_db
-
 
 ACTIONS = ["kill", "on", "off", "rollout", "release", "details", "delete"]
 
@@ -183,12 +177,9 @@ def test_hidden_flags_are_not_part_of_a_selection(
 ) -> None:
     model_admin: Any = site.get_model_admin(FeatureFlag)
     every = model_admin.get_queryset
-
-    def visible(request: Any) -> QuerySet[FeatureFlag]:
-        without_b: QuerySet[FeatureFlag] = every(request).exclude(key="b")
-        return without_b
-
-    monkeypatch.setattr(model_admin, "get_queryset", visible)
+    monkeypatch.setattr(
+        model_admin, "get_queryset", lambda request: every(request).exclude(key="b")
+    )
     answer(operator, select(operator, "kill"))
     assert enabled() == {"a": False, "b": True, "c": False}
 

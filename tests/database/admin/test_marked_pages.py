@@ -1,7 +1,5 @@
 """Every page of the admin shows only texts that can be translated."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -238,11 +236,7 @@ ACTION = re.compile(r"/(add|\d+/(?!change|history|allowed-users)[\w-]+)/(\?|$)")
     ],
 )
 def test_pages_show_only_marked_texts(
-    app: str,
-    fixture: str,
-    operator: Client,
-    rows: dict[str, Any],
-    request: pytest.FixtureRequest,
+    app: str, fixture: str, operator: Client, rows: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue(fixture)
     closed = check_opened(operator, (url for url in pages(rows) if f"/{app}/" in url))
@@ -336,11 +330,7 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     VALUES + "{v1}/delete/": [{}],
     f"{SEGMENTS}add/": [{}],
     SEGMENTS + "{s1}/delete/": [{}],
-    f"{PLANS}add/?key=f1": [
-        {},
-        {"key": "f9"},
-        {"key": "f1", "steps": "5:9\n100", "guards": "a=1"},
-    ],
+    f"{PLANS}add/?key=f1": [{}, {"key": "f9"}, {"key": "f1", "steps": "5:9\n100", "guards": "a=1"}],
     f"{EXPERIMENTS}add/": [
         {},
         {"key": "x 1", "variants": "n1:x", "rules": "["},

@@ -1,7 +1,5 @@
 """Rules that need other flags, on pages: rights, what is hidden, and the editor."""
 
-from __future__ import annotations
-
 import json
 from html import unescape
 from typing import Any
@@ -94,9 +92,7 @@ def test_brake_needs_the_right_for_its_own_flag_only(
     assert not (flag().enabled and flag().rollout_percent)
 
 
-def test_zero_percent_with_rules_needs_no_other_right_and_says_whom_it_gives(
-    olga: Client,
-) -> None:
+def test_zero_percent_with_rules_needs_no_other_right_and_says_whom_it_gives(olga: Client) -> None:
     changes.flags.update("mine", rules=[{"conditions": [STAFF]}], rollout_percent=100)
     changes.flags.update("theirs", rules=needs("mine", is_on=False))
     page = Screen(olga.get(flag_url(flag(), "rollout") + "?percent=0"))
@@ -106,9 +102,7 @@ def test_zero_percent_with_rules_needs_no_other_right_and_says_whom_it_gives(
     assert flag().rollout_percent == 0
 
 
-def test_flag_that_is_turned_on_again_needs_the_right_for_what_depends_on_it(
-    olga: Client,
-) -> None:
+def test_flag_that_is_turned_on_again_needs_the_right_for_what_depends_on_it(olga: Client) -> None:
     changes.flags.disable("mine")
     assert PERMISSION in posted(olga, flag_url(flag(), "on"))
     assert not flag().enabled
@@ -211,9 +205,6 @@ def test_deletion_is_refused_without_the_keys_of_hidden_flags(
     assert "is used by the rules of flags, values and experiments that you may not see" in page
 
 
-# The page and the editor.
-
-
 def test_page_of_a_flag_links_to_what_uses_it(shop: Shop) -> None:
     page = Screen(shop.client("ana").get(flag_url(flag())))
     used_by = page.section("Used by")
@@ -259,9 +250,7 @@ def test_editor_keeps_the_bound_of_a_bucket_as_it_is_typed(
     assert (stored, type(stored)) == (bound, type(bound))
 
 
-def test_page_of_a_segment_names_rows_that_read_its_bucket_by_different_units(
-    shop: Shop,
-) -> None:
+def test_page_of_a_segment_names_rows_that_read_its_bucket_by_different_units(shop: Shop) -> None:
     changes.segments.create("holdout", [{"bucket": "h", "operator": "lt", "values": [5]}])
     changes.flags.update("mine", rules=rules("holdout"))
     changes.flags.update("theirs", rules=rules("holdout"), bucket_by="organization")

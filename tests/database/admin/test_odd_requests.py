@@ -1,9 +1,5 @@
 """Requests that no page makes, and pages without their tables: never an error of the server."""
 
-from __future__ import annotations
-
-from urllib.parse import urlencode
-
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -24,8 +20,6 @@ from tests.support.admin_pages import (
 from tests.support.experiments import EXPERIMENTS
 from tests.support.plans import PLANS
 from tests.support.sql import without_table
-
-pytestmark = pytest.mark.django_db
 
 PAGES = "q&page&days&key&actor&kind&action&time&from&to&before"
 # One request each; the parameters of one request are joined by "&".
@@ -54,9 +48,6 @@ def test_nul_in_a_parameter_of_a_page_is_ignored(operator: Client) -> None:
             query = "&".join(f"{name}=a%00" for name in names.split("&"))
             status = operator.get(f"{url}?{query}").status_code
             assert status in {200, 302}, f"{url}?{query}"
-
-
-# One request each; the parameters of one request are joined by "&".
 
 
 def test_nul_beside_other_characters_of_a_filter_is_left_out(operator: Client) -> None:
@@ -93,10 +84,10 @@ def test_page_without_its_table_says_to_migrate(operator: Client, table: str, ur
 TOO_MANY = "These are 10,001 users; a page takes at most 10,000 at a time."
 
 
-def conditions_of(client: Client, url: str) -> tuple[str, int]:
-    """Returns a page, and how many conditions on a part of a text its queries have."""
+def conditions_of(client: Client, url: str, text: str) -> tuple[str, int]:
+    """Returns the page of a search, and the number of conditions on a part of a text."""
     with CaptureQueriesContext(connection) as captured:
-        html = page(client, url)
+        html = page(client, url, q=text)
     return html, sum(query["sql"].count(" LIKE ") for query in captured)
 
 
@@ -106,10 +97,10 @@ def test_list_does_not_search_for_more_than_200_characters(
 ) -> None:
     KeyValueStore.objects.create(key="new_limit", value=1)
     Segment.objects.create(key="new_segment", conditions=[])
-    searched, count = conditions_of(operator, f"{url}?{urlencode({'q': 'n ' * 100})}")
+    searched, count = conditions_of(operator, url, "n " * 100)
     assert count >= 100
     assert "The search has" not in searched
-    refused, count = conditions_of(operator, f"{url}?{urlencode({'q': 'n ' * 1_000})}")
+    refused, count = conditions_of(operator, url, "n " * 1_000)
     # Segments look for their uses.
     assert count < 10
     assert refused.count("The search has 2,000 characters; use at most 200.") == 1
@@ -119,7 +110,7 @@ def test_list_does_not_search_for_more_than_200_characters(
 def test_search_over_everything_says_that_the_text_is_too_long(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    html, count = conditions_of(operator, f"{FLAGS}search/?{urlencode({'q': 'new ' * 100})}")
+    html, count = conditions_of(operator, f"{FLAGS}search/", "new " * 100)
     assert count == 0
     assert "The search has 399 characters; use at most 200." in html
 

@@ -1,7 +1,5 @@
 """Who may see, toggle and change flags on their pages, and READ_ONLY."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -42,9 +40,6 @@ from tests.support.shop import STAFF, Shop
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-# The permission.
-
-
 @pytest.fixture
 def flag(shop: Shop) -> FeatureFlag:
     return shop.flag("new_checkout")
@@ -73,9 +68,6 @@ def test_forms_need_their_csrf_token(admin_user: User, flag: FeatureFlag) -> Non
     assert state(flag) == (True, 25)
 
 
-# View.
-
-
 def test_toggler_can_neither_undo_another_change_nor_restore(flag: FeatureFlag) -> None:
     client = staff("toggle_featureflag")
     rules = [{"conditions": [STAFF]}]
@@ -87,9 +79,6 @@ def test_toggler_can_neither_undo_another_change_nor_restore(flag: FeatureFlag) 
             assert client.get(url).status_code == 403
             assert client.post(url, {"_confirmed": "1"}).status_code == 403
         assert flag_version(flag.key) == version
-
-
-# READ_ONLY.
 
 
 @pytest.mark.usefixtures("read_only")

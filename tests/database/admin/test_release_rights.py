@@ -1,7 +1,5 @@
 """Who may give a flag to users, or take it from them, by a request."""
 
-from __future__ import annotations
-
 import json
 from html import unescape
 from typing import Any
@@ -79,9 +77,6 @@ def shown(client: Client, team: Segment, conditions: object) -> Any:
     return client.post(url, typed(client, url, conditions=json.dumps(conditions)))
 
 
-# Flags.
-
-
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(("enabled", "status"), [(True, 403), (False, 200)])
 def test_right_to_add_brings_back_a_flag_for_nobody_only(
@@ -112,9 +107,6 @@ def test_right_to_delete_takes_no_flag_from_users(shop: Shop) -> None:
     changes.flags.disable("live")
     act(client, flag_url(flag, "delete"))
     assert not FeatureFlag.objects.exists()
-
-
-# Segments.
 
 
 @pytest.mark.parametrize("model", ["featureflag", "keyvaluestore"])

@@ -1,7 +1,5 @@
 """The rules of a flag in the admin: sentences and JSON, form errors, the list, confirmations."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any
@@ -29,8 +27,6 @@ from tests.support.screen import Screen
 from tests.support.shop import STAFF
 from tests.support.sql import rows as execute
 
-pytestmark = pytest.mark.django_db
-
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
 RULES: list[dict[str, Any]] = [
     {"name": "team", "conditions": [STAFF]},
@@ -43,16 +39,8 @@ def flag(enterprise: Segment) -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", rollout_percent=10, rules=RULES)
 
 
-# What the page shows.
-
-
-def lines(html: str) -> list[list[str]]:
-    """Returns the lines of the table between those of the allowed users and of everyone else."""
-    return Screen(html).part(".flagstaff-steps").rows[1:-1]
-
-
 def test_page_shows_saved_rules_as_sentences(viewer: Client, flag: FeatureFlag) -> None:
-    assert lines(page(viewer, flag_url(flag))) == [
+    assert Screen(page(viewer, flag_url(flag))).part(".flagstaff-steps").rows[1:-1] == [
         ["team is_staff is true", "100 %"],
         ['Rule 2 country is "DE" or "AT" and in segment "enterprise"', "25 %"],
     ]
@@ -79,9 +67,11 @@ def test_names_and_values_are_escaped_and_many_values_counted(
     )
     html = page(viewer, flag_url(flag))
     assert not Screen(html).part(".flagstaff-steps").all("i, u, b, s, p")
-    assert lines(html) == [['<s> not (<i> <u> "<b>") and in segment "<a>"', "<p> %"]]
+    assert Screen(html).part(".flagstaff-steps").rows[1:-1] == [
+        ['<s> not (<i> <u> "<b>") and in segment "<a>"', "<p> %"]
+    ]
     FeatureFlag.objects.update(rules=[{"conditions": [{**COUNTRY, "values": [*range(1_000)]}]}])
-    [[sentence, _share]] = lines(page(viewer, flag_url(flag)))
+    [[sentence, _share]] = Screen(page(viewer, flag_url(flag))).part(".flagstaff-steps").rows[1:-1]
     assert sentence.endswith(" or 18 or 19 or 980 more")
 
 
@@ -103,9 +93,6 @@ def test_page_that_asks_shows_the_rules_that_differ(operator: Client, flag: Feat
     now, after = preview_of(response)["rules"]
     assert now.startswith("rule 2: 25 % if country")
     assert after.startswith("rule 2: 30 % if country")
-
-
-# Rules that workers cannot read.
 
 
 @pytest.mark.parametrize("rules", [{"x": "<b>"}, "", {}, 0])

@@ -1,7 +1,5 @@
 """The admin of segments: the list, the page of a segment, and what only its actions do."""
 
-from __future__ import annotations
-
 import json
 from types import ModuleType
 from typing import Any
@@ -49,8 +47,6 @@ from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.sql import rows as execute
 
-pytestmark = pytest.mark.django_db
-
 PAYING = [condition("plan", "in", "paid")]
 LARGE = [*PAYING, condition("seats", "gte", 100)]
 STAFF = [condition("is_staff", "in", True)]
@@ -74,9 +70,6 @@ def use(*flags: str, percent: int = 100, **fields: Any) -> None:
     rules = [{"conditions": [{"segment": "enterprise"}], "rollout_percent": percent}]
     for key in flags:
         FeatureFlag.objects.create(key=key, rules=rules, **fields)
-
-
-# The list and the page.
 
 
 def test_list_shows_key_conditions_and_use(operator: Client, segment: Segment) -> None:
@@ -140,9 +133,6 @@ def test_page_links_to_what_uses_the_segment(
     assert links <= {*Screen(page(operator, row_url(segment))).links}
     use(*(f"f{number}" for number in range(51)))
     assert "and 4 more" in content_of(page(operator, row_url(segment)))
-
-
-# The actions.
 
 
 @pytest.mark.parametrize(
@@ -297,9 +287,6 @@ def test_older_conditions_are_shown_in_words_and_restored(
     assert Segment.objects.get().conditions == LARGE
 
 
-# What a project adds.
-
-
 @action(Kind.SEGMENT)
 def limit_seats(
     key: str,
@@ -310,10 +297,7 @@ def limit_seats(
     expect_version: int | None = None,
 ) -> Changed:
     """Limit the seats. An argument has the name of a method."""
-    fields = {
-        "conditions": [condition("seats", "lt", most)],
-        "description": f"{note}, {delete}",
-    }
+    fields = {"conditions": [condition("seats", "lt", most)], "description": f"{note}, {delete}"}
     return changes.segments.update(key, fields, expect_version=expect_version)
 
 

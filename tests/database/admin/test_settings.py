@@ -1,7 +1,5 @@
 """Every page of the admin under settings of other projects: time zones, languages and formats."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -176,8 +174,6 @@ def test_links_of_a_history_lead_to_related_and_older_entries(
     assert shown
     assert all(int(one.removeprefix("version-")) < int(before) for one in shown)
 
-
-# Times and numbers.
 
 TIME = datetime(2026, 7, 9, 21, 7, 15, tzinfo=timezone.utc)
 

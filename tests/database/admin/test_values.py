@@ -1,7 +1,5 @@
 """The admin of values: the list, the page of a value, its actions, and secrets."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any
@@ -51,8 +49,6 @@ from tests.support.shop import STAFF
 from tests.support.sql import rows as execute
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
 KEY = "gateway"
 RULES = [{"conditions": [STAFF], "value": "paypal"}]
 GATEWAYS = ["Stripe", "PayPal"]
@@ -61,9 +57,6 @@ GATEWAYS = ["Stripe", "PayPal"]
 def value_of(value: object = "stripe", **fields: Any) -> KeyValueStore:
     changes.values.create(KEY, value, **fields)
     return KeyValueStore.objects.get(key=KEY)
-
-
-# The list.
 
 
 def test_list_shows_the_key_the_value_its_rules_and_a_type_that_is_set(operator: Client) -> None:
@@ -101,9 +94,6 @@ def test_list_shows_and_sorts_by_the_newest_change(operator: Client) -> None:
     assert column(page(operator, VALUES), "changed") == ["just now"] * 3
 
 
-# The page.
-
-
 def test_page_shows_what_is_the_actions_and_the_last_changes(operator: Client) -> None:
     User.objects.create_user("bea")
     with acting_as("ana"):
@@ -135,9 +125,6 @@ def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None
     assert KeyValueStore.objects.get().value == "short"
 
 
-# The actions.
-
-
 @pytest.fixture
 def value() -> KeyValueStore:
     with acting_as("ana"):
@@ -153,9 +140,6 @@ def test_message_after_a_new_value_links_to_its_rules(
     links = " ".join(str(one.message) for one in response.context["messages"])
     url = row_url(KeyValueStore.objects.get(), "rules")
     assert links.count(f'<a href="{url}">Rules…</a>') == count
-
-
-# What is typed.
 
 
 def test_value_is_any_json(operator: Client) -> None:
@@ -223,10 +207,7 @@ def test_value_is_added_with_a_schema_unless_it_breaks_it(operator: Client) -> N
 
 @pytest.mark.parametrize(
     ("value", "schema", "labels"),
-    [
-        ("Stripe", {"choices": GATEWAYS}, GATEWAYS),
-        (True, {"type": "boolean"}, ["yes", "no"]),
-    ],
+    [("Stripe", {"choices": GATEWAYS}, GATEWAYS), (True, {"type": "boolean"}, ["yes", "no"])],
 )
 def test_rules_of_choices_and_booleans_have_a_menu(
     value: object, schema: Any, labels: list[str], operator: Client
@@ -317,9 +298,6 @@ def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     assert {"team", "weight"} < {*fields.form(is_answered=False).fields}
 
 
-# The question.
-
-
 def test_change_asks_with_the_users_and_what_each_gets(
     operator: Client, value: KeyValueStore
 ) -> None:
@@ -366,9 +344,6 @@ def test_new_type_is_named_before_it_is_saved(operator: Client) -> None:
 def test_deletion_of_a_secret_says_that_it_cannot_be_brought_back(operator: Client) -> None:
     html = page(operator, row_url(value_of("hunter2", secret=True), "delete"))
     assert "A secret value cannot be brought back" in html
-
-
-# A secret value.
 
 
 @pytest.fixture

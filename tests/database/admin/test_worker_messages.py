@@ -1,7 +1,5 @@
 """The message after a change: which workers have applied it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator
@@ -16,15 +14,7 @@ from flagstaff.admin import base_admin
 from flagstaff.admin.base_admin import applied_by_workers
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import (
-    FLAGS,
-    act,
-    flag_url,
-    kill,
-    messages_of,
-    state,
-    turn_on,
-)
+from tests.support.admin_pages import FLAGS, act, flag_url, kill, messages_of, state, turn_on
 from tests.support.fake_workers import registered_worker as worker
 from tests.support.fixtures import COMMITTED
 from tests.support.workers import Worker as Process

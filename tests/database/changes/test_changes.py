@@ -18,11 +18,7 @@ from flagstaff.actions.flags import details
 from flagstaff.base_models import AbstractFeatureFlag, KeyManager
 from flagstaff.changes import Changed
 from flagstaff.conf import Conf
-from flagstaff.exceptions import (
-    InvalidChangeError,
-    UnknownFlagError,
-    UnknownValueError,
-)
+from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
 from flagstaff.history import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during

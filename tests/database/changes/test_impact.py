@@ -116,7 +116,7 @@ def random_states(random: Random, users: list[Any]) -> list[RowState]:
     return [
         RowState(Kind.FLAG, flag, allowed),
         RowState(Kind.VALUE, value),
-        *(RowState(Kind.SEGMENT, one) for one in segments),
+        *(RowState(Kind.SEGMENT, segment) for segment in segments),
     ]
 
 
@@ -127,7 +127,8 @@ def known(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             **rule,
             "conditions": [
-                false if one.get("attribute") == "country" else one for one in rule["conditions"]
+                false if condition.get("attribute") == "country" else condition
+                for condition in rule["conditions"]
             ],
         }
         for rule in rules
@@ -136,12 +137,15 @@ def known(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def results_of(states: list[RowState], user: Any) -> tuple[Any, Any]:
     """The results of the flag and the value, by the reference."""
-    flag, value, *segments = (one.row for one in states)
-    rows = {one.key: known([{"conditions": one.conditions}])[0]["conditions"] for one in segments}
+    flag, value, *segments = (state.row for state in states)
+    rows = {
+        segment.key: known([{"conditions": segment.conditions}])[0]["conditions"]
+        for segment in segments
+    }
     attributes: dict[str, Any] = {
         "is_authenticated": user is not None,
         "is_staff": user is not None and user.is_staff,
-        "groups": [] if user is None else [one.name for one in user.groups.all()],
+        "groups": [] if user is None else [group.name for group in user.groups.all()],
     }
     if user is not None:
         attributes |= {"first_name": user.first_name, "last_name": user.last_name}
@@ -321,7 +325,7 @@ def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(users:
     KeyValueStore.objects.create(key="limit", value=1, rules=[{**rules[0], "value": 2}])
     now = RowState(Kind.SEGMENT, segment)
     found = impact([now], [now.after({"conditions": [condition("is_staff", "in", False)]})])
-    assert {key: (one.gain, one.lose, one.changed) for key, one in found.items()} == {
+    assert {key: (effect.gain, effect.lose, effect.changed) for key, effect in found.items()} == {
         (Kind.FLAG, "on"): (22, 8, 30),
         (Kind.VALUE, "limit"): (0, 0, 30),
     }
@@ -371,7 +375,7 @@ def test_impact_locks_and_writes_nothing(users: list[Any]) -> None:
         impact([now], [now.after({"rollout_percent": 50})])
     assert len(queries) < 13
     words = ("INSERT", "UPDATE ", "DELETE", "FOR NO KEY", "LOCK TABLE", "DECLARE")
-    assert not [one["sql"] for one in queries if any(word in one["sql"] for word in words)]
+    assert not [query["sql"] for query in queries if any(word in query["sql"] for word in words)]
     assert row.rollout_percent == 0
 
 

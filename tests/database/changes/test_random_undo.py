@@ -290,7 +290,7 @@ class World:
         self, present: State, entries: list[Change], expected: dict[Id, Expected], *, skip: bool
     ) -> None:
         newest, steps = newest_entry(), self.steps
-        shown = {one.id: one for one in preview_undo(entries)}
+        shown = {preview.id: preview for preview in preview_undo(entries)}
         assert (snapshot(), newest_entry()) == (present, newest), "a preview writes"
         try:
             done = undo(entries, skip_conflicts=skip)
@@ -298,8 +298,10 @@ class World:
             assert snapshot() == present, "a refused undo writes"
             assert not skip
             taken = has_taken_key(present, expected)
-            assert taken or any(one.is_conflict for one in expected.values()), "no real conflict"
-            assert any(one.problem for one in shown.values())
+            assert taken or any(row_after.is_conflict for row_after in expected.values()), (
+                "no real conflict"
+            )
+            assert any(preview.problem for preview in shown.values())
             self.counts["conflicts"] += 1
             return
         except InvalidChangeError:
@@ -308,7 +310,7 @@ class World:
             assert len(expected) > 1
             return
         after = snapshot()
-        refused = {one.id for one in done if one.changed is None}
+        refused = {undone.id for undone in done if undone.changed is None}
         for row in present.keys() | after.keys() | expected.keys():
             if row in refused and has_taken_key(present, expected):
                 assert after.get(row) == present.get(row)
@@ -317,18 +319,20 @@ class World:
             else:
                 assert after.get(row) == present.get(row), "another row was changed"
         if not skip:
-            assert not any(one.is_conflict for one in expected.values()), "a conflict was lost"
-        for one in done:
-            state = one.after.row
-            assert (one.id in after) == (state is not None)
-            assert bool(shown[one.id].problem) is bool(one.problem)
+            assert not any(row_after.is_conflict for row_after in expected.values()), (
+                "a conflict was lost"
+            )
+        for undone in done:
+            state = undone.after.row
+            assert (undone.id in after) == (state is not None)
+            assert bool(shown[undone.id].problem) is bool(undone.problem)
         entries = list(Change.objects.filter(pk__gt=newest).order_by("pk"))
         steps.append(Step(present, after, entries))
         self.counts["undone"] += 1
 
 
 def has_taken_key(present: State, expected: dict[Id, Expected]) -> bool:
-    after = {**present, **{row: one.cells for row, one in expected.items()}}
+    after = {**present, **{row: row_after.cells for row, row_after in expected.items()}}
     keys = [(row[0], cells["key"]) for row, cells in after.items() if cells is not None]
     return len(keys) > len(set(keys))
 

@@ -348,7 +348,7 @@ def test_flag_is_not_mixed_up_with_a_value_of_the_same_primary_key(shop: Shop) -
         version = changes.values.set("limit", 2).version
     changes.flags.set_rollout(KEY, 50)
     done = undo(entries_of_transaction(version or 0), skip_conflicts=True)
-    flag_row, value = sorted(done, key=lambda one: one.kind.value)
+    flag_row, value = sorted(done, key=lambda undone: undone.kind.value)
     assert (bool(flag_row.problem), bool(value.problem)) == (True, False)
     assert (shop.flag().rollout_percent, KeyValueStore.objects.get().value) == (50, 1)
 
@@ -385,7 +385,7 @@ def test_deleted_row_that_no_longer_fits_its_table_is_a_conflict(old: str) -> No
     deleted = changes.flags.delete("banner").version or 0
     rows(f"UPDATE flagstaff_change SET old = {old} WHERE id = %s", version)
     entries = entries_of_versions([version, other, deleted])
-    assert [bool(one.problem) for one in preview_undo(entries)] == [False, False, True]
+    assert [bool(preview.problem) for preview in preview_undo(entries)] == [False, False, True]
     undo(entries, skip_conflicts=True)
     assert [*FeatureFlag.objects.values_list("key", flat=True)] == ["banner"]
     assert KeyValueStore.objects.get().value == "stripe"
@@ -518,7 +518,7 @@ def test_everything_of_a_person_is_undone_together_newest_first() -> None:
     entries = by_ana(at(25), at(50), partial(changes.values.set, "gateway", "adyen"), *banner)
     done = undo(entries)
     assert state() == before
-    assert [(one.key, len(one.entries)) for one in done] == [
+    assert [(undone.key, len(undone.entries)) for undone in done] == [
         ("banner", 2),
         ("gateway", 1),
         (KEY, 2),
@@ -554,7 +554,7 @@ def test_conflicts_are_all_named_and_refuse_all_unless_they_are_skipped() -> Non
         undo(entries)
     assert (len(str(caught.value).splitlines()), state()) == (2, before)
     done = undo(entries, skip_conflicts=True)
-    assert {one.key: (bool(one.written), bool(one.problem)) for one in done} == {
+    assert {undone.key: (bool(undone.written), bool(undone.problem)) for undone in done} == {
         KEY: (False, True),
         "gateway": (False, True),
         "banner": (True, False),
@@ -647,7 +647,7 @@ def test_flag_and_value_that_had_the_same_key_do_not_both_return() -> None:
     entries += by_ana(lambda: changes.values.delete("mode"))
     with pytest.raises(ConflictError, match=r"mode: a (flag|value) has this key now"):
         undo(entries)
-    [done] = [one for one in undo(entries, skip_conflicts=True) if one.written]
+    [done] = [undone for undone in undo(entries, skip_conflicts=True) if undone.written]
     assert FeatureFlag.objects.filter(key="mode").exists() is (done.kind is Kind.FLAG)
     assert KeyValueStore.objects.filter(key="mode").exists() is (done.kind is Kind.VALUE)
 
@@ -663,7 +663,7 @@ def test_preview_shows_the_rows_before_and_after_and_neither_locks_nor_writes(
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         rows("SET TRANSACTION READ ONLY")
         [shown] = preview_undo(entries_of_versions([version]))
-    assert not [one["sql"] for one in queries if "FOR " in one["sql"]]
+    assert not [query["sql"] for query in queries if "FOR " in query["sql"]]
     assert (shown.before.row.rollout_percent, shown.after.row.rollout_percent) == (50, 10)
     assert shown.before.allowed_users == {user.pk for user in users}
     assert shown.after.allowed_users == set()
@@ -698,9 +698,11 @@ def undo_queries(entries: list[Change]) -> tuple[int, int, int]:
     """Undoes entries. Returns the numbers of reads, of writes, and of the names of undone ones."""
     with CaptureQueriesContext(connection) as queries:
         undo(entries)
-    texts = [one["sql"] for one in queries]
-    writes = [one for one in texts if one.startswith(("INSERT", "UPDATE", "DELETE", "SAVEPOINT"))]
-    names = [one for one in texts if "set_config('flagstaff.undoes'" in one]
+    texts = [query["sql"] for query in queries]
+    writes = [
+        text for text in texts if text.startswith(("INSERT", "UPDATE", "DELETE", "SAVEPOINT"))
+    ]
+    names = [text for text in texts if "set_config('flagstaff.undoes'" in text]
     return len(texts) - len(writes) - len(names), len(writes), len(names)
 
 
@@ -728,7 +730,7 @@ def test_entries_of_an_undo_of_several_rows_store_those_of_their_row() -> None:
 def test_undo_of_created_segments_reads_all_rules_before_the_lock_and_under_it() -> None:
     entries = by_ana(*(partial(changes.segments.create, f"new_{n}", [GERMAN]) for n in range(5)))
     with CaptureQueriesContext(connection) as queries:
-        assert all(one.written for one in undo(entries))
+        assert all(undone.written for undone in undo(entries))
     # Each time one query says that no rules name anything.
     assert len([query for query in queries if '%"segment"%' in query["sql"]]) == 2
     assert not Segment.objects.exists()
@@ -745,7 +747,9 @@ def test_flag_with_many_allowed_users_returns_with_one_insert(shop: Shop) -> Non
     version = changes.flags.delete(KEY).version or 0
     with CaptureQueriesContext(connection) as queries:
         undo(entries_of_versions([version]))
-    inserts = [one for one in queries if one["sql"].startswith(f'INSERT INTO "{ALLOWED_USERS}"')]
+    inserts = [
+        query for query in queries if query["sql"].startswith(f'INSERT INTO "{ALLOWED_USERS}"')
+    ]
     assert len(inserts) == 1
     assert shop.flag().allowed_users.count() == len(many)
 
@@ -769,7 +773,7 @@ def test_undo_of_a_segment_and_of_rules_waits_for_rules_that_name_both_segments(
         lambda: undo(entries),
         lambda: changes.flags.update("poster", {"rules": named["last"]}),
     )
-    assert all(one.written for one in done)
+    assert all(undone.written for undone in done)
 
 
 def test_undo_that_waited_for_a_kill_is_refused(shop: Shop) -> None:
@@ -831,5 +835,5 @@ def test_row_that_gets_the_key_of_a_deleted_one_is_counted() -> None:
         last = changes.flags.update("b", {"enabled": False, "rollout_percent": 0})
     assert last.version
     undone = preview_undo(entries_of_transaction(last.version))
-    found = impact(*sides_of([one.written for one in undone if one.written]))
+    found = impact(*sides_of([row.written for row in undone if row.written]))
     assert consequence_of(found) is Consequence.MOST

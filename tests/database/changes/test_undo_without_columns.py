@@ -57,12 +57,7 @@ DELETE_TEAM = "DELETE FROM auth_group"
 # the flag without the column.
 FITS_NOT = "{field}: .+; to leave it out, pass --without {field}$"
 MISFITS: dict[str, tuple[str, str, str, tuple[Any, ...]]] = {
-    "the row of a foreign key is gone": (
-        DELETE_TEAM,
-        "team",
-        FITS_NOT,
-        (None, "SHOP-1234567", 7),
-    ),
+    "the row of a foreign key is gone": (DELETE_TEAM, "team", FITS_NOT, (None, "SHOP-1234567", 7)),
     "the type was another": (
         """UPDATE flagstaff_change SET old = old || '{"stage": "beta"}'""",
         "stage",

@@ -110,7 +110,7 @@ def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -
     assert STORED.get() == (5, [])
     newest, _created = value_history(KEY)[:2]
     assert newest.version == changed.version
-    assert {one.field for one in newest.differences} == {"value", "rules"}
+    assert {difference.field for difference in newest.differences} == {"value", "rules"}
     changes.values.undo(KEY)
     assert STORED.get() == (10, RULES)
 

@@ -165,7 +165,7 @@ def test_row_security_of_a_second_alias_is_reported_for_its_role_and_the_engines
     rows(f"{HIDING.format(table=FLAGS)}; {HIDING.format(table='flagstaff_change')}")
     rows("SET LOCAL ROLE app")
     second = table_messages(connection, is_first=False)
-    assert [one.msg.partition(", so")[0] for one in second] == [
+    assert [message.msg.partition(", so")[0] for message in second] == [
         f"row level security can hide rows of {FLAGS} from role app"
     ]
 

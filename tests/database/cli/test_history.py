@@ -169,8 +169,8 @@ def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) 
     ran = run(f"{line} --skip-conflicts --json")
     found = json.loads(ran.out)
     assert (ran.status, state()) == (0, (60, True, 50))
-    assert [one["key"] for one in found["changes"]] == ["dark_mode"]
-    assert [one["key"] for one in found["conflicts"]] == ["new_checkout"]
+    assert [change["key"] for change in found["changes"]] == ["dark_mode"]
+    assert [conflict["key"] for conflict in found["conflicts"]] == ["new_checkout"]
     assert f"conflict: {why}" in ran.err
 
 

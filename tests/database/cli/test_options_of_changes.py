@@ -182,7 +182,7 @@ def test_json_has_old_and_new_and_after_a_dry_run_the_impact_and_no_version_and_
     again = document("rollout", "new_checkout", "50")
     assert again == {**rollout, "old": new, "changed": False, "undo": None}
     several = document("off", "new_checkout", "dark_mode", "--dry-run")
-    assert [one["version"] for one in several["changes"]] == [None, None]
+    assert [change["version"] for change in several["changes"]] == [None, None]
     assert (several["undo"], several["dry_run"]) == (None, True)
 
 

@@ -338,7 +338,7 @@ def test_batches_find_their_entries_by_an_index(keep: Callable[..., None]) -> No
     old_changes(3)
     with CaptureQueriesContext(connection) as queries:
         list(prune_in_batches(timezone.now() - timedelta(days=90)))
-    [batch] = [one["sql"] for one in queries if "DELETE FROM" in one["sql"]]
+    [batch] = [query["sql"] for query in queries if "DELETE FROM" in query["sql"]]
     keep_indexes("flagstaff_change", "flagstaff_change_pkey", "flagstaff_change_object")
     plan = "\n".join(line for (line,) in rows("EXPLAIN " + batch))
     assert "flagstaff_change_pkey" in plan

@@ -70,7 +70,7 @@ def test_usage_adds_up_the_hours_of_each_key_and_result() -> None:
     first, *others = document("usage")
     last_at = "2026-11-20T09:17:00Z"
     assert first == {"key": "dark_mode", "result": "true", "count": 96_420, "last_at": last_at}
-    assert [(one["key"], one["result"], one["count"]) for one in others] == [
+    assert [(record["key"], record["result"], record["count"]) for record in others] == [
         ("new_checkout", "false", 1868),
         ("new_checkout", "true", 602),
         ("new_chekout", "unknown", 34),

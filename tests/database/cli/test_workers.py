@@ -36,8 +36,8 @@ def test_workers_says_which_are_behind_and_for_how_long_and_lists_them_first(joi
     assert ran.err.splitlines() == ["1 of 3 workers behind: web-2 (pid 7) for 12 min."]
     late, *current = json.loads(ran.out)
     assert 750 < late["behind_seconds"] < 810
-    assert {(one["behind"], one["behind_seconds"]) for one in current} == {(False, None)}
-    assert {one["session"] for one in current} == {quick.session, polling.session}
+    assert {(worker["behind"], worker["behind_seconds"]) for worker in current} == {(False, None)}
+    assert {worker["session"] for worker in current} == {quick.session, polling.session}
     assert "behind for 12 min" in typed("flags workers")
 
 

@@ -1,7 +1,5 @@
 """The permission `HasFlag` of Django REST framework."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -22,7 +20,7 @@ from flagstaff.experiments import get_variant
 from flagstaff.models import FeatureFlag
 from tests.support.views import request_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_checkout")]
+pytestmark = pytest.mark.usefixtures("new_checkout")
 
 DETAIL = (
     'The flag "new_checkout" is off for this user. To see why, run '

@@ -1,7 +1,5 @@
 """The metrics of a worker in Prometheus' text format, prometheus_client and OpenTelemetry."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

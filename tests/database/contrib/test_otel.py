@@ -1,7 +1,5 @@
 """OpenTelemetry's event for each evaluation, with the real SDK."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,8 +17,6 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 from tests.support.shop import Shop
-
-pytestmark = pytest.mark.django_db
 
 FLAG = {names.FEATURE_FLAG_KEY: "banner", names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff"}
 

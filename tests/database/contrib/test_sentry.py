@@ -1,7 +1,5 @@
 """The results of flags in Sentry's events, with the real SDK and a transport that records."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -27,8 +25,6 @@ from flagstaff.testing import override_flag
 from tests.conftest import RunIsolated
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.forced_off import forced_off
-
-pytestmark = pytest.mark.django_db
 
 Flags = list[tuple[str, bool]]
 

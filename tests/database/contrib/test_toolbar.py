@@ -1,7 +1,5 @@
 """The panel of Django Debug Toolbar."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -28,8 +26,6 @@ from flagstaff.testing import live_engine
 from tests.conftest import RunIsolated
 from tests.support.fixtures import COMMITTED
 from tests.support.screen import Screen
-
-pytestmark = pytest.mark.django_db
 
 PAGE = "<html><body>a page</body></html>"
 #: Where two requests wait for each other.
@@ -147,9 +143,6 @@ def panel_of(response: Any, client: Client) -> Screen:
 
 def keys_of(response: Any) -> list[str]:
     return [result["key"] for result in stats_of(response)["results"]]
-
-
-# What the panel shows.
 
 
 def test_panel_shows_results_with_reasons_and_numbers(client: Client, alice: User) -> None:
@@ -315,9 +308,6 @@ def test_listener_is_there_during_requests_with_the_panel_only(client: Client) -
     assert listeners._added == []
 
 
-# Links.
-
-
 def test_link_leads_a_superuser_to_the_page_of_the_key(admin_client: Client) -> None:
     flag = FeatureFlag.objects.create(key="a/b?c&d")
     value = KeyValueStore.objects.create(key="limit", value=1)
@@ -366,9 +356,6 @@ from flagstaff.contrib.toolbar import _row
 print(_row("flag", "banner", "on", "STATIC", 1)["url"])
 """
     assert run_isolated(script, DJANGO_SETTINGS_MODULE="") == "None\n"
-
-
-# Errors.
 
 
 def test_error_of_the_panel_does_not_break_the_page(

@@ -420,7 +420,7 @@ def test_openfeature_with_a_targeting_key_and_a_user_returns_its_default() -> No
     resolve = FlagstaffProvider().resolve_boolean_details
     found = [resolve(key, True, given) for key in ("half", "staff", "all")]
     general = ErrorCode.GENERAL
-    assert [one.error_code for one in found] == [general, general, None]
+    assert [result.error_code for result in found] == [general, general, None]
     assert waiting.reads == 1
 
 

@@ -140,10 +140,10 @@ def test_listener_gets_the_rule_and_no_secret() -> None:
         assert snapshot().get_value("secret", user=STAFF_USER) == "s3cret"
     finally:
         remove()
-    assert [(one.key, one.value, one.reason, one.rule) for one in heard] == [
-        ("for_staff", 50, "TARGETING_MATCH", 1),
-        ("secret", "********", "TARGETING_MATCH", 1),
-    ]
+    assert [
+        (evaluation.key, evaluation.value, evaluation.reason, evaluation.rule)
+        for evaluation in heard
+    ] == [("for_staff", 50, "TARGETING_MATCH", 1), ("secret", "********", "TARGETING_MATCH", 1)]
 
 
 def test_missing_user_is_logged_once_per_value(caplog: pytest.LogCaptureFixture) -> None:

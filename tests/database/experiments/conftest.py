@@ -1,7 +1,5 @@
 """Fixtures of tests of experiments: one in each state."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

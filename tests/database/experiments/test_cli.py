@@ -1,7 +1,5 @@
 """`manage.py flags experiment` and `sample-size`."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff import experiments
@@ -10,8 +8,6 @@ from tests.support.experiments import KEY, stored
 from tests.support.forced_off import forced_off
 from tests.support.shop import Shop
 from tests.support.terminals import asked, document, flags, ok, rows, run, typed, undo_of
-
-pytestmark = pytest.mark.django_db
 
 
 def test_change_that_is_there_already_says_so() -> None:
@@ -85,9 +81,6 @@ def test_list_has_all_with_the_newest_first_and_show_the_events_of_one() -> None
         ["first", "draft", variants],
     ]
     assert [one["key"] for one in document("experiment", "list")] == ["second", "first"]
-
-
-# `flags sample-size`.
 
 
 @pytest.mark.parametrize("shares", [("10%", "12%"), ("0.1", "0.12")])

@@ -1,7 +1,5 @@
 """Random histories of an experiment, against a model of what each action does."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What a person does with experiments: create, edit, start, stop, ship, and the way back."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -20,8 +18,6 @@ from tests.support.experiments import KEY, newest_event, stored
 from tests.support.fixtures import COMMITTED
 from tests.support.segment_rules import rules
 from tests.support.shop import GERMANY
-
-pytestmark = pytest.mark.django_db
 
 LONG_AGO = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
@@ -102,9 +98,6 @@ def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
         experiments.start("other")
     with pytest.raises(InvalidExperimentError, match="has no variant 'other'"):
         experiments.ship(KEY, "other")
-
-
-# Edit and restart.
 
 
 def test_edit_writes_settings_with_an_event_of_old_and_new_values(draft: Experiment) -> None:
@@ -238,9 +231,6 @@ def test_time_for_which_an_experiment_was_stopped_is_not_counted(running: Experi
     assert runs_since is not None
     ran_for = datetime.now(timezone.utc) - runs_since
     assert timedelta(days=2) <= ran_for < timedelta(days=3)
-
-
-# The way back.
 
 
 def test_undo_of_a_stop_runs_with_all_exposures(better: Experiment) -> None:

@@ -1,7 +1,5 @@
 """The sums of metrics equal those of a computation by unit; and the sources that are read."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,8 +21,6 @@ from flagstaff.experiments.models import Experiment, Exposure
 from flagstaff.experiments.sources import excluded_units, rows_of
 from tests.support.experiments import DAY, KEY
 from tests.support.sql import rows
-
-pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 1, 5, 10, 30, tzinfo=timezone.utc)
@@ -201,8 +197,6 @@ def test_constants_are_computed_once_without_statistics(experiment: Experiment) 
     assert loops == {1}
 
 
-# Sources.
-
 #: In another order than that of a report.
 COLUMNS: dict[str, Any] = {
     "value": Value(1.5, FloatField()),
@@ -311,10 +305,7 @@ def days_of(events: list[Event], day: Any) -> QuerySet[Any]:
         (
             "UTC",
             Func(
-                Value("day"),
-                F("date_joined"),
-                function="date_trunc",
-                output_field=DateTimeField(),
+                Value("day"), F("date_joined"), function="date_trunc", output_field=DateTimeField()
             ),
         ),
         ("UTC", Cast(TruncDate("date_joined"), DateTimeField())),

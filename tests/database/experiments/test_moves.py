@@ -1,7 +1,5 @@
 """Changes of flags that the rules of an experiment need: its events, and what its report counts."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
 from threading import Event
 
@@ -16,8 +14,6 @@ from tests.support.fixtures import COMMITTED
 from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.terminals import run
-
-pytestmark = pytest.mark.django_db
 
 SECOND = timedelta(seconds=1)
 

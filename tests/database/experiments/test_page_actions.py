@@ -1,7 +1,5 @@
 """The pages of the actions of experiments: what they ask, show, write and refuse."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -35,8 +33,6 @@ from tests.support.experiments import (
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import asked
 
-pytestmark = pytest.mark.django_db
-
 ADD = f"{EXPERIMENTS}add/"
 SHARES = "control 50.0 %, treatment 50.0 %"
 
@@ -48,9 +44,6 @@ def preview(client: Client, url: str, **arguments: Any) -> dict[str, list[str]]:
     assert ExperimentEvent.objects.count() == before
     lines = preview_of(response).items()
     return {field: [one.replace("\xa0", " ") for one in sides] for field, sides in lines}
-
-
-# Creating and editing.
 
 
 def test_new_experiment_is_shown_then_created(operator: Client, admin_user: User) -> None:
@@ -113,9 +106,6 @@ def test_edit_is_prefilled_and_changes_a_draft(operator: Client, draft: Experime
         assert any(error in one for one in errors_of(response)), errors_of(response)
 
 
-# From the start on.
-
-
 def test_start_says_who_takes_part_and_asks_once(
     operator: Client, draft: Experiment, admin_user: User
 ) -> None:
@@ -175,9 +165,6 @@ def test_force_gives_and_takes_back_a_variant(operator: Client, running: Experim
     assert stored().overrides == {"42": "treatment"}
     act(operator, url, unit="42", variant="")
     assert stored().overrides == {}
-
-
-# Decisions.
 
 
 def test_ship_shows_what_follows_and_can_be_undone(operator: Client, better: Experiment) -> None:

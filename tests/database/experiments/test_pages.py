@@ -1,7 +1,5 @@
 """The list of experiments, and the page of each with its report. Others test the actions."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -40,8 +38,6 @@ from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.terminals import ok, run, typed
 
-pytestmark = pytest.mark.django_db
-
 METRICS_TABLE = 'aria-label="Metrics"'
 UNITS_TABLE = 'aria-label="Units"'
 
@@ -54,9 +50,6 @@ def actions_of(html: str) -> set[str]:
     """Returns the actions that a page links to."""
     links = Screen(html).part("#content").links
     return {text.removesuffix("…") for text, _url in links if text.endswith("…")}
-
-
-# The list.
 
 
 def test_list_shows_filters_and_searches_experiments(operator: Client) -> None:
@@ -110,9 +103,6 @@ def test_list_shows_the_verdict_and_what_is_wrong(
     assert html.count("flagstaff-tripped") == 1
     experiments.stop(KEY)
     assert column(page(operator, EXPERIMENTS), "verdict")[1] == "-"
-
-
-# The report.
 
 
 def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment) -> None:

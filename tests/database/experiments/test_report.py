@@ -1,7 +1,5 @@
 """The report of an experiment: what it says, and when it says nothing."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -9,7 +7,6 @@ from threading import Event
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError
@@ -21,10 +18,8 @@ from flagstaff.experiments.models import Experiment, Exposure, LostExposures, St
 from flagstaff.experiments.reporting import make_report, read_report
 from tests.support.experiments import DAY, KEY, METRICS, expose, expose_both, newest_event
 from tests.support.shop import Shop
+from tests.support.sql import rows
 from tests.support.terminals import flags
-
-pytestmark = pytest.mark.django_db
-
 
 no_units = partial(Sql, "SELECT nothing AS unit")
 staff = partial(
@@ -309,8 +304,7 @@ def test_metric_whose_query_exceeds_the_time_limit_is_not_known(
 ) -> None:
     Experiment.objects.update(other_metrics=["revenue"])
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "revenue": f"{__name__}.endless"}
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 2000")
+    rows("SET LOCAL statement_timeout = 2000")
     found = experiments.report(KEY)
     assert [one["error"] for one in found["metrics"]] == [
         None,
@@ -325,11 +319,9 @@ def test_counts_that_exceed_the_time_limit_leave_no_report(
     better: Experiment, settings: Any
 ) -> None:
     settings.FLAGSTAFF["EXCLUDED_UNITS"] = {"user": f"{__name__}.endless_units"}
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 200")
+    rows("SET LOCAL statement_timeout = 200")
     report, problem = read_report(better)
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")
+    rows("SET LOCAL statement_timeout = 0")
     assert report is None
     assert "such as a time limit" in problem
 

@@ -1,7 +1,5 @@
 """The figures of the JSON of a report follow from its sums, and old reports are read."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
@@ -29,8 +27,6 @@ from flagstaff.experiments.statistics.sequential import Plan, always_valid, holm
 from tests.support.experiments import DAY, EXPERIMENTS, KEY, METRICS
 from tests.support.sql import forget_statistics
 from tests.support.terminals import flags
-
-pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
 ARMS = ("control", "treatment")

@@ -1,7 +1,5 @@
 """Keys and checks of experiments, forgotten users, and what is deleted after the end."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -24,8 +22,6 @@ from tests.support.experiments import DAY, KEY, METRICS, stored
 from tests.support.shop import Shop
 from tests.support.sql import rows
 from tests.support.terminals import document, flags
-
-pytestmark = pytest.mark.django_db
 
 
 def of_new_flags() -> Sql:
@@ -53,9 +49,6 @@ def expose(experiment: Experiment, *units: str, user_pk: str | None = None) -> N
 
 def exposed() -> list[str]:
     return sorted(Exposure.objects.values_list("unit", flat=True))
-
-
-# Keys and checks.
 
 
 def test_flag_with_the_key_of_an_experiment_is_refused(
@@ -113,9 +106,6 @@ def test_metric_that_cannot_be_used_is_an_error_of_the_checks(
     assert (problem or "") in "".join(found)
 
 
-# Forgotten users.
-
-
 def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment) -> None:
     by_visitor = experiments.create("banner", bucket_by="visitor")
     by_company = experiments.create("wine", bucket_by="company")
@@ -146,9 +136,6 @@ def test_forgotten_visitor_leaves_no_earlier_exposure(running: Experiment) -> No
     forget_user("7")
     assert exposed() == ["visitor-1", "visitor-2"]
     assert Exposure.objects.get(unit="visitor-1").experiment_id == running.pk
-
-
-# Retention.
 
 
 def end_long_ago() -> None:

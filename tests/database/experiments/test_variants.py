@@ -1,7 +1,5 @@
 """The variants that code gets, in memory and in direct mode."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import Any
 
@@ -19,8 +17,6 @@ from tests.support.experiments import KEY
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 from tests.support.shop import GERMANY, Shop
-
-pytestmark = pytest.mark.django_db
 
 
 def digest(unit: str, run: int = 0) -> str:

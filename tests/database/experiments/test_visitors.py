@@ -1,7 +1,5 @@
 """Visitors and crawlers in experiments: who is recorded, and who gets the default."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +16,6 @@ from flagstaff.testing import live_engine
 from tests.support.experiments import KEY
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import Shop
-
-pytestmark = pytest.mark.django_db
 
 COOKIE = "flagstaff_visitor"
 

@@ -74,7 +74,9 @@ def test_event_of_a_deletion_has_all_fields_and_users(flag: FeatureFlag) -> None
     changes.flags.delete(KEY)
     event = flag_history(KEY)[0]
     assert (event.action, event.removed.pks) == ("delete", (1,))
-    fields = {one.field: (one.old, one.new) for one in event.differences}
+    fields = {
+        difference.field: (difference.old, difference.new) for difference in event.differences
+    }
     assert (fields["rollout_percent"], fields["enabled"]) == ((25, None), (False, None))
     changes.flags.create(KEY)
     rows("TRUNCATE flagstaff_featureflag CASCADE")
@@ -270,11 +272,13 @@ def test_short_entries_have_the_start_of_long_values_and_the_first_users(flag: F
     [added] = events(Change.objects.short().newest()[:1])
     assert (added.added.count, len(added.added.pks)) == (25, 20)
     entries = Change.objects.short().of(Kind.VALUE, "terms").newest()
-    [[difference], [_key, _value, *others]] = [one.differences for one in events(entries)]
+    [[difference], [_key, _value, *others]] = [event.differences for event in events(entries)]
     assert [type(side) for side in (difference.old, difference.new)] == [LongJson, LongJson]
     assert (difference.old.start[:5], difference.old.length) == ('"aaaa', 100_002)
     assert (len(difference.new.start), difference.new.length) == (300, 100_003)
-    assert isinstance(next(one.new for one in others if one.field == "description"), LongJson)
+    assert isinstance(
+        next(difference.new for difference in others if difference.field == "description"), LongJson
+    )
     [whole, *_] = value_history("terms")
     assert whole.differences == (Difference("value", old, new),)
 

@@ -68,7 +68,7 @@ def test_prune_commits_each_batch_and_leaves_locked_entries(
             # Of seven entries, the newest stays, too.
             assert prune(timedelta(days=90)) == 5
         rows("RESET lock_timeout")
-    assert [one["sql"] for one in queries].count("COMMIT") == 4
+    assert [query["sql"] for query in queries].count("COMMIT") == 4
 
 
 @pytest.mark.usefixtures("flag")

@@ -74,7 +74,9 @@ def test_entry_of_a_secret_value_names_the_columns_and_stores_none(
     write()
     assert hidden() == [expected, ["value", "choices"]]
     newest = value_history("token")[0]
-    assert {one.field for one in newest.differences if one.secret} == {*(expected or ())}
+    assert {difference.field for difference in newest.differences if difference.secret} == {
+        *(expected or ())
+    }
     for entry in Change.objects.newest():
         for side in (entry.old, entry.new):
             assert {"value", "choices", "rules"}.isdisjoint(side or {})

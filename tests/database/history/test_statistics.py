@@ -59,14 +59,14 @@ def indexes_of(read: Callable[[], object], part: str) -> set[str]:
     """The ways in which the statement with this part reads the history."""
     with CaptureQueriesContext(connection) as queries:
         read()
-    [statement] = [one["sql"] for one in queries if part in one["sql"]]
+    [statement] = [query["sql"] for query in queries if part in query["sql"]]
     plan = "\n".join(line for [line] in rows(f"EXPLAIN {statement}"))
     found = re.findall(
         r"using (flagstaff_change_\w+)|Bitmap Index Scan on (flagstaff_change_\w+)"
         r"|(Seq Scan) on flagstaff_change ",
         plan,
     )
-    return {"".join(one) for one in found}
+    return {"".join(row) for row in found}
 
 
 @pytest.mark.parametrize("statistics", STATISTICS.values(), ids=STATISTICS)

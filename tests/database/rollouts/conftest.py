@@ -1,7 +1,5 @@
 """Plans of one flag that no user has, as tests need them."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff import rollouts

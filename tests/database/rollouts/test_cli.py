@@ -1,7 +1,5 @@
 """`manage.py flags plan`, and the plans of `run-jobs`."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import platform
@@ -41,7 +39,7 @@ from tests.support.plans import (
 )
 from tests.support.terminals import Ran, asked, document, flags, ok, run, typed, undo_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("flag")]
+pytestmark = pytest.mark.usefixtures("flag")
 
 START = f"plan start {KEY} --step 5:1h --step 25:1h --step 100"
 

@@ -1,7 +1,5 @@
 """Several drivers and people at once, each with a connection of its own, and messy guards."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from threading import Event
@@ -106,8 +104,7 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
     def killed(*arguments: Any, **options: Any) -> Any:
         original(*arguments, **options)
         # As a process that is killed: the server ends the session.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        rows("SELECT pg_terminate_backend(pg_backend_pid())")
         raise AssertionError
 
     def stored() -> tuple[Any, ...]:

@@ -1,7 +1,5 @@
 """The driver: steps, holds, trips, and what it never does."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -51,8 +49,6 @@ from tests.support.plans import (
 from tests.support.reports import age_workers
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
-
-pytestmark = pytest.mark.django_db
 
 #: What the function guard of these tests returns or raises.
 returned: Any = True

@@ -3,8 +3,6 @@
 By the formulas of docs/discussions/plan-guards.md, in other code than that of the plans.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter
@@ -21,8 +19,6 @@ from tests.support.plans import KEY, fail, plan_of, plan_url, run_of, see
 from tests.support.reports import register_worker
 from tests.support.screen import Screen
 from tests.support.terminals import document, ok
-
-pytestmark = pytest.mark.django_db
 
 RATIOS = (1.25, 1.5, 2, 3, 5, 10, 20)
 #: The threshold of `errors` in a plan with three steps below 100 %, in the first run.

@@ -1,7 +1,5 @@
 """Plans of flags whose rules need others, or that others need."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 
@@ -22,8 +20,6 @@ from tests.support.segment_rules import rules
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import asked, refused, run
 from tests.support.waiting import TOMORROW, make_due, run_jobs
-
-pytestmark = pytest.mark.django_db
 
 OWN_BUCKET = [{"conditions": [{"bucket": KEY, "operator": "lt", "values": [0.5]}]}]
 #: Why a plan is paused.

@@ -1,7 +1,5 @@
 """What a person does with a rollout plan; the tables of plans, and their system checks."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta, timezone
 from threading import Event
 from typing import Any
@@ -41,8 +39,6 @@ from tests.support.plans import (
 )
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
-
-pytestmark = pytest.mark.django_db
 
 
 def test_created_plan_is_pending_and_measures(flag: FeatureFlag) -> None:
@@ -450,9 +446,6 @@ print([name for name in Verbs() if name == "plan"])
 print([name for name in sys.modules if name.startswith("flagstaff.rollouts")])
 """
     assert run_isolated(script, str(tmp_path / "db")) == "[]\n[]\n[]\n"
-
-
-# Tables and system checks.
 
 
 def test_changed_plan_writes_a_token_and_a_flag_has_at_most_one_active_plan() -> None:

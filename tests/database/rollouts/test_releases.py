@@ -1,7 +1,5 @@
 """New builds in the middle of a step."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff import rollouts
@@ -23,8 +21,6 @@ from tests.support.plans import (
 )
 from tests.support.reports import age_workers, register_worker
 from tests.support.sql import rows
-
-pytestmark = pytest.mark.django_db
 
 NAMES = {"a": 1, "b": 2, "": 3}
 

@@ -1,7 +1,5 @@
 """What a plan says before its start about the users that its steps need."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -16,8 +14,6 @@ from flagstaff.rollouts.steps_and_guards import Step
 from flagstaff.rollouts.traffic import Traffic, notes_of
 from tests.support.plans import KEY, fail, make_flag, plan_of, run_of, see
 from tests.support.reports import register_worker
-
-pytestmark = pytest.mark.django_db
 
 STEPS = ["1:1h", "50:1d", "100"]
 

@@ -1,13 +1,11 @@
 """Trips: stored, carried out later, and what a person does in between."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.history.kinds import Kind
@@ -53,8 +51,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trip that is stored, by a driver that was killed before it rolled back."""
 
     def killed(plan: Plan) -> PlanReport:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        rows("SELECT pg_terminate_backend(pg_backend_pid())")
         raise AssertionError
 
     with monkeypatch.context() as patch:

@@ -18,12 +18,7 @@ from django.utils.translation import override
 
 from flagstaff import changes, serialization
 from flagstaff._tables import user_lookup
-from flagstaff.exceptions import (
-    BusyError,
-    ConflictError,
-    DocumentError,
-    InvalidChangeError,
-)
+from flagstaff.exceptions import BusyError, ConflictError, DocumentError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import versions_of
 from flagstaff.models import FeatureFlag
@@ -225,7 +220,7 @@ def test_statements_are_as_many_for_many_rows_that_are_written_as_for_few() -> N
         return [query["sql"] for query in queries]
 
     assert len(unchanged := statements(0)) <= 8
-    assert not any("FOR UPDATE" in one or one == "BEGIN" for one in unchanged)
+    assert not any("FOR UPDATE" in statement or statement == "BEGIN" for statement in unchanged)
     assert len(statements(40, dry_run=True)) == len(unchanged)
     assert len(statements(40)) == len(statements(10))
 

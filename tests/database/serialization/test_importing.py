@@ -78,7 +78,9 @@ def test_import_of_new_rows_has_their_versions_and_fields() -> None:
         values: {three: {value: 3}, four: {value: hidden, secret: true}}
     """
     imported = import_text(text)
-    assert [(one.key, one.version, one.secret) for one in imported.changed.values()] == [
+    assert [
+        (change.key, change.version, change.secret) for change in imported.changed.values()
+    ] == [
         ("one", flag_version("one"), False),
         ("two", flag_version("two"), False),
         ("four", value_version("four"), True),

@@ -133,7 +133,7 @@ def test_call_is_no_query_of_the_project(beta: Group, written: Written, shop: Sh
     with CaptureQueriesContext(connection) as queries:
         bob.groups.add(beta)
     # The query of the known members is Django's, for any receiver.
-    assert [one["sql"].split(" ")[0] for one in queries] == ["SELECT", "INSERT"]
+    assert [query["sql"].split(" ")[0] for query in queries] == ["SELECT", "INSERT"]
 
 
 USERS_OF_GROUP: dict[str, Any] = {"sender": User.groups.through, "action": "post_add"}

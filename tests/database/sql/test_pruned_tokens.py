@@ -47,7 +47,7 @@ def sums(tokens: Iterable[Token]) -> set[str]:
     for token in tokens:
         by_relation.setdefault(token[0], []).append(token)
     return {
-        f"{relation} {len(many)} {sum(one[1] for one in many)} {sum(one[2] for one in many)}"
+        f"{relation} {len(many)} {sum(row[1] for row in many)} {sum(row[2] for row in many)}"
         for relation, many in by_relation.items()
     }
 
@@ -70,10 +70,10 @@ def test_token_has_the_sums_of_each_relation_that_it_pruned() -> None:
 def test_newest_token_of_each_relation_is_kept() -> None:
     for relation in "ssm":
         rows(f"SELECT flagstaff_write_token_v1('{relation}', NULL)")
-    kept = {max(one for one in stored() if one[0] == relation) for relation in "sm"}
+    kept = {max(token for token in stored() if token[0] == relation) for relation in "sm"}
     rows(FILL)
     rows(PRUNE)
-    assert {one for one in stored() if one[0] in "sm"} == kept
+    assert {token for token in stored() if token[0] in "sm"} == kept
 
 
 def test_token_that_prunes_nothing_says_so() -> None:

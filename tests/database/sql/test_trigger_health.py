@@ -158,7 +158,7 @@ def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expe
     rows(statements)
     found = triggers()
     assert found[f'"{TABLE}"'].write_tokens is expected
-    assert all(one.write_tokens for one in found.values()) is expected
+    assert all(health.write_tokens for health in found.values()) is expected
     lacking = "functions" if "CREATE OR REPLACE FUNCTION" in statements else "triggers"
     assert identified("lacking") == (None if expected else lacking)
 

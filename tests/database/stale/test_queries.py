@@ -95,7 +95,7 @@ def test_rule_that_can_grant_or_refuse_keeps_a_flag_from_being_stale() -> None:
     make_flag("a", rollout_percent=0, rules=RULES)
     make_flag("b", rollout_percent=100, rules=[{**RULES[0], "rollout_percent": 9}])
     make_flag("c", rollout_percent=100, rules=RULES)
-    assert [one.facts.key for one in stale_flags()] == ["c"]
+    assert [flag.facts.key for flag in stale_flags()] == ["c"]
 
 
 def test_removed_rule_begins_the_period() -> None:
@@ -136,7 +136,10 @@ def test_missing_triggers_make_the_period_unknown() -> None:
     rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
     assessment = assess_one()
     assert assessment.findings == ()
-    assert [one.signal for one in assessment.unknown] == [Signal.CONSTANT, Signal.NOT_EVALUATED]
+    assert [signal.signal for signal in assessment.unknown] == [
+        Signal.CONSTANT,
+        Signal.NOT_EVALUATED,
+    ]
 
 
 def test_flag_that_is_forced_off_is_not_on_for_all_users() -> None:
@@ -211,7 +214,7 @@ def test_missing_usage_tables_make_usage_unknown() -> None:
     make_flag(rollout_percent=100)
     rows("DROP TABLE flagstaff_usage")
     assessment = assess_one()
-    assert [one.signal for one in assessment.findings] == [Signal.CONSTANT]
+    assert [finding.signal for finding in assessment.findings] == [Signal.CONSTANT]
     assert assessment.unknown[0].why.startswith("usage is not available; ")
 
 
@@ -255,7 +258,7 @@ def test_review_date_owner_and_tags_are_read_from_the_flag(monkeypatch: pytest.M
     columns = {"review_on": date(2020, 1, 31), "owner": "web", "tags": ["a", "b"]}
     set_columns(monkeypatch, flag, **columns)
     assessment = assess_one()
-    assert [(one.signal, one.since) for one in assessment.findings] == [
+    assert [(finding.signal, finding.since) for finding in assessment.findings] == [
         (Signal.REVIEW, date(2020, 1, 31))
     ]
     assert (assessment.facts.owner, assessment.facts.tags) == ("web", ("a", "b"))
@@ -264,9 +267,9 @@ def test_review_date_owner_and_tags_are_read_from_the_flag(monkeypatch: pytest.M
 def test_days_default_to_the_setting(settings: Any) -> None:
     make_flag(rollout_percent=100, days=20)
     assert stale_flags() == []
-    assert [one.facts.key for one in stale_flags(20)] == [KEY]
+    assert [flag.facts.key for flag in stale_flags(20)] == [KEY]
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "STALE_DAYS": 20}
-    assert [one.facts.key for one in stale_flags()] == [KEY]
+    assert [flag.facts.key for flag in stale_flags()] == [KEY]
 
 
 @pytest.mark.parametrize("days", [0, -1, 36_501, 10**12, 1.5, True])
@@ -289,7 +292,9 @@ def test_entries_that_are_read_do_not_depend_on_the_length_of_the_history() -> N
     def read() -> tuple[int, int]:
         """The numbers of queries, and of entries read."""
         statements = statements_of(assess_flags)
-        return len(statements), sum(len(rows(one)) for one in statements if "AS part" in one)
+        return len(statements), sum(
+            len(rows(statement)) for statement in statements if "AS part" in statement
+        )
 
     make_flag("on", rollout_percent=100)
     make_flag("off", enabled=False)
@@ -304,7 +309,7 @@ def test_entries_that_are_read_do_not_depend_on_the_length_of_the_history() -> N
 
 def test_decisive_entries_are_found_by_indexes_of_them_alone() -> None:
     make_flag(rollout_percent=100)
-    [query] = [one for one in statements_of(assess_flags) if "AS part" in one]
+    [query] = [statement for statement in statements_of(assess_flags) if "AS part" in statement]
     names = {"flagstaff_change_state", "flagstaff_change_named"}
     keep_indexes("flagstaff_change", *names)
     plan = "\n".join(line for (line,) in rows(f"EXPLAIN {query}"))

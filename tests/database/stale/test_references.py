@@ -56,7 +56,7 @@ def found_in(text: str, *keys: str) -> list[str]:
     """The keys that are found in a file, in the order of its lines."""
     write(Path("page.html"), text)
     records = document("references", *keys)["keys"] or []
-    places = [(place, one["key"]) for one in records for place in one["places"]]
+    places = [(place, record["key"]) for record in records for place in record["places"]]
     found = [(place["line"], key) for place, key in places if place["path"] == "page.html"]
     return [key for _line, key in sorted(found)]
 

@@ -58,9 +58,11 @@ def test_times_that_python_cannot_represent_are_refused_in_every_table() -> None
     )
     assert ("flagstaff_featureflag.review_on",) in columns
     odd = ("infinity", "-infinity", "0044-03-15 BC", "294276-12-31")
-    accepted = [(one, time) for [one] in columns for time in odd if not is_refused(one, time)]
+    accepted = [
+        (column, time) for [column] in columns for time in odd if not is_refused(column, time)
+    ]
     assert accepted == [], accepted
-    assert not any(is_refused(one, "2026-11-28") for [one] in columns)
+    assert not any(is_refused(column, "2026-11-28") for [column] in columns)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,9 @@ def refusal(model: type[Model], name: str, columns: str, *values: object) -> str
     rows(f"ALTER TABLE {table} DROP CONSTRAINT {table}_{name}")
     marks = ", ".join(["%s"] * len(values))
     rows(f"INSERT INTO {table} (key, {columns}) VALUES ('a', {marks})", *values)
-    [constraint] = [one for one in model._meta.constraints if one.name == f"{table}_{name}"]
+    [constraint] = [
+        constraint for constraint in model._meta.constraints if constraint.name == f"{table}_{name}"
+    ]
     with connection.schema_editor() as editor, pytest.raises(FlagstaffError) as caught:
         constraint.create_sql(model, editor)
     return str(caught.value)
@@ -115,10 +119,10 @@ def test_printed_update_corrects_the_times_that_are_refused_and_no_others(
     columns = "review_on, created_at"
     message = refusal(FeatureFlag, "finite_times", columns, review_on, created_at)
     rows(message.partition("for example: ")[2])
-    good = [one for one in (review_on, created_at) if one and one.startswith("202")]
+    good = [text for text in (review_on, created_at) if text and text.startswith("202")]
     [stored] = rows("SELECT review_on::text, created_at::date::text FROM flagstaff_featureflag")
     [[today]] = rows("SELECT current_date::text")
-    assert [one for one in stored if one not in (None, today)] == good
+    assert [text for text in stored if text not in (None, today)] == good
 
 
 def test_json_that_is_refused_is_named_without_an_update_that_would_erase_it() -> None:

@@ -163,10 +163,7 @@ PROJECTS = {
         {"id": 7},
     ),
     "groups that inherit": Project(
-        (
-            model("Team", ("group_ptr", link("auth.Group")), bases=("auth.group",)),
-            MEMBER,
-        )
+        (model("Team", ("group_ptr", link("auth.Group")), bases=("auth.group",)), MEMBER)
     ),
     "tables in other schemas": Project(
         (

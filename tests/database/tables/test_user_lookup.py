@@ -13,12 +13,7 @@ from django.test.utils import isolate_apps
 
 from flagstaff._tables import database
 from flagstaff._tables.database import db
-from flagstaff._tables.user_lookup import (
-    FoundUser,
-    UserTable,
-    actor_table,
-    allowed_user_table,
-)
+from flagstaff._tables.user_lookup import FoundUser, UserTable, actor_table, allowed_user_table
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from tests.support.apps.members.models import BigintMember, TextMember, UuidMember
 

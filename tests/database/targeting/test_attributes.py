@@ -97,7 +97,7 @@ def test_primary_key_is_authenticated_and_needs_the_user_for_the_rest(
         assert not flag_enabled("beta", pk)
         all_flags(pk)
     assert outcome(pk) == "needs_user"
-    [message] = [one for one in caplog.messages if "beta" in one]
+    [message] = [message for message in caplog.messages if "beta" in message]
     assert "pass the user" in message
 
 
@@ -443,7 +443,7 @@ def test_attributes_of_a_callable_that_fails_are_missing(
         assert outcome(ALICE) == "missing"
         assert flag_enabled("beta", ALICE) is False
         assert all_flags(ALICE) == {"beta": False, "other": True}
-    [record] = [one for one in caplog.records if PATH in one.getMessage()]
+    [record] = [record for record in caplog.records if PATH in record.getMessage()]
     assert message in record.getMessage()
     assert record.levelno == logging.WARNING
 

@@ -99,9 +99,7 @@ def test_name_that_is_unknown_or_ambiguous_is_refused(
     assert shop.flag().rules == []
 
 
-def test_text_that_is_the_key_of_one_object_and_the_name_of_another_is_refused(
-    acme: Group,
-) -> None:
+def test_text_that_is_the_key_of_one_object_and_the_name_of_another_is_refused(acme: Group) -> None:
     other = Group.objects.create(name=str(acme.pk))
     with pytest.raises(ValidationError, match=f"{acme.pk}, {other.pk}|{other.pk}, {acme.pk}"):
         ObjectReader().keys("organizations", [str(acme.pk)])

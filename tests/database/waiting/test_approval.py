@@ -1,7 +1,5 @@
 """A second person approves an action, refuses it, or nobody does."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from tests.support.shop import Shop
 from tests.support.terminals import asked, document, run
 from tests.support.waiting import ask, make_due, run_jobs
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 KEY = "search_v2"
 

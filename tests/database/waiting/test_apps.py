@@ -3,8 +3,6 @@
 tests/database/actions runs all of their actions later; the pages of both apps are the same code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,7 +23,7 @@ from tests.support.plans import KEY, STEPS, action_url, drive_recently, make_fla
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import refused, run
-from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
+from tests.support.waiting import TOMORROW, ask, make_due, run_jobs, state_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
 
@@ -43,9 +41,6 @@ def plan(shop: Shop, settings: Any) -> Plan:
         permit(user, "toggle_featureflag", "change_experiment")
     make_flag()
     return plans.create(KEY, STEPS)
-
-
-# Plans.
 
 
 def test_plan_starts_at_its_time_for_the_user_who_asked() -> None:
@@ -124,8 +119,7 @@ def test_kill_of_a_flag_that_is_off_cancels_the_start_of_its_plan() -> None:
     changes.flags.disable(KEY)
     waiting = ask(f"{START} --enable")
     run(f"kill {KEY}")
-    waiting.refresh_from_db()
-    assert waiting.state == "cancelled"
+    assert state_of(waiting) == "cancelled"
     make_due()
     assert run_jobs() == []
 
@@ -159,9 +153,6 @@ def test_page_of_a_plan_refuses_a_time_after_another_change(
     assert not WaitingAction.objects.exists()
 
 
-# Experiments.
-
-
 def test_experiment_that_was_edited_does_not_start(shop: Shop) -> None:
     shop.experiment(state="draft")
     assert ask(f"experiment start {EXPERIMENT}").users == "100 % of all units take part."
@@ -176,8 +167,7 @@ def test_stop_of_an_experiment_that_does_not_run_cancels_its_start(shop: Shop) -
     shop.experiment(state="draft")
     waiting = ask(f"experiment start {EXPERIMENT}")
     run(f"experiment stop {EXPERIMENT} --dry-run")
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
     run(f"experiment stop {EXPERIMENT}")
     waiting.refresh_from_db()
     assert (waiting.state, waiting.result) == ("cancelled", "the experiment was stopped again")

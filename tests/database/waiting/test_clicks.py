@@ -1,7 +1,5 @@
 """How many clicks it takes in the console to schedule, to ask a colleague, and to approve."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +11,7 @@ from flagstaff.models import WaitingAction
 from tests.support.admin_pages import FLAGS
 from tests.support.screen import Screen
 from tests.support.shop import Shop
-from tests.support.waiting import ask
+from tests.support.waiting import ask, state_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
 
@@ -84,6 +82,5 @@ def test_action_is_approved_by_two_clicks_from_its_page(shop: Shop) -> None:
     person = Person(shop.client("ben"), f"/admin/flagstaff/waitingaction/{waiting.pk}/change/")
     person.follow("Approve…")
     person.press("Approve")
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
     assert person.clicks == 2

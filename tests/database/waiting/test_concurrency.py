@@ -1,7 +1,5 @@
 """Jobs and people at once, each with a connection of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial

@@ -1,7 +1,5 @@
 """What a change would end is said before it, and what it has ended is said in its receipt."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 
@@ -19,7 +17,7 @@ from tests.support.plans import STEPS, action_url, drive_recently
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import asked, document, run
-from tests.support.waiting import TOMORROW, ask
+from tests.support.waiting import TOMORROW, ask, state_of
 
 # An action that waits compares the versions of the history.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
@@ -54,8 +52,7 @@ each_line = pytest.mark.parametrize("is_later", [False, True], ids=["now", "late
 def test_dry_run_of_a_kill_names_what_it_would_end(waiting: WaitingAction) -> None:
     assert f"{waiting.pk}: {ENDS}: would not run\n" in run(f"kill {KEY} --dry-run").err
     assert [row["id"] for row in document("kill", KEY, "--dry-run")["waiting"]] == [waiting.pk]
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
 
 
 @each_kill
@@ -182,16 +179,12 @@ def test_receipt_of_a_cancellation_names_what_was_to_run_after_it() -> None:
     assert printed.count(f"{first.pk}: {KEY}: Roll out to 50 %") == 1
 
 
-# The question in the terminal.
-
-
 def test_question_names_what_the_change_would_end() -> None:
     changes.flags.enable(KEY)
     waiting = ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
     printed = asked(f"release {KEY}", "n").err
     assert f"{waiting.pk}: {ENDS}: would not run\n" in printed
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
 
 
 def test_question_about_a_row_of_an_app_names_what_the_change_would_end(shop: Shop) -> None:

@@ -1,7 +1,5 @@
 """An import names what waits for the rows of its file, and cancels it only if it is told to."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from tests.support.shop import Shop
 from tests.support.terminals import run
 from tests.support.waiting import ask
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """What pages say of actions that wait is what happens to them."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable
@@ -11,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
@@ -21,6 +18,7 @@ from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import FLAGS, act, flag_url, permit, row_url
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, STAFF, Shop
+from tests.support.sql import rows
 from tests.support.terminals import document, run
 from tests.support.waiting import run_jobs
 
@@ -31,11 +29,6 @@ KEYS = ("new_checkout", "search_v2", "invoices", "dark_mode")
 PERMISSIONS = ("change_featureflag", "change_keyvaluestore", "change_segment", "add_featureflag")
 # Of each, so many changes are made before the times of the actions come.
 WORLDS, CHANGES = 40, 5
-
-
-def sql(statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 def percent(chance: Random) -> int:
@@ -119,7 +112,7 @@ class World:
     def by_sql(self) -> None:
         where = f"WHERE key = '{self.key()}'"
         free = "WHERE NOT EXISTS (SELECT FROM flagstaff_featureflag WHERE key = 'brand_new')"
-        sql(
+        rows(
             self.chance.choice(
                 [
                     f"UPDATE flagstaff_featureflag SET enabled = NOT enabled {where}",

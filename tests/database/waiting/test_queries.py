@@ -1,7 +1,5 @@
 """Will it run? is asked in a number of queries that depends on nothing."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from typing import Any

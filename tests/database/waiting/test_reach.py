@@ -1,7 +1,5 @@
 """What waits for a segment needs the right for each flag that uses it: to ask, approve and run."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from typing import Any
@@ -20,7 +18,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 LINE = f"segment conditions enterprise {shlex.quote(json.dumps([{**STAFF, 'negate': True}]))}"
 USE = [{"conditions": [{"segment": "enterprise"}]}]
@@ -37,10 +35,6 @@ def people(shop: Shop) -> None:
 
 def use_it() -> None:
     changes.flags.update("search_v2", {"rules": USE})
-
-
-def result() -> str:
-    return str(WaitingAction.objects.get().result)
 
 
 def test_user_who_may_not_toggle_the_flag_of_another_team_cannot_ask() -> None:
@@ -62,7 +56,7 @@ def test_flag_that_begins_to_use_the_segment_ends_what_waits_without_its_name() 
     assert waiting.obstacle == "what depends on it, or what it depends on, has changed"
     make_due()
     run_jobs()
-    assert result() == waiting.obstacle
+    assert str(WaitingAction.objects.get().result) == waiting.obstacle
 
 
 def test_right_that_is_lost_before_the_run_is_asked_again() -> None:
@@ -71,7 +65,7 @@ def test_right_that_is_lost_before_the_run_is_asked_again() -> None:
     User.objects.get(username="ana").user_permissions.clear()
     make_due()
     assert run_jobs()[0]["state"] == "failed"
-    assert "user ana lacks the right to change" in result()
+    assert "user ana lacks the right to change" in str(WaitingAction.objects.get().result)
 
 
 def test_own_admin_of_the_flags_that_a_segment_reaches_is_a_no(
@@ -89,8 +83,6 @@ def test_own_admin_of_the_flags_that_a_segment_reaches_is_a_no(
     use_it()
     refused(f"{LINE} --as ana --at {TOMORROW}", 4, "TeamAdmin decides about rights")
 
-
-# Flags that others need.
 
 ON = "rollout new_checkout 80"
 

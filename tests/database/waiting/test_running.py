@@ -1,7 +1,5 @@
 """An action that waits runs once, or never and says why."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable
@@ -33,9 +31,9 @@ from tests.support.plans import rollout
 from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows
 from tests.support.terminals import refused, run
-from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
+from tests.support.waiting import TOMORROW, ask, make_due, run_jobs, state_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 
 KEY = "search_v2"
@@ -152,8 +150,7 @@ def test_kill_of_a_flag_that_is_off_cancels_what_waits_for_it(ana: User) -> None
     changes.flags.disable(KEY)
     waiting = ask(f"on {KEY}")
     run(f"kill {KEY} --as ana --dry-run")
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
     run(f"kill {KEY} --as ana")
     make_due()
     assert run_jobs() == []
@@ -330,8 +327,7 @@ def test_stored_refusal_does_not_name_what_uses_a_segment(ana: User, shop: Shop)
     FeatureFlag.objects.update(rules=FEW)
     make_due()
     run_jobs()
-    waiting.refresh_from_db()
-    assert waiting.state == "failed"
+    assert state_of(waiting) == "failed"
     assert "is used by the rules of flags, values and experiments" in waiting.result
     assert KEY not in waiting.result
 
@@ -441,8 +437,7 @@ def test_preview_of_a_mark_as_secret_ends_nothing(ana: User, shop: Shop) -> None
     shop.value("payment_gateway")
     waiting = ask("value set payment_gateway '\"hunter2\"'")
     run("value details payment_gateway --secret --dry-run")
-    waiting.refresh_from_db()
-    assert waiting.state == "waiting"
+    assert state_of(waiting) == "waiting"
 
 
 def test_mark_as_secret_alone_can_wait_and_ends_what_waits_beside_it(ana: User, shop: Shop) -> None:

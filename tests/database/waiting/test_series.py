@@ -1,7 +1,5 @@
 """Actions on a row run in the order of their times, and each stands on the one before it."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from datetime import timedelta
@@ -22,7 +20,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.terminals import document, refused, run
 from tests.support.waiting import ask, run_jobs
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 KEY = "search_v2"
 NINE, TEN, FIVE, NEXT_DAY = (
@@ -230,9 +228,6 @@ def test_action_that_could_not_run_ends_when_the_one_after_it_has_run(
         assert [report["state"] for report in run_jobs()] == ["waiting", "done"]
     assert run_jobs() == []
     assert not FeatureFlag.objects.get().enabled
-
-
-# A period in one question.
 
 
 def test_period_has_one_question_and_one_cancellation() -> None:

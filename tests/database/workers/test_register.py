@@ -78,7 +78,7 @@ def test_false_row_speaks_only_for_the_session_of_its_caller(
         stranger.is_pooled = is_pooled
         stranger.report(1, 1)
         found = read_workers()
-        assert {one.host for one in found.expected} == {"evil", "web-1"}
+        assert {worker.host for worker in found.expected} == {"evil", "web-1"}
         # The worker without a row has another role and another session.
         assert found.unreported >= 1
     stranger.report(mode="ended")
@@ -93,7 +93,7 @@ def test_workers_that_are_equally_behind_are_in_the_order_of_their_hosts(join: J
     rows("SELECT flagstaff_barrier_v1()")
     rows("UPDATE flagstaff_token SET at = at - interval '1 minute'")
     found = read_workers()
-    assert [one.host for one in found.behind] == names
+    assert [worker.host for worker in found.behind] == names
 
 
 def test_sizes_of_a_row_are_bounded(stranger: FakeWorker) -> None:

@@ -254,7 +254,7 @@ def test_on_commit_callback_may_wait(join: Join, set_steps: SetSteps) -> None:
     with transaction.atomic():
         FeatureFlag.objects.create(key="new_checkout")
         transaction.on_commit(lambda: found.append(wait_for_workers()))
-    assert [one.complete for one in found] == [True]
+    assert [propagation.complete for propagation in found] == [True]
 
 
 @pytest.fixture

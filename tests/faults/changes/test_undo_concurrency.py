@@ -26,11 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 THREADS = 20
 SECONDS = float(os.environ.get("FLAGSTAFF_TEST_SECONDS", "5"))
-TABLES = {
-    "f": "flagstaff_featureflag",
-    "k": "flagstaff_keyvaluestore",
-    "s": "flagstaff_segment",
-}
+TABLES = {"f": "flagstaff_featureflag", "k": "flagstaff_keyvaluestore", "s": "flagstaff_segment"}
 KEYS = [f"row_{number}" for number in range(6)]
 
 
@@ -129,7 +125,7 @@ def replayed() -> dict[tuple[str, str], object]:
 
 
 def _without_times(row: object) -> object:
-    return row and {name: one for name, one in dict(row).items() if name != "changed_at"}  # type: ignore[call-overload]
+    return row and {name: cell for name, cell in dict(row).items() if name != "changed_at"}  # type: ignore[call-overload]
 
 
 def deadlocks() -> int:

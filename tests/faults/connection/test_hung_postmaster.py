@@ -43,7 +43,7 @@ def test_connection_attempt_at_a_hung_server_times_out(
         worker.sees(NEW_CHECKOUT, True, within=resumed + MAX_ATTEMPT + 3 - time.monotonic())
         assert worker.ask("status")["last_error"] == "connect: the server did not answer in time"
     # The next attempt may have succeeded after the pause, and was used until the end.
-    durations = [one.duration for one in proxy.connections[before : before + 3]]
+    durations = [connection.duration for connection in proxy.connections[before : before + 3]]
     assert max(durations) <= seconds(MAX_ATTEMPT)
 
 
@@ -81,5 +81,5 @@ def test_refresh_at_a_hung_server_ends_with_an_interrupt(
     _, errors = worker.end(by=signal.SIGINT)
     assert time.monotonic() - interrupted < seconds(5)
     assert errors.rstrip().endswith("KeyboardInterrupt")
-    for one in accepted:
-        one.close()
+    for connection in accepted:
+        connection.close()

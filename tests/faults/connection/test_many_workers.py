@@ -97,7 +97,7 @@ def test_workers_without_a_connection_make_few_attempts_and_connect_when_there_i
             return [report for report in engines.reports() if report["mode"] != "live"]
 
         def have_been_refused() -> bool:
-            refused = [one["last_error"] for one in waiting()]
+            refused = [report["last_error"] for report in waiting()]
             return refused == [FULL] * (COUNT - ADMITTED)
 
         time.sleep(SPAN)
@@ -107,5 +107,5 @@ def test_workers_without_a_connection_make_few_attempts_and_connect_when_there_i
         reports = waiting()
         query("ALTER ROLE shop CONNECTION LIMIT -1")
         engines.are_live(within=60)
-    assert {(one["mode"], one["age"]) for one in reports} == {("down", None)}
+    assert {(report["mode"], report["age"]) for report in reports} == {("down", None)}
     assert max(report["failures"] for report in reports) <= MAX_ATTEMPTS * spans

@@ -47,8 +47,8 @@ def test_outage_of_a_minute_affects_only_the_age(
         attempts = len(proxy.connections) - connected
 
         server.start()
-        for one in (worker, cut_off):
-            one.sees(["mode"], "live", within=3)
+        for process in (worker, cut_off):
+            process.sees(["mode"], "live", within=3)
 
     assert (last["mode"], last["ready"]) == ("down", True)
     assert last["age"] - first == pytest.approx(last_at - first_at, abs=seconds(1))

@@ -74,8 +74,7 @@ def set_password(database: str, password: str) -> None:
 def rotate(database: str) -> None:
     set_password(database, NEW)
     execute(
-        database,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'alice'",
+        database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'alice'"
     )
 
 

@@ -17,10 +17,7 @@ from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article
 from tests.support.repeats import repeats
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(600),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
 
 VALUES, BATCH = repeats(20_000, 4_000), 10
 FLAGS = repeats(300, 100)

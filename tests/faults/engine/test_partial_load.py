@@ -68,7 +68,7 @@ def test_flag_change_beside_a_million_allowed_users_loads_few_bytes_soon(crowded
     took = [max(0.0, at - commit) for at, commit in zip(seen, committed, strict=True)]
     assert max_bytes <= MAX_BYTES
     rounds = [took[first : first + CHANGES] for first in range(0, len(took), CHANGES)]
-    assert min(quantiles(one, n=100)[98] for one in rounds) <= seconds(P99)
+    assert min(quantiles(times, n=100)[98] for times in rounds) <= seconds(P99)
 
 
 def test_poll_without_a_change_loads_few_bytes(database: str) -> None:

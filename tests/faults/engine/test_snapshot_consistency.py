@@ -126,7 +126,9 @@ def test_equal_token_sets_mean_equal_rows(slots: str) -> None:
             write_for(SECONDS / 2, writers)
             # On a busy machine it takes longer until there is something to compare: token sets
             # that were read more than once.
-            while (count := len(known)) <= 100 or sum(one.reads for one in readers) <= count + 10:
+            while (count := len(known)) <= 100 or sum(
+                reader.reads for reader in readers
+            ) <= count + 10:
                 write_for(0.5, writers)
         finally:
             for reader in readers:

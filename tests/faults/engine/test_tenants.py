@@ -63,9 +63,7 @@ def test_shared_flags_are_the_same_for_all_tenants(empty_database: str) -> None:
     assert found["acme"] != found["globex"]
 
 
-def test_flags_of_tenants_have_the_same_results_in_tests_as_in_workers(
-    empty_database: str,
-) -> None:
+def test_flags_of_tenants_have_the_same_results_in_tests_as_in_workers(empty_database: str) -> None:
     project = Project(empty_database, "auth flagstaff", "auth flagstaff")
     project.migrate()
     assert project.run("beside") == ["FLAG_NOT_FOUND", "FLAG_NOT_FOUND"]

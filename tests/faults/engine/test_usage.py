@@ -30,10 +30,7 @@ EARLY = "evaluated_at_import"
 
 
 def usage_of(query: Query, key: str) -> int:
-    (count,) = query(
-        "SELECT coalesce(sum(count), 0)::int FROM flagstaff_usage WHERE key = %s",
-        key,
-    )
+    (count,) = query("SELECT coalesce(sum(count), 0)::int FROM flagstaff_usage WHERE key = %s", key)
     return int(count)
 
 

@@ -61,7 +61,10 @@ def preloaded(database: str, command: list[str] = SYNC) -> AppServer:
 
 @pytest.mark.parametrize(
     ("command", "early"),
-    [*((command, True) for command in EARLY.values()), *((one, False) for one in LATE.values())],
+    [
+        *((command, True) for command in EARLY.values()),
+        *((command, False) for command in LATE.values()),
+    ],
     ids=[*(f"{name}, evaluated at import" for name in EARLY), *LATE],
 )
 def test_workers_evaluate_at_once_and_see_changes_over_one_connection_each(

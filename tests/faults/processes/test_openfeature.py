@@ -20,10 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 Found: TypeAlias = dict[int, dict[str, Any]]
 READY, STALE = ["PROVIDER_READY", None], ["PROVIDER_STALE", None]
 CHANGED = ["PROVIDER_CONFIGURATION_CHANGED", ["gateway"]]
-SYNC = [
-    *("gunicorn", "--config=tests/faults/served/gunicorn_conf.py"),
-    *GUNICORN,
-]
+SYNC = [*("gunicorn", "--config=tests/faults/served/gunicorn_conf.py"), *GUNICORN]
 GEVENT = [*SYNC, "--worker-class=gevent"]
 SERVERS = {
     "gunicorn": (SYNC, {"OPENFEATURE": "in worker"}),
@@ -48,7 +45,7 @@ def all_have_emitted(
 
     def have_emitted() -> bool:
         found.update(read())
-        return all(one["emitted"] == [*expected] for one in found.values())
+        return all(process["emitted"] == [*expected] for process in found.values())
 
     assert within(TIMEOUT, have_emitted), found
     if not is_handled:
@@ -56,7 +53,7 @@ def all_have_emitted(
     # The SDK also reports the end of the initialization, to handlers only.
     handled = sorted(map(str, [READY, *expected]))
     all_are_handled = lambda: all(  # noqa: E731
-        sorted(map(str, one["handled"])) == handled for one in read().values()
+        sorted(map(str, process["handled"])) == handled for process in read().values()
     )
     assert within(TIMEOUT, all_are_handled), read()
 
@@ -69,11 +66,11 @@ def check_events(read: Callable[[], Found], proxy: Proxy, set_gateway: SetGatewa
     proxy.stop()
     proxy.cut()
     all_have_emitted(read, CHANGED, STALE)
-    assert {one["status"] for one in read().values()} == {"STALE"}
+    assert {process["status"] for process in read().values()} == {"STALE"}
     set_gateway("adyen")
     proxy.resume()
     all_have_emitted(read, CHANGED, STALE, READY, CHANGED)
-    assert {one["status"] for one in read().values()} == {"READY"}
+    assert {process["status"] for process in read().values()} == {"READY"}
 
 
 @pytest.mark.parametrize(("command", "variables"), SERVERS.values(), ids=SERVERS)
@@ -105,7 +102,7 @@ def test_workers_of_uwsgi_emit_events_after_a_fork_without_hooks_of_python(
         read: Callable[[], Found] = lambda: server.get_from_each(WORKERS, "/events")  # noqa: E731
         all_have_emitted(read, CHANGED, is_handled=False)
         # While it holds the GIL, uWSGI would fork workers that never get it.
-        assert not any(one["parent_has_thread"] for one in read().values())
+        assert not any(process["parent_has_thread"] for process in read().values())
 
 
 def test_children_of_celery_emit_each_event_once_and_in_order(
@@ -118,7 +115,9 @@ def test_children_of_celery_emit_each_event_once_and_in_order(
             found: Found = {}
 
             def all_have_run() -> bool:
-                found.update({one["pid"]: one for one in tasks.run(name, times=2 * WORKERS)})
+                found.update(
+                    {process["pid"]: process for process in tasks.run(name, times=2 * WORKERS)}
+                )
                 return len(found) == WORKERS
 
             assert within(TIMEOUT, all_have_run)
@@ -134,12 +133,12 @@ def test_worker_that_was_forked_before_the_first_load_becomes_ready(proxy: Proxy
     with served([*SYNC, "--preload"], proxy.url, OPENFEATURE="without waiting") as server:
         server.wait_for_log("Booting worker", times=WORKERS)
         found = server.get_from_each(WORKERS, "/events")
-        assert {one["status"] for one in found.values()} == {"NOT_READY"}
+        assert {process["status"] for process in found.values()} == {"NOT_READY"}
         proxy.resume()
 
         def are_ready() -> bool:
             found.update(server.get_from_each(WORKERS, "/events"))
-            return {one["status"] for one in found.values()} == {"READY"}
+            return {process["status"] for process in found.values()} == {"READY"}
 
         assert within(TIMEOUT, are_ready), found
-        assert [one["emitted"] for one in found.values()] == [[READY]] * WORKERS
+        assert [process["emitted"] for process in found.values()] == [[READY]] * WORKERS

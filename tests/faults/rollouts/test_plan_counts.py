@@ -70,6 +70,6 @@ def test_celery_counts_every_task(database: str, query: Query, tmp_path: Path) -
         tasks = [app.send_task("buy", (user,)) for user in range(USERS)]
         deliver(tmp_path)
         found = [task.get(timeout=seconds(40), interval=0.01, propagate=False) for task in tasks]
-    assert sum(isinstance(one, Exception) for one in found) == len(FAILING)
+    assert sum(isinstance(result, Exception) for result in found) == len(FAILING)
     assert counted(query, run, "r") == (USERS - len(INSIDE), len(INSIDE))
     assert failed_users(query, run) == (0, len(FAILING))

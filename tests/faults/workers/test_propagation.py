@@ -190,7 +190,7 @@ def test_workers_behind_a_pooler_are_counted_as_all_others(
     with ExitStack() as stack:
         caller = stack.enter_context(Worker(database, POLL_INTERVAL=1))
         urls = [url, url, url, database]
-        workers = [stack.enter_context(Worker(one, POLL_INTERVAL=1)) for one in urls]
+        workers = [stack.enter_context(Worker(url, POLL_INTERVAL=1)) for url in urls]
         for worker in workers:
             worker.loaded()
         for percent in 100, 0:
@@ -203,7 +203,7 @@ def test_workers_behind_a_pooler_are_counted_as_all_others(
         # One that ends deletes its row.
         workers[0].end()
         assert query("SELECT count(*) FROM flagstaff_worker") == (3,)
-        assert {one.ask("status")["failures"] for one in workers[1:]} == {0}
+        assert {worker.ask("status")["failures"] for worker in workers[1:]} == {0}
 
 
 def test_worker_behind_a_pooler_that_has_not_polled_is_pending(

@@ -1,7 +1,5 @@
 """The test project with the user model UuidMember."""
 
-from __future__ import annotations
-
 from tests.support.settings import *  # noqa: F403
 from tests.support.settings import DATABASES, INSTALLED_APPS
 

@@ -1,7 +1,5 @@
 """A database backend that reads its password for each connection, as from a vault."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

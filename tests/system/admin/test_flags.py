@@ -1,7 +1,5 @@
 """The admin of processes whose settings replace the models."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.conftest import RunIsolated

@@ -1,7 +1,5 @@
 """The article's project, and the steps of its adoption of flagstaff."""
 
-from __future__ import annotations
-
 import re
 from difflib import ndiff
 from pathlib import Path

@@ -1,7 +1,5 @@
 """flagstaff's admin for the models of an adopting project."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

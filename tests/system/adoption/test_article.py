@@ -1,7 +1,5 @@
 """The article's project adopts flagstaff: the changed lines, its tests, every result."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import psycopg

@@ -1,7 +1,5 @@
 """A project with its own columns for flags and values."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A username means the same person in every command, whichever database a router reads from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict

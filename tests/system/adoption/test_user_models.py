@@ -1,7 +1,5 @@
 """Adoption by a project with its own user model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import psycopg

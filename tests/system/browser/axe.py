@@ -1,7 +1,5 @@
 """axe-core, the accessibility checker, in the page that a browser has open."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import NamedTuple
 

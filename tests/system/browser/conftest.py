@@ -1,7 +1,5 @@
 """The example as `make demo` serves it, and a browser that uses it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The layout of pages in a browser: on phones and desktops."""
 
-from __future__ import annotations
-
 from tools.browser import Visitor
 
 OVERFLOW = """

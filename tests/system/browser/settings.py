@@ -3,8 +3,6 @@
 BESIDE installs another package: "debug_toolbar", or "unfold", a theme of the admin.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 A page with a finding leaves a screenshot in build/screenshots.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 

@@ -3,8 +3,6 @@
 A page shows no object of Python, fits into the window, is small, and logs no error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A promotion from a file in a browser: on a phone without scripts."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

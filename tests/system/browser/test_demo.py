@@ -1,7 +1,5 @@
 """The demo in a browser: a change in the admin reaches every worker."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.support.admin_pages import FLAGS, bucket_of

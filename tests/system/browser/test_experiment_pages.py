@@ -1,7 +1,5 @@
 """Experiments in a browser under a strict policy: every page without scripts, on a phone."""
 
-from __future__ import annotations
-
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits
 

@@ -1,7 +1,5 @@
 """The list of flags in a browser: on a phone and a desktop, without scripts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

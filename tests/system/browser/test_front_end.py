@@ -1,7 +1,5 @@
 """OpenFeature's web provider against the example: in its page, and in Node.js."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Pages of the admin in a browser, with long keys, on desktops, tablets and phones."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The page of recent changes in a browser, without scripts, on a phone."""
 
-from __future__ import annotations
-
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.admin_pages import RECENT

@@ -1,7 +1,5 @@
 """A release in the browser: create a flag, roll it out, see the impact, kill it, undo."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 
@@ -26,11 +24,6 @@ MAX_TABS = 150
 def state(shop: Shop, key: str = "new_checkout") -> tuple[bool, int]:
     [found] = shop.query(STATE.format(key))
     return found[0], found[1]
-
-
-def step(percent: int) -> str:
-    """Returns the link of the page of a flag to a percentage."""
-    return f".flagstaff-act [href$='?percent={percent}']"
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +53,7 @@ def test_flag_is_created_rolled_out_killed_and_brought_back(
     visitor.write("#id_key", new_flag)
     visitor.follow(CONFIRM)
     visitor.wait_for_text(MESSAGE, new_flag)
-    visitor.follow(step(25))
+    visitor.follow(f".flagstaff-act [href$='?percent={25}']")
     visitor.follow(CONFIRM)
     assert state(shop, new_flag) == (False, 25)
     visitor.follow(".flagstaff-main")
@@ -132,7 +125,7 @@ def test_preview_follows_what_is_typed(visitor: Visitor, shop: Shop) -> None:
 def test_release_works_without_scripts(plain_phone: Visitor, shop: Shop) -> None:
     visitor = plain_phone
     visitor.visit(shop.page_of())
-    visitor.press(step(50))
+    visitor.press(f".flagstaff-act [href$='?percent={50}']")
     assert re.match(r"5 → 50 %: \d+ users gain the flag", visitor.text(NOTICE))
     visitor.press(CONFIRM)
     assert state(shop) == (True, 50)

@@ -3,8 +3,6 @@
 The database tests press the same buttons without a script.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The panel of Django Debug Toolbar in a browser, under a strict Content-Security-Policy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The admin with Unfold, registered as docs/how-to/admin-set-up.md shows, in a browser."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The addresses of the example, and of what is installed beside it."""
 
-from __future__ import annotations
-
 import os
 
 from tests.support.pages import code_of

@@ -1,7 +1,5 @@
 """`manage.py flags` as a process: terminals, pipes, signals and exit statuses."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

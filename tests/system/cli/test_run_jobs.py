@@ -1,7 +1,5 @@
 """`manage.py flags run-jobs --loop` as a process."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

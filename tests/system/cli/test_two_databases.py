@@ -1,7 +1,5 @@
 """A project with two databases, as of production and of staging."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tests.support.projects import Project

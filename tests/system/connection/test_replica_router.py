@@ -3,8 +3,6 @@
 Another database with older rows takes the place of a replica that lags.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Each `sslmode` works as in libpq, which connects beside the engine."""
 
-from __future__ import annotations
-
 import json
 import ssl
 from collections.abc import Callable

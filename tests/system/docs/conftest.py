@@ -1,7 +1,5 @@
 """A user, and an end of what the code of the pages leaves in the process."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

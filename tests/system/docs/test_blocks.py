@@ -1,7 +1,5 @@
 """Each block of code in a page is run by a test, or is named here with the reason why not."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

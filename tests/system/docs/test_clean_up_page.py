@@ -1,7 +1,5 @@
 """What the page about stale flags says is so."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from datetime import date

@@ -1,7 +1,5 @@
 """The image and the services of the page start commands that exist."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """A project that follows the page *Declare flags and values*."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

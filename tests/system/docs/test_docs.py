@@ -1,7 +1,5 @@
 """The documentation is correct: its code runs, and the names in it exist."""
 
-from __future__ import annotations
-
 import doctest
 import os
 import re
@@ -207,9 +205,6 @@ def test_readme_template_renders_the_branch_of_the_flag(enabled: bool, greeting:
     template = Engine(libraries=libraries).from_string(code_of("../README.md", "django")[0])
     FeatureFlag.objects.create(key="summer_banner", enabled=enabled, rollout_percent=100)
     assert template.render(Context()).split("\n") == ["", greeting, "help@example.com", ""]
-
-
-# The names.
 
 
 def test_every_reason_has_a_row_in_the_order_of_evaluation() -> None:

@@ -1,7 +1,5 @@
 """What the pages about experiments say is so."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """The commands of the page work in their order."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 from typing import Any

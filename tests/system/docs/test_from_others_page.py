@@ -1,7 +1,5 @@
 """Projects leave django-constance and django-flags by the page."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -96,9 +94,7 @@ def shop_with_constance(tmp_path: Path, empty_database: str) -> Project:
 
 
 @pytest.mark.timeout(120)
-def test_settings_of_all_types_become_values_by_the_page(
-    shop_with_constance: Project,
-) -> None:
+def test_settings_of_all_types_become_values_by_the_page(shop_with_constance: Project) -> None:
     [set_values] = code_of(PAGE, "py", "from constance import config")
     shop_with_constance.run(set_values)
     # A second time, nothing is left to do.

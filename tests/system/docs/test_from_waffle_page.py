@@ -1,7 +1,5 @@
 """A project leaves waffle by the page, from top to bottom."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

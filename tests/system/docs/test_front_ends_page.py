@@ -1,7 +1,5 @@
 """The templates and the script of the page show the result of the flag."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

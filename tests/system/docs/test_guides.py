@@ -1,7 +1,5 @@
 """The code of the quickstart and of the how-to pages works."""
 
-from __future__ import annotations
-
 import doctest
 import json
 import re
@@ -214,9 +212,6 @@ def test_evaluation_in_a_test_sees_its_transaction() -> None:
     FeatureFlag.objects.create(key="new_checkout", rollout_percent=100)
     names = names_of("how-to/propagation.md", "def open_and_evaluate")
     assert names["open_and_evaluate"]() is True
-
-
-# Views and the history.
 
 
 def test_views_are_for_those_who_have_the_flag(alice: User) -> None:

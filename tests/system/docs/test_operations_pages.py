@@ -1,7 +1,5 @@
 """The pages for operators are correct: runbook, alarms, probes."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The code of the pages about frameworks and other tools."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from types import ModuleType
@@ -34,9 +32,6 @@ FRAMEWORKS, PAGE = "how-to/frameworks.md", "how-to/other-tools.md"
 def test_panel_of_the_debug_toolbar_can_be_imported() -> None:
     panels = names_of(PAGE, "DEBUG_TOOLBAR_PANELS")["DEBUG_TOOLBAR_PANELS"]
     assert import_string(panels[-1]).__name__ == "FlagsPanel"
-
-
-# GraphQL, Celery, Channels and django-ninja.
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -139,9 +134,6 @@ def test_ninja_calls_the_operation_with_the_flag(client: Client, alice: User) ->
     async_client = AsyncClient()
     async_client.force_login(alice)
     assert async_to_sync(async_client.get)("/api/reports").json() == []
-
-
-# Logs and traces.
 
 
 def test_structlog_adds_results_to_later_lines() -> None:

@@ -1,7 +1,5 @@
 """The reference is complete: public names, fields, settings and reasons."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterator

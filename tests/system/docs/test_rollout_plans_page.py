@@ -1,7 +1,5 @@
 """What the page about rollout plans says is so."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The code of the page on Sentry works, and its message is a real one."""
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any

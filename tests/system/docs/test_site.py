@@ -1,7 +1,5 @@
 """The built site: where its links lead, what its search finds, and what assistants read."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import re
@@ -87,19 +85,16 @@ def anchors(site: Path) -> dict[str, set[str]]:
     """The ids of each page, by its address."""
     return {
         f"/{page.relative_to(site)}".removesuffix("index.html"): {
-            element.attributes["id"] or "" for element in tree(page).css("[id]")
+            element.attributes["id"] or ""
+            for element in LexborHTMLParser(page.read_text()).css("[id]")
         }
         for page in site.rglob("*.html")
     }
 
 
-def tree(page: Path) -> LexborHTMLParser:
-    return LexborHTMLParser(page.read_text())
-
-
 def links_in(page: Path) -> Iterator[str]:
     for attribute in ("href", "src"):
-        for element in tree(page).css(f"[{attribute}]"):
+        for element in LexborHTMLParser(page.read_text()).css(f"[{attribute}]"):
             yield element.attributes[attribute] or ""
 
 

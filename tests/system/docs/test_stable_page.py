@@ -1,7 +1,5 @@
 """The page of stable names has those of the code, so a change of one fails here."""
 
-from __future__ import annotations
-
 import re
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """What the pages about rules, units and segments say is so."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from datetime import date
@@ -94,9 +92,6 @@ def test_rule_of_the_page_is_for_its_groups() -> None:
     assert not flag_enabled("new_checkout", other)
 
 
-# Bucketing unit.
-
-
 ORGANIZATIONS = 20
 
 
@@ -135,9 +130,6 @@ def test_missing_unit_is_no_user_and_a_number_is_its_text() -> None:
     assert len(buckets - {None}) == 1
 
 
-# Objects by name.
-
-
 def test_rule_for_two_organizations_has_their_names(shop: Shop, settings: Any) -> None:
     [entry, _function] = names_of(PAGE, '"path"')["FLAGSTAFF"]["ATTRIBUTES"]
     # The groups of a user are those organizations.
@@ -151,8 +143,6 @@ def test_rule_for_two_organizations_has_their_names(shop: Shop, settings: Any) -
         assert flag_enabled("new_checkout", context={"organizations": [organization.pk]})
     assert not flag_enabled("new_checkout", context={"organizations": []})
 
-
-# Recipes.
 
 USERS = 400
 

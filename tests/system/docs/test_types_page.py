@@ -1,7 +1,5 @@
 """The code of the page has no error in mypy and in pyright, in strict mode."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What the page about visitors says is so."""
 
-from __future__ import annotations
-
 import sys
 from types import ModuleType
 from typing import Any

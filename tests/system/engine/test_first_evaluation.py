@@ -1,7 +1,5 @@
 """The first evaluation of a process, and how it can fail."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest
@@ -152,11 +150,7 @@ except RecursionError as error:
 
 @pytest.mark.parametrize(("script", "printed"), SCRIPTS.values(), ids=SCRIPTS)
 def test_first_evaluation_of_a_process_works(
-    script: str,
-    printed: str,
-    database: str,
-    open_to_all: OpenToAll,
-    run_isolated: RunIsolated,
+    script: str, printed: str, database: str, open_to_all: OpenToAll, run_isolated: RunIsolated
 ) -> None:
     open_to_all()
     assert run_isolated(START + script, DATABASE_URL=database) == printed

@@ -1,7 +1,5 @@
 """FLAGSTAFF_FORCE_OFF in processes: workers, children, and processes without a database."""
 
-from __future__ import annotations
-
 import json
 import socket
 from collections.abc import Iterator

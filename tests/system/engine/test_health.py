@@ -1,7 +1,5 @@
 """The health endpoints of a worker whose database is down."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import RequestFactory
 from django.urls import include, path

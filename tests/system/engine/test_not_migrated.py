@@ -1,7 +1,5 @@
 """A database without the tables: commands work, and evaluations return the default."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

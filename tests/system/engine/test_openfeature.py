@@ -3,8 +3,6 @@
 The scenarios of OpenFeature's conformance suite for providers (its Appendix F) are among them.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from typing import Any

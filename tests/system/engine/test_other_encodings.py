@@ -1,7 +1,5 @@
 """A database whose encoding is not UTF-8."""
 
-from __future__ import annotations
-
 import psycopg
 import pytest
 

@@ -3,8 +3,6 @@
 Each project runs the tests of tests/database and tests/conformance again, in a child.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from tests.conftest import RunIsolated
@@ -22,16 +20,8 @@ RESULTS = ("tests/database/engine/test_results.py", "tests/conformance")
     [
         ("settings_sqlite", [IMPACT, GROUPS], ""),
         ("apps.settings_bigint", RESULTS, "test_cases"),
-        (
-            "apps.settings_uuid",
-            [IMPACT, *RESULTS],
-            ANY_KEY,
-        ),
-        (
-            "apps.settings_text",
-            [IMPACT, *RESULTS],
-            ANY_KEY,
-        ),
+        ("apps.settings_uuid", [IMPACT, *RESULTS], ANY_KEY),
+        ("apps.settings_text", [IMPACT, *RESULTS], ANY_KEY),
     ],
 )
 def test_results_and_counts_of_other_projects_are_the_same(

@@ -1,7 +1,5 @@
 """The server stops, restarts or hangs: evaluations continue with the last snapshot."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
@@ -33,10 +31,7 @@ def test_stopped_server_changes_no_result(server: Postgres, worker: Worker) -> N
 
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill])
 def test_worker_recovers_soon_after_its_server(
-    end: Callable[[Postgres], None],
-    server: Postgres,
-    worker: Worker,
-    open_to_all: OpenToAll,
+    end: Callable[[Postgres], None], server: Postgres, worker: Worker, open_to_all: OpenToAll
 ) -> None:
     worker.ask("watch", NEW_CHECKOUT)
     end(server)

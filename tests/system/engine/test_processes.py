@@ -1,7 +1,5 @@
 """One connection per process, with threads, children and every kind of exit."""
 
-from __future__ import annotations
-
 import re
 import signal
 import socket
@@ -56,7 +54,10 @@ def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: s
         # A thread sets its name after it has started.
         names = {"flagstaff", "flagstaff-usage"}
         assert within(5, lambda: names <= engine_threads(worker.pid).keys())
-        masks = {name: blocked(mask) for name, mask in engine_threads(worker.pid).items()}
+        masks = {
+            name: {number + 1 for number in range(64) if int(mask, 16) >> number & 1}
+            for name, mask in engine_threads(worker.pid).items()
+        }
     expected = signal.valid_signals() - OF_ERRORS - {signal.SIGKILL, signal.SIGSTOP}
     assert [name for name, mask in masks.items() if not expected <= mask | RESERVED] == []
     assert [name for name, mask in masks.items() if mask & OF_ERRORS] == []
@@ -70,11 +71,6 @@ def engine_threads(pid: int) -> dict[str, str]:
             fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
             found[fields["Name"]] = fields["SigBlk"]
     return {name: mask for name, mask in found.items() if name.startswith("flagstaff")}
-
-
-def blocked(mask: str) -> set[int]:
-    """The numbers of the signals in a mask of /proc."""
-    return {number + 1 for number in range(64) if int(mask, 16) >> number & 1}
 
 
 @pytest.mark.parametrize(

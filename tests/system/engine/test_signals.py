@@ -1,7 +1,5 @@
 """A signal ends each wait, also if another thread than the main one takes it."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.conftest import RunIsolated

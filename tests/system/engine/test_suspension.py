@@ -1,7 +1,5 @@
 """A suspended process: the first request afterwards waits for a poll, once in an outage."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator

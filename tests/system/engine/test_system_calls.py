@@ -1,7 +1,5 @@
 """An evaluation from memory makes no system call."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

@@ -1,7 +1,5 @@
 """Two projects with a schema each in one database: neither sees the other, or waits for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Usage of all workers: every evaluation is counted exactly once."""
 
-from __future__ import annotations
-
 import json
 import signal
 import time

@@ -1,7 +1,5 @@
 """New processes import the public names without settings, and set the app up at little cost."""
 
-from __future__ import annotations
-
 import json
 
 from tests.conftest import RunIsolated

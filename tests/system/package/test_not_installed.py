@@ -1,7 +1,5 @@
 """A project whose INSTALLED_APPS lacks "flagstaff": the first mistake of a newcomer."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.conftest import RunIsolated

@@ -1,7 +1,5 @@
 """The fixture `flagstaff_flags` and the mark `flagstaff`."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -227,9 +225,7 @@ print(loaded, "flagstaff._core" in sys.modules)
 """
 
 
-def test_plugin_imports_neither_django_nor_extension(
-    run_isolated: RunIsolated,
-) -> None:
+def test_plugin_imports_neither_django_nor_extension(run_isolated: RunIsolated) -> None:
     assert run_isolated(WITHOUT_DJANGO) == "[] False\n"
 
 

@@ -1,7 +1,5 @@
 """`manage.py check` names the lines of a project that use a key nobody declares."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The public tests of django-waffle 5.0.0, unchanged, with the stand-in."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -21,10 +19,7 @@ STALE = {
     "test_waffle.WaffleTests.test_everyone_on_read_from_write_db",
 }
 #: They demand a new cookie for a random result. A bucket gives the same result without a cookie.
-COOKIES = {
-    "test_waffle.FunctionTests.test_percent",
-    "test_waffle.WaffleTests.test_percent",
-}
+COOKIES = {"test_waffle.FunctionTests.test_percent", "test_waffle.WaffleTests.test_percent"}
 #: It replaces random.uniform, and looks for the result in request.waffles.
 RANDOM = {"test_waffle.WaffleTests.test_reroll"}
 #: It evaluates a row that was never saved. Here, the flag of its name decides.

@@ -1,7 +1,5 @@
 """Workers measure a rollout plan: the users, requests and failures on both sides of the rollout."""
 
-from __future__ import annotations
-
 import signal
 from typing import Any
 
@@ -11,14 +9,7 @@ from flagstaff._request.visitor import sign_id
 from tests.support import plan_requests
 from tests.support.fixtures import Query
 from tests.support.orphans import open_sockets
-from tests.support.plans import (
-    KEY,
-    TIMEOUT,
-    counted,
-    failed_users,
-    start_run,
-    wait_for_count,
-)
+from tests.support.plans import KEY, TIMEOUT, counted, failed_users, start_run, wait_for_count
 from tests.support.proxy import Proxy
 from tests.support.sessions import Sessions, within
 from tests.support.workers import Worker, calling

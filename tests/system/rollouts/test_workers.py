@@ -1,7 +1,5 @@
 """Plans, workers and run-jobs in processes of their own: trips, new builds and hung guards."""
 
-from __future__ import annotations
-
 from threading import Event
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A role that may create functions next to the tables gets no call of them, and so no rights."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from itertools import count

@@ -1,7 +1,5 @@
 """The roles of the documentation have the rights that they need, and no more."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from itertools import count

@@ -1,7 +1,5 @@
 """Row level security on flagstaff's tables: rows are refused, never missing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 from typing import Any

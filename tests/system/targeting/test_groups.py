@@ -1,7 +1,5 @@
 """Conditions on groups in worker processes: a change of a group arrives like any other."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -123,9 +121,7 @@ def has_variant(pk: int) -> bool:
     return experiments.get_variant("button", pk, default="none") != "none"
 
 
-def test_new_member_of_a_group_that_only_an_experiment_names_gets_a_variant(
-    worker: Worker,
-) -> None:
+def test_new_member_of_a_group_that_only_an_experiment_names_gets_a_variant(worker: Worker) -> None:
     pk, member = worker.call(add_user, "grace"), worker.call(add_user, "hopper", "gamma")
     worker.call(start_experiment, "gamma")
     check = calling(has_variant)

@@ -1,7 +1,5 @@
 """A kill always arrives: rules that cannot be read never hide the other columns of a flag."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing

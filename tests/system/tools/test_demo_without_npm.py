@@ -1,7 +1,5 @@
 """`make demo` on a machine without npm."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

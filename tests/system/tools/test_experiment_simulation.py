@@ -1,7 +1,5 @@
 """The simulation of experiments: its effects, and a short run of it."""
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import replace
 
@@ -19,14 +17,7 @@ from flagstaff.experiments.statistics.effects import (
     ratio,
 )
 from flagstaff.experiments.statistics.sequential import Plan, always_valid, lower_bound
-from tools.simulation.experiment_units import (
-    ArmSums,
-    Kind,
-    Scenario,
-    draw,
-    effects_of,
-    looks_of,
-)
+from tools.simulation.experiment_units import ArmSums, Kind, Scenario, draw, effects_of, looks_of
 from tools.simulation.experiments import (
     NEVER,
     Ends,

@@ -1,7 +1,5 @@
 """The report of `make mutants`: which results count, and when it fails."""
 
-from __future__ import annotations
-
 import json
 
 from tools.mutants import outcomes_of, percent_of, report

@@ -1,7 +1,5 @@
 """The contents of a release, and the rules of its workflows."""
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -138,9 +136,6 @@ def test_issue_form_asks_questions_with_unique_ids(name: str) -> None:
     assert all(part["attributes"]["label"] for part in questions)
 
 
-# The page of the package.
-
-
 @pytest.mark.parametrize(
     ("link", "absolute"),
     [
@@ -187,9 +182,6 @@ def test_rewritten_source_archive_has_absolute_links(tmp_path: Path) -> None:
     assert texts[1] == contents["README.md"]
 
 
-# What a release must have.
-
-
 def test_release_with_addresses_version_and_date_has_no_problem() -> None:
     assert [*check_release.problems_of("v0.1.0", Metadata(HEADERS, ""), CHANGELOG)] == []
 
@@ -208,9 +200,6 @@ def test_release_that_is_not_ready_is_refused(
 ) -> None:
     [found] = check_release.problems_of(tag, Metadata(headers, ""), changelog)
     assert problem in found
-
-
-# The documentation of each version.
 
 
 NAMES = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")

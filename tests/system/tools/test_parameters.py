@@ -1,7 +1,5 @@
 """The selection of one set of parameters of each test, and the order of tests of a seed."""
 
-from __future__ import annotations
-
 import random
 from itertools import groupby
 from pathlib import Path

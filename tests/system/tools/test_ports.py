@@ -1,7 +1,5 @@
 """Ports of servers that tests of several processes start at the same time."""
 
-from __future__ import annotations
-
 import random
 import socket
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The simulation of rollout plans: its random counts, its users, and a short run of it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

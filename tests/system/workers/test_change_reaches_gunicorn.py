@@ -1,7 +1,5 @@
 """The workers of gunicorn see a change. tests/faults has the other servers and worker classes."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.faults.app_servers import GUNICORN, WORKERS, served

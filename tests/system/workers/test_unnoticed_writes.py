@@ -1,7 +1,5 @@
 """Writes that leave no token although every trigger exists: workers notice, and say so."""
 
-from __future__ import annotations
-
 import pytest
 
 import flagstaff

@@ -1,7 +1,5 @@
 """Every kind of write reaches other processes soon after its commit."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

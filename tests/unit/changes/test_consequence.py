@@ -25,7 +25,7 @@ from tests.support.conditions import condition
 
 NONE, FEWER, MORE, MOST = Consequence
 STAFF = {"conditions": [shop.STAFF]}
-IS_ONE, IS_TRUE = ([{"conditions": [condition("beta", "in", one)]}] for one in (1, True))
+IS_ONE, IS_TRUE = ([{"conditions": [condition("beta", "in", value)]}] for value in (1, True))
 
 
 def flag(enabled: bool = True, percent: int = 25, **fields: Any) -> RowState:

@@ -219,4 +219,4 @@ def test_all_invalid_fields_are_named(
     with pytest.raises(InvalidChangeError) as error:
         cleaned(row, fields)
     assert str(error.value).startswith(messages[0])
-    assert [one for one in messages if one not in str(error.value)] == []
+    assert [message for message in messages if message not in str(error.value)] == []

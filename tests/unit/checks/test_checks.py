@@ -135,10 +135,10 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
 @pytest.mark.parametrize(
     "given",
     [
-        *({"ATTRIBUTES": one} for one in (["email", "is_active"], "operator.and_", ())),
+        *({"ATTRIBUTES": value} for value in (["email", "is_active"], "operator.and_", ())),
         {"ATTRIBUTES": [{"name": "teams", "model": "auth.Group", "path": "groups"}]},
-        *({"VISITOR_COOKIE": one} for one in (True, False, "operator.truth")),
-        *({"CLIENT_ADDRESS": one} for one in (None, "operator.itemgetter")),
+        *({"VISITOR_COOKIE": value} for value in (True, False, "operator.truth")),
+        *({"CLIENT_ADDRESS": value} for value in (None, "operator.itemgetter")),
     ],
     ids=str,
 )
@@ -172,7 +172,7 @@ NEEDS: list[tuple[list[str], dict[str, Any], str]] = [
 def reports_middleware(settings: Any) -> Any:
     """Leaves out the apps that need the middleware, and silences no check."""
     settings.SILENCED_SYSTEM_CHECKS = []
-    apps = [one for one in settings.INSTALLED_APPS if one != "flagstaff.rollouts"]
+    apps = [app for app in settings.INSTALLED_APPS if app != "flagstaff.rollouts"]
     settings.INSTALLED_APPS = apps
     return settings
 

@@ -145,8 +145,7 @@ def test_other_code_uses_no_key(folder: Path, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code",
-    ["from shop.flags import OLD", "from . import flags\nflags.OLD.enabled(user)"],
+    "code", ["from shop.flags import OLD", "from . import flags\nflags.OLD.enabled(user)"]
 )
 def test_declaration_that_is_gone_is_found_with_those_of_its_file(folder: Path, code: str) -> None:
     [use] = uses(folder, code)

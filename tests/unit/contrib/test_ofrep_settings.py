@@ -27,10 +27,10 @@ NAMES = (
     ("setting", "value", "problem"),
     [
         (KEYS, ["s3cr3t"], NO_DICT),
-        *((KEYS, {"billing": one}, NO_HASH) for one in ("s3cr3t", HASH[1:], HASH.upper(), 7)),
+        *((KEYS, {"billing": key}, NO_HASH) for key in ("s3cr3t", HASH[1:], HASH.upper(), 7)),
         *(
-            (CLIENT_ATTRIBUTES, one, f" is {one!r}; {NAMES}")
-            for one in ("theme", [1], ["theme", "groups"], ["is_staff"], ["visitor"])
+            (CLIENT_ATTRIBUTES, names, f" is {names!r}; {NAMES}")
+            for names in ("theme", [1], ["theme", "groups"], ["is_staff"], ["visitor"])
         ),
     ],
 )

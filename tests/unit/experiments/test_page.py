@@ -194,7 +194,7 @@ def test_difference_has_a_sign_unless_it_is_zero() -> None:
 def test_interval_names_the_bounds_that_are_known() -> None:
     bounds = [(-1, 2), (None, 2), (1, None), (None, None)]
     found = [EffectReport(value=0.0, standard_error=1.0, low=low, high=hi) for low, hi in bounds]
-    assert [interval_text(one, number_text) for one in found] == [
+    assert [interval_text(report, number_text) for report in found] == [
         f"{MINUS}1 to +2",
         "at most +2",
         "at least +1",

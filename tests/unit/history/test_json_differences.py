@@ -27,7 +27,8 @@ _OBJECTS = st.dictionaries(st.text("abc", max_size=2), _PARTS)
 
 def differences(old: Any, new: Any) -> list[tuple[str, str, Any, Any]]:
     return [
-        (one.action, path_text(one.path), one.old, one.new) for one in json_differences(old, new)
+        (difference.action, path_text(difference.path), difference.old, difference.new)
+        for difference in json_differences(old, new)
     ]
 
 
@@ -80,10 +81,10 @@ def test_each_difference_is_true_and_only_equal_objects_have_none(old: Any, new:
     assert differences(old, copy.deepcopy(old)) == []
     found = [*json_differences(old, new)]
     assert bool(found) == (text(old) != text(new))
-    for one in found:
-        if one.action == "removed":
-            assert text(reduce(getitem, one.path, old)) == text(one.old)
+    for difference in found:
+        if difference.action == "removed":
+            assert text(reduce(getitem, difference.path, old)) == text(difference.old)
         else:
-            assert text(reduce(getitem, one.path, new)) == text(one.new)
-        if one.action == "changed":
-            assert text(one.old) != text(one.new)
+            assert text(reduce(getitem, difference.path, new)) == text(difference.new)
+        if difference.action == "changed":
+            assert text(difference.old) != text(difference.new)

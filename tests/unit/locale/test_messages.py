@@ -55,11 +55,7 @@ label = f"{say('state')}: {say('{count} user', '{count} users', count=2)}"
 raise UnknownFlagError("no flag " '"{key}"', key=key)
 """
     found = [*messages_of(source, "page.py")]
-    assert found == [
-        ("state", ""),
-        ("{count} user", "{count} users"),
-        ('no flag "{key}"', ""),
-    ]
+    assert found == [("state", ""), ("{count} user", "{count} users"), ('no flag "{key}"', "")]
 
 
 def test_messages_of_a_template_are_tags_and_paragraphs() -> None:
@@ -122,7 +118,9 @@ def test_merged_translation_keeps_what_is_translated_and_a_changed_message_is_fu
     new = ("Copy {key}", "owner", "The flag is off.")
     code = catalogue_of(tmp_path / "django.pot", *((text, "") for text in new))
     german.write_text(merged(german, code))
-    assert [(one.text, one.translated, "fuzzy" in one.flags) for one in read_po(german)] == [
+    assert [
+        (message.text, message.translated, "fuzzy" in message.flags) for message in read_po(german)
+    ] == [
         ("Copy {key}", ("",), False),
         ("owner", ("zuständig",), False),
         ("The flag is off.", ("Flag ist jetzt aus.",), True),
@@ -217,7 +215,7 @@ def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_an
 
 def test_source_of_flagstaff_is_translated() -> None:
     with german(HISTORY):
-        found = [source_label(one) for one in ("command", "deploy script", None)]
+        found = [source_label(source) for source in ("command", "deploy script", None)]
     assert found == ["Befehl", "deploy script", ""]
     assert source_label("command") == "command"
 

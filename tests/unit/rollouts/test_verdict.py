@@ -64,7 +64,7 @@ def test_guard_at_its_threshold_trips() -> None:
     assert found.guards[0].e_value > 200
     # More guards raise the threshold.
     found = judged(evidence(), guards=(ERRORS, SLOW, SLOW))
-    assert [one.threshold for one in found.guards] == pytest.approx([600, 600, 600])
+    assert [guard.threshold for guard in found.guards] == pytest.approx([600, 600, 600])
     # A trip needs no complete data.
     assert judged(replace(evidence(errors=(41, 210)), lost_workers=2, dropped=9)).trip == "errors"
 
@@ -73,8 +73,8 @@ def test_guard_just_below_its_threshold_or_at_another_share_does_not_trip() -> N
     # At 5 % half of the users seen are inside.
     assert judged(evidence(2000, 2000, errors=(60, 50))).trip is None
     results = [judged(evidence(errors=(inside, 210))).guards[0] for inside in range(60)]
-    assert [one.tripped for one in results] == [one.e_value >= 200 for one in results]
-    assert {one.tripped for one in results} == {True, False}
+    assert [result.tripped for result in results] == [result.e_value >= 200 for result in results]
+    assert {result.tripped for result in results} == {True, False}
 
 
 @pytest.mark.parametrize("errors", [(41, 210), (3, 0)], ids=["guard", "brake"])
@@ -110,7 +110,7 @@ def test_latency_guard_uses_the_counts_of_its_number() -> None:
     assert numbered([SLOW, FUNCTION, ERRORS, SLOW]) == [(1, SLOW), (0, ERRORS), (4, SLOW)]
     found = judged(evidence(slow=(41, 210)), guards=(ERRORS, SLOW))
     assert found.trip == "latency over 0.5 s"
-    assert [one.failed.inside for one in found.guards] == [0, 41]
+    assert [guard.failed.inside for guard in found.guards] == [0, 41]
     figures = "41 of 2,000 users with the flag failed, 210 of 38,000 without it; 3.7 times as often"
     assert found.why == f"latency over 0.5 s: {figures}"
 
@@ -161,7 +161,7 @@ def test_step_with_a_low_upper_bound_passes() -> None:
     assert found.why == "fine after 500 users with the flag: errors at most 1.8 times as often"
     # Every guard must pass.
     found = judged(evidence(500, 9_500, errors=(20, 400)), guards=(ERRORS, SLOW))
-    assert [one.passed for one in found.guards] == [True, False]
+    assert [guard.passed for guard in found.guards] == [True, False]
     assert not found.passed
 
 

@@ -126,7 +126,7 @@ def test_review_date_silences_a_flag_until_the_day_if_it_was_stale_when_it_was_s
 ) -> None:
     assessment = judged(**SHIPPED, review_on=date(2026, 11, day), review_change=change)
     assert (assessment.is_silent, assessment.is_stale) == (expected, not expected)
-    assert [one.signal for one in assessment.findings] == [CONSTANT]
+    assert [finding.signal for finding in assessment.findings] == [CONSTANT]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def rules_of(text: str) -> list[dict[str, Any]]:
 
 
 def texts_of(old: object, new: object) -> list[str]:
-    return [one.text for one in rule_changes(old, new) or ()]
+    return [change.text for change in rule_changes(old, new) or ()]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_members_are_in_the_order_in_which_people_write_them() -> None:
     assert [rule] == rules
     assert [*rule] == ["name", "conditions", "rollout_percent"]
     names = ["attribute", "operator", "values", "new"]
-    assert [[*one] for one in rule["conditions"]] == [names, ["segment", "negate"]]
+    assert [[*condition] for condition in rule["conditions"]] == [names, ["segment", "negate"]]
 
 
 @pytest.mark.parametrize("value", [[], [{}], [{"conditions": [1]}], {"a": [1]}, "text", None])

@@ -115,7 +115,7 @@ def test_text_error_is_shown_in_the_language_and_keeps_its_text() -> None:
     ],
 )
 def test_error_carries_its_english_and_values(error: FlagstaffError, message: Sentence) -> None:
-    for one in (error, pickle.loads(pickle.dumps(error))):
-        assert (type(one), vars(one)) == (type(error), vars(error))
-        assert str(one) == one.message == message
-        assert (one.message.english, one.message.values) == (message.english, message.values)
+    for raised in (error, pickle.loads(pickle.dumps(error))):
+        assert (type(raised), vars(raised)) == (type(error), vars(error))
+        assert str(raised) == raised.message == message
+        assert (raised.message.english, raised.message.values) == (message.english, message.values)

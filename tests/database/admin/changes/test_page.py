@@ -1,14 +1,11 @@
 """The page of changes, which is also the history of each row: its rows, filters, pages and CSV."""
 
-from __future__ import annotations
-
 import csv
 import re
 from datetime import timedelta
 from html import unescape
 from io import StringIO
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -60,14 +57,7 @@ def rows() -> None:
 
 def keys(client: Client, **parameters: str) -> list[str]:
     """The key of each event, and its kind unless it is a flag, from top to bottom."""
-    return event_keys(page(client, url_of(**parameters)))
-
-
-def url_of(**parameters: str) -> str:
-    return f"{RECENT}?{urlencode(parameters)}"
-
-
-# The rows.
+    return event_keys(page(client, RECENT, **parameters))
 
 
 def test_changes_of_all_kinds_are_newest_first_with_authors_reasons_and_times(
@@ -100,7 +90,7 @@ def test_history_of_a_row_is_the_page_of_its_changes(operator: Client) -> None:
     flag = FeatureFlag.objects.get()
     changes.flags.update(KEY, {"key": "header"})
     response = operator.get(f"{FLAGS}{flag.pk}/history/")
-    address = url_of(key="header", kind="flag")
+    address = f"{RECENT}?key=header&kind=flag"
     assert (response.status_code, response["Location"]) == (302, address)
     assert event_keys(page(operator, address)) == ["header", KEY]
     other = staff("view_keyvaluestore")
@@ -128,7 +118,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
     change = changes.flags.set_rollout(KEY, 50).version
     with acting_as("ana"):
         back = changes.flags.undo(KEY, change).version
-    for address in (RECENT, url_of(kind="flag")):
+    for address in (RECENT, f"{RECENT}?kind=flag"):
         html = page(operator, address)
         newest, undone, *_others = events_of(html)
         assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
@@ -140,7 +130,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
     assert f'href="{restore_url(change)}' in html
     assert f'href="{restore_url(back)}' not in html
     # Also if its undo is on the page before.
-    [undone, *_others] = events_of(page(operator, url_of(kind="flag", before=str(back))))
+    [undone, *_others] = events_of(page(operator, RECENT, kind="flag", before=str(back)))
     assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
 
 
@@ -151,9 +141,6 @@ def test_missing_entries_are_counted(operator: Client) -> None:
     assert "2 recent changes are not in the history" in page(operator, RECENT)
     execute("UPDATE flagstaff_token SET entry_missing = false")
     assert "not in the history" not in page(operator, RECENT)
-
-
-# The filters.
 
 
 FILTERS: list[tuple[dict[str, str], list[str]]] = [
@@ -180,7 +167,7 @@ def test_filter_selects_changes(operator: Client) -> None:
     assert [(filters, keys(operator, **filters)) for filters, _keys in FILTERS] == FILTERS
     # Changes without an actor are those of the database user.
     assert len(keys(operator, actor=connection.settings_dict["USER"])) == 3
-    shown = content_of(page(operator, url_of(actor="ana", key=KEY, kind="flag")))
+    shown = content_of(page(operator, RECENT, actor="ana", key=KEY, kind="flag"))
     assert f"Filters: Person ana, Key {KEY}, Kind flag" in shown
 
 
@@ -222,15 +209,15 @@ def test_filter_that_is_not_valid_is_named_kept_and_selects_nothing(operator: Cl
         ("transaction", "x", "Enter a whole number."),
         ("transaction", "9" * 30, "Ensure this value is less than or equal to"),
     ):
-        html = page(operator, url_of(**{name: text}))
+        html = page(operator, RECENT, **{name: text})
         assert problem in content_of(html), (name, text)
         assert event_keys(html) == []
         assert f'value="{text}"' in html or name == "kind"
-        assert page(operator, url_of(format="csv", **{name: text})).count("\n") == 1
+        assert page(operator, RECENT, format="csv", **{name: text}).count("\n") == 1
 
 
 def test_parameter_that_is_no_filter_is_an_error_and_selects_nothing(operator: Client) -> None:
-    html = page(operator, url_of(actr="ana"))
+    html = page(operator, RECENT, actr="ana")
     assert "There is no filter “actr”." in content_of(html)
     assert event_keys(html) == []
 
@@ -243,13 +230,10 @@ def test_search_finds_usernames_and_no_other_names() -> None:
     for text in ("Chloe", "corp.example"):
         assert keys(client, actor=text) == []
     assert keys(client, actor="zoe") == [KEY]
-    html = page(client, url_of(actor="Chloe", transaction="7"))
+    html = page(client, RECENT, actor="Chloe", transaction="7")
     assert "No change matches the filters. Remove all filters" in content_of(html)
     # The form keeps its filters, also the hidden one.
     assert {"transaction": "7", "actor": "Chloe"}.items() <= Screen(html).fields().items()
-
-
-# Pages, and the CSV.
 
 
 def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Client) -> None:
@@ -258,14 +242,14 @@ def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Cli
         changes.flags.set_rollout(KEY, percent)
         changes.flags.create(f"flag_{percent}")
     assert count_queries(operator, RECENT) <= few
-    first = page(operator, url_of(key=KEY))
+    first = page(operator, RECENT, key=KEY)
     second = page(operator, f"{RECENT}{Screen(first).link('Older')}")
     assert (len(event_keys(first)), len(event_keys(second))) == (50, 11)
     assert "rollout 10 → 11 %" in content_of(first)
     assert "rollout 9 → 10 %" in content_of(second)
     assert ">Older<" not in second
     assert [row["key"] for row in rows_of_csv(operator, key=KEY)] == [KEY] * 61
-    assert operator.get(url_of(before="9" * 5000)).status_code == 404
+    assert operator.get(RECENT, {"before": "9" * 5000}).status_code == 404
 
 
 RELATED = 'a[href*="transaction="]'
@@ -278,7 +262,7 @@ def test_page_asks_the_catalog_once_what_the_role_may_read(operator: Client) -> 
 
 def test_csv_is_sent_while_the_history_is_read(operator: Client) -> None:
     def read_first_byte() -> None:
-        response: Any = operator.get(url_of(format="csv"))
+        response: Any = operator.get(RECENT, {"format": "csv"})
         assert response.streaming
         next(iter(response))
 
@@ -286,7 +270,7 @@ def test_csv_is_sent_while_the_history_is_read(operator: Client) -> None:
     for number in range(450):
         FeatureFlag.objects.update(description=str(number))
     assert len(statements_of(read_first_byte)) == few
-    assert len(page(operator, url_of(format="csv")).splitlines()) > 450
+    assert len(page(operator, RECENT, format="csv").splitlines()) > 450
 
 
 def test_csv_has_no_formulas(operator: Client) -> None:
@@ -297,13 +281,10 @@ def test_csv_has_no_formulas(operator: Client) -> None:
 
 
 def rows_of_csv(client: Client, **filters: str) -> list[dict[str, str]]:
-    response = client.get(url_of(format="csv", **filters))
+    response = client.get(RECENT, {"format": "csv", **filters})
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     text = b"".join(response.streaming_content).decode()  # type: ignore[attr-defined]
     return list(csv.DictReader(StringIO(text)))
-
-
-# The events of apps.
 
 
 def test_plan_is_among_the_changes(operator: Client) -> None:
@@ -319,7 +300,7 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     for text, is_found in (("CHECKOUT", True), ("ana", True), ("bob", False)):
         assert (row in keys(operator, q=text)) is is_found
     with override_settings(LANGUAGE_CODE="de"):
-        text = content_of(page(operator, url_of(kind="plan")))
+        text = content_of(page(operator, RECENT, kind="plan"))
     assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
 
 
@@ -339,7 +320,7 @@ def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
         ({}, [*acts, created]),
         ({"kind": "flag", "key": "search_v2"}, acts),
     ):
-        lines = events_of(page(operator, url_of(**parameters)))[: len(expected)]
+        lines = events_of(page(operator, RECENT, **parameters))[: len(expected)]
         assert all(
             line.startswith(f"search_v2 {text}") for line, text in zip(lines, expected, strict=True)
         )
@@ -355,9 +336,6 @@ def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator:
     first = page(operator, RECENT)
     assert "early" not in first
     assert "early" in page(operator, f"{RECENT}{Screen(first).link('Older')}")
-
-
-# Transactions.
 
 
 def test_change_links_to_the_others_of_its_transaction(operator: Client, shop: Shop) -> None:
@@ -409,9 +387,6 @@ def test_page_reads_and_asks_as_much_for_many_large_transactions(
     assert figures() == few
     monkeypatch.setattr(events, "_MAX_ENTRIES", 20)
     assert "with at least 20 others" in Screen(page(operator, RECENT)).texts(RELATED)
-
-
-# Who sees what.
 
 
 def test_user_sees_only_kinds_with_a_permission(viewer: Client) -> None:

@@ -1,7 +1,5 @@
 """The page of an undo: of one change, of chosen ones, of a transaction, or of a restore."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial
@@ -67,9 +65,6 @@ def rows(operator: Client, flag: FeatureFlag, gateway: KeyValueStore) -> None:
 
 def stored() -> tuple[int, object]:
     return FeatureFlag.objects.get(key=KEY).rollout_percent, KeyValueStore.objects.get().value
-
-
-# One change.
 
 
 def test_undo_is_logged_by_the_admin_of_the_kind(
@@ -157,9 +152,6 @@ def test_get_locks_and_writes_nothing_and_makes_few_queries(operator: Client) ->
     assert count_queries(operator, url) <= 16
 
 
-# What cannot be undone.
-
-
 def changed_again() -> str:
     version = changes.flags.set_rollout(KEY, 80).version
     changes.flags.set_rollout(KEY, 70)
@@ -209,9 +201,7 @@ def test_conflict_of_one_row_refuses_all_and_can_be_left_out(operator: Client) -
     assert stored() == (70, "stripe")
 
 
-def test_page_offers_to_leave_out_a_column_whose_old_value_no_longer_fits(
-    operator: Client,
-) -> None:
+def test_page_offers_to_leave_out_a_column_whose_old_value_no_longer_fits(operator: Client) -> None:
     changes.flags.create("banner", rollout_percent=5)
     version = changes.flags.delete("banner").version
     # It was a text then.
@@ -236,9 +226,6 @@ def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Clien
     response = operator.get(RECENT, {"back": f"{RECENT}?kind=flag"}, follow=True)
     assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]
     assert "First select the changes that you want to undo." in str(messages_of(response))
-
-
-# Creations and deletions.
 
 
 def test_undo_of_a_creation_asks_to_delete(operator: Client, settings: Any) -> None:
@@ -269,9 +256,6 @@ def test_deleted_flag_is_brought_back_with_its_users(
     assert f"“new_checkout” was created again, as it was before. {who}" in message
     assert response.redirect_chain == [(flag_url(flag), 302)]
     assert flag.allowed_users.get() == alice
-
-
-# Several changes.
 
 
 def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Client) -> None:
@@ -339,9 +323,6 @@ def test_undo_of_many_rows_is_confirmed_and_has_a_link_that_undoes_it(
     [url] = Screen(response).attributes(".flagstaff-undo", "href")
     undo_at(operator, url)
     assert flags.count() == 201
-
-
-# Restore.
 
 
 def test_restore_undoes_what_came_after_a_version(
@@ -420,9 +401,6 @@ def test_segment_that_came_into_use_after_the_page_asks_again(operator: Client) 
     assert Segment.objects.get().conditions == STAFF
 
 
-# Production.
-
-
 def rules_of_a_value() -> str:
     rules = [{"conditions": EVERYBODY, "value": "paypal"}]
     changes.values.update("gateway", {"rules": rules})
@@ -459,8 +437,6 @@ def test_undo_for_most_users_in_production_types_the_key(
     assert stored() == (100, "stripe")
 
 
-# Permissions.
-
 RIGHTS: dict[str, tuple[Callable[[], Any], str]] = {
     "rollout": (lambda: changes.flags.set_rollout(KEY, 50), "toggle_featureflag"),
     "description": (
@@ -470,10 +446,7 @@ RIGHTS: dict[str, tuple[Callable[[], Any], str]] = {
     "deletion": (lambda: changes.flags.delete(KEY), "add_featureflag"),
     "creation": (lambda: changes.flags.create("banner"), "delete_featureflag"),
     "value": (lambda: changes.values.set("gateway", "adyen"), "change_keyvaluestore"),
-    "segment": (
-        lambda: changes.segments.update("german", {"conditions": STAFF}),
-        "change_segment",
-    ),
+    "segment": (lambda: changes.segments.update("german", {"conditions": STAFF}), "change_segment"),
 }
 
 

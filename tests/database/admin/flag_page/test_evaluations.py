@@ -1,7 +1,5 @@
 """The section of the evaluations on the page of a flag."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from datetime import timezone as zones
@@ -17,8 +15,6 @@ from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, serve
 from tests.support.usage_rows import add_usage, delete_usage
-
-pytestmark = pytest.mark.django_db
 
 KEY = "new_checkout"
 

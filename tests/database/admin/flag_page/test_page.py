@@ -1,7 +1,5 @@
 """The page of a flag: what it says, and which actions it links to."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -15,8 +13,6 @@ from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import flag_url, page, staff
 from tests.support.conditions import condition
 from tests.support.screen import Screen
-
-pytestmark = pytest.mark.django_db
 
 EVERY_DAY = ["Kill", "0 %", "1 %", "5 %", "25 %", "50 %", "100 %", "other"]
 

@@ -1,13 +1,10 @@
 """The comparison of an uploaded file with the database, and the import of what is selected."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -19,7 +16,7 @@ from tests.support.admin_pages import FLAGS
 from tests.support.screen import Screen
 from tests.support.shop import GERMANY, Shop
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = pytest.mark.usefixtures("open_shop")
 
 COMPARE = f"{FLAGS}compare/"
 VIEWER = ("view_featureflag", "view_keyvaluestore", "view_segment")
@@ -58,6 +55,14 @@ def staging() -> dict[str, Any]:
     return document
 
 
+@pytest.fixture
+def client(shop: Shop, staging: dict[str, Any]) -> Client:
+    """A browser of a superuser who has uploaded the file."""
+    client = shop.client()
+    upload(client, staging)
+    return client
+
+
 def test_page_without_a_file_asks_for_one(shop: Shop) -> None:
     page = Screen(shop.client().get(COMPARE))
     assert "Upload a file of “flags export”" in page.text
@@ -84,11 +89,7 @@ def test_each_difference_is_a_line_that_leads_to_its_action(
     assert "DE" in rules.text
 
 
-def test_file_is_kept_in_the_session_until_it_is_forgotten(
-    shop: Shop, staging: dict[str, Any]
-) -> None:
-    client = shop.client()
-    upload(client, staging)
+def test_file_is_kept_in_the_session_until_it_is_forgotten(client: Client, shop: Shop) -> None:
     assert "5 % there" in Screen(client.get(COMPARE)).text
     assert "5 % there" not in Screen(shop.client("ben").get(COMPARE)).text
     client.post(COMPARE, {"forget": "1"})
@@ -119,11 +120,8 @@ def test_file_is_not_kept_in_a_cookie(shop: Shop, staging: dict[str, Any], setti
 
 
 @pytest.mark.django_db(transaction=True)
-def test_selection_is_one_transaction_that_is_confirmed_and_undone(
-    shop: Shop, staging: dict[str, Any]
-) -> None:
-    client, before = shop.client(), serialization.export()
-    upload(client, staging)
+def test_selection_is_one_transaction_that_is_confirmed_and_undone(client: Client) -> None:
+    before = serialization.export()
     page = select(client, RULES, SIZE)
     assert serialization.export() == before
     assert "new_checkout" in page.text
@@ -138,18 +136,12 @@ def test_selection_is_one_transaction_that_is_confirmed_and_undone(
     assert "Undo 2 changes" in undo.text
 
 
-def test_selection_of_nothing_that_differs_writes_nothing(
-    shop: Shop, staging: dict[str, Any]
-) -> None:
-    client = shop.client()
-    upload(client, staging)
+def test_selection_of_nothing_that_differs_writes_nothing(client: Client) -> None:
     page = select(client, "flag owner new_checkout", "garbage", "value secret page_size")
     assert "Select differences that you may import." in page.text
 
 
-def test_button_without_a_selection_says_what_to_do(shop: Shop, staging: dict[str, Any]) -> None:
-    client = shop.client()
-    upload(client, staging)
+def test_button_without_a_selection_says_what_to_do(client: Client) -> None:
     page = Screen(client.post(COMPARE, {}, follow=True))
     assert "Select differences that you may import." in page.text
     assert "5 % there, 25 % here" in page.text
@@ -160,9 +152,7 @@ def test_selection_from_a_session_that_is_gone_asks_for_the_file(shop: Shop) -> 
     assert "Upload a file of “flags export”" in page.text
 
 
-def test_another_file_is_another_question(shop: Shop, staging: dict[str, Any]) -> None:
-    client = shop.client()
-    upload(client, staging)
+def test_another_file_is_another_question(client: Client, staging: dict[str, Any]) -> None:
     page = select(client, SIZE)
     staging["values"]["page_size"]["value"] = 99
     upload(client, staging)
@@ -170,9 +160,7 @@ def test_another_file_is_another_question(shop: Shop, staging: dict[str, Any]) -
     assert KeyValueStore.objects.get(key="page_size").value == 20
 
 
-def test_change_meanwhile_is_another_question(shop: Shop, staging: dict[str, Any]) -> None:
-    client = shop.client()
-    upload(client, staging)
+def test_change_meanwhile_is_another_question(client: Client) -> None:
     page = select(client, SIZE)
     changes.values.set("page_size", 30)
     confirm(client, page)
@@ -217,10 +205,8 @@ def test_kinds_that_a_person_may_not_view_are_not_compared(
 def test_rows_that_are_hidden_are_not_compared(
     shop: Shop, staging: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hide(admin: ModelAdmin[Any], request: Any) -> Any:
-        return FeatureFlag.objects.exclude(key__in=["new_checkout", "dark_mode"])
-
-    monkeypatch.setattr(FeatureFlagAdmin, "get_queryset", hide)
+    shown = FeatureFlag.objects.exclude(key__in=["new_checkout", "dark_mode"])
+    monkeypatch.setattr(FeatureFlagAdmin, "get_queryset", lambda _admin, _request: shown.all())
     del staging["flags"]["dark_mode"]
     text = upload(shop.client(), staging).text
     assert "page_size" in text
@@ -256,12 +242,8 @@ def test_read_only_pages_import_nothing(shop: Shop, staging: dict[str, Any], set
     assert client.post(COMPARE, {ACTION_CHECKBOX_NAME: [SIZE]}).status_code == 403
 
 
-def test_selection_that_needs_an_approval_is_refused(
-    shop: Shop, staging: dict[str, Any], settings: Any
-) -> None:
+def test_selection_that_needs_an_approval_is_refused(client: Client, settings: Any) -> None:
     settings.FLAGSTAFF = {"APPROVAL": "always"}
-    client = shop.client()
-    upload(client, staging)
     page = select(client, SIZE)
     assert "This needs an approval: use the links of the single lines." in page.text
     confirm(client, page)

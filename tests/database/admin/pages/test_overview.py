@@ -1,7 +1,5 @@
 """The overview in the admin: what needs attention, and what runs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -47,8 +45,6 @@ from tests.support.sql import rows as execute
 from tests.support.sql import without_table
 from tests.support.terminals import flags
 from tests.support.usage_rows import add_usage, delete_usage
-
-pytestmark = pytest.mark.django_db
 
 __all__ = ["join"]
 
@@ -107,9 +103,6 @@ def trip() -> None:
     harm()
     assert flags("run-jobs").status == 0
     assert plan_of().state == State.ROLLED_BACK
-
-
-# The page.
 
 
 def test_quiet_page_says_that_nothing_needs_attention(operator: Client) -> None:
@@ -195,9 +188,6 @@ def test_flag_whose_rules_keep_users_out_needs_attention(operator: Client) -> No
     assert "Rule 1 keeps 90 % of its users out" in row
 
 
-# Permissions.
-
-
 @pytest.mark.parametrize(
     ("permission", "keys"), [("view_experiment", ["button"]), ("view_keyvaluestore", [])]
 )
@@ -209,9 +199,6 @@ def test_user_sees_only_the_parts_that_the_permissions_allow(
     assert [row.split()[0] for row in block(html, RUNNING)] == keys
     assert block(html, ATTENTION) == []
     assert VALUES not in Screen(html).part("#content").html
-
-
-# Rollout plans and experiments.
 
 
 def stop() -> None:

@@ -1,7 +1,5 @@
 """What all pages share that are about no single row: rights, links, the menu, and what fails."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -22,8 +20,6 @@ from tests.support.experiments import EXPERIMENTS
 from tests.support.pages import names_of
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
-
-pytestmark = pytest.mark.django_db
 
 PAGES = ["overview", "changes", "user", "unknown-keys", "workers", "stale", "compare", "search"]
 # Who may open a page, as the page of the documentation says.
@@ -62,8 +58,7 @@ def test_page_is_not_in_the_transaction_of_a_request(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "table"),
-    [("workers", "flagstaff_token"), ("stale", "flagstaff_featureflag")],
+    ("name", "table"), [("workers", "flagstaff_token"), ("stale", "flagstaff_featureflag")]
 )
 def test_page_without_its_table_or_the_right_to_read_it_says_what_to_do(
     name: str, table: str, operator: Client
@@ -83,9 +78,6 @@ def test_page_opens_without_postgresql(
 ) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
     page(operator, url(name))
-
-
-# The menu.
 
 
 def menu(response: Any) -> dict[str, list[str]]:
@@ -132,9 +124,6 @@ def test_site_of_the_documentation_lists_the_pages_once_in_its_index_and_its_men
         assert links == [url("overview"), FLAGS, *(url(name) for name in PAGES[1:-1])]
     assert f'href="{url("workers")}"' in page(client, "/admin/")
     assert client.get("/admin/auth/").status_code == 404
-
-
-# A project's own flag model.
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The page of unknown keys in the admin."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -11,20 +9,10 @@ from django.test import Client
 
 from flagstaff import changes, experiments
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import (
-    FLAGS,
-    RECENT,
-    act,
-    content_of,
-    messages_of,
-    page,
-    staff,
-)
+from tests.support.admin_pages import FLAGS, RECENT, act, content_of, messages_of, page, staff
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.usage_rows import add_usage, delete_usage
-
-pytestmark = pytest.mark.django_db
 
 UNKNOWN = f"{FLAGS}unknown-keys/"
 

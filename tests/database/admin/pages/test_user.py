@@ -1,9 +1,5 @@
 """The page of the flags of a user."""
 
-from __future__ import annotations
-
-from urllib.parse import urlencode
-
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -11,19 +7,12 @@ from django.test import Client
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
-from tests.support.admin_pages import (
-    FLAGS,
-    content_of,
-    page,
-    rows_of,
-    staff,
-)
+from tests.support.admin_pages import FLAGS, content_of, page, rows_of, staff
 from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, Shop
 
-pytestmark = pytest.mark.django_db
-
+USER = f"{FLAGS}user/"
 GERMANY = {"name": "Germany", "conditions": [GERMAN]}
 
 
@@ -31,10 +20,6 @@ GERMANY = {"name": "Germany", "conditions": [GERMAN]}
 def alice(shop: Shop) -> User:
     """In the buckets 68 of d_none, 98 of g_half and 44 of h_some."""
     return shop.user("alice")
-
-
-def shown(client: Client, **parameters: str) -> str:
-    return page(client, f"{FLAGS}user/?{urlencode(parameters)}")
 
 
 def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User, shop: Shop) -> None:
@@ -47,7 +32,7 @@ def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User, s
     shop.flag("g_half", rules=[{**GERMANY, "rollout_percent": 50}])
     shop.flag("h_some", rollout_percent=50)
     shop.flag("i_unit", rollout_percent=50, bucket_by="organization")
-    assert sorted(rows_of(shown(operator, user="alice", context="country=DE"))) == [
+    assert sorted(rows_of(page(operator, USER, user="alice", context="country=DE"))) == [
         "a_disabled off The flag is disabled for all users",
         "b_allowed on The user is an allowed user",
         "c_all on The rollout is 100 %",
@@ -61,13 +46,13 @@ def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User, s
 
 
 def test_page_keeps_the_name_of_the_logged_in_user(operator: Client, alice: User) -> None:
-    html = shown(operator, user="alice")
+    html = page(operator, USER, user="alice")
     assert Screen(html).part("#user-tools strong").text == "admin"
 
 
 def test_anonymous_user_has_no_bucket(operator: Client) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
-    html = shown(operator, user="")
+    html = page(operator, USER, user="")
     assert "0 of 1 flag is on for anonymous users." in content_of(html)
     assert rows_of(html) == ["new_checkout off There is no user"]
 
@@ -75,27 +60,27 @@ def test_anonymous_user_has_no_bucket(operator: Client) -> None:
 def test_what_overrides_a_flag_is_said(operator: Client) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=100)
     with forced_off(["new_checkout"]):
-        assert rows_of(shown(operator, user="")) == [
+        assert rows_of(page(operator, USER, user="")) == [
             "new_checkout off Forced off in this process by FLAGSTAFF_FORCE_OFF"
         ]
     with override_flag("new_checkout", enabled=True):
-        assert rows_of(shown(operator, user="")) == ["new_checkout on Overridden by a test"]
+        assert rows_of(page(operator, USER, user="")) == ["new_checkout on Overridden by a test"]
 
 
 def test_flag_with_unreadable_rules_says_so(operator: Client, alice: User) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=100)
     FeatureFlag.objects.update(rules=[{"conditions": 1}])
-    [row] = rows_of(shown(operator, user="alice"))
+    [row] = rows_of(page(operator, USER, user="alice"))
     assert row.startswith("new_checkout off Rules: cannot be read, so the result is the default")
 
 
 def test_flags_that_are_on_come_first_or_alone(operator: Client, alice: User, shop: Shop) -> None:
     shop.flag("off", rollout_percent=0)
     shop.flag("on", rollout_percent=100)
-    screen = Screen(shown(operator, user="alice"))
+    screen = Screen(page(operator, USER, user="alice"))
     assert screen.texts("a.flagstaff-key") == ["on", "off"]
     assert f"1 of 2 flags are on for alice (primary key {alice.pk})." in screen.text
-    screen = Screen(shown(operator, user="alice", on="1"))
+    screen = Screen(page(operator, USER, user="alice", on="1"))
     assert screen.texts("a.flagstaff-key") == ["on"]
     assert f"1 of 2 flags are on for alice (primary key {alice.pk})." in screen.text
     assert screen.attributes('#content li a[href^="?"]', "href") == [
@@ -107,7 +92,7 @@ def test_flags_that_are_on_come_first_or_alone(operator: Client, alice: User, sh
 def test_texts_of_people_are_escaped(operator: Client) -> None:
     rules = [{**GERMANY, "name": "<i>"}]
     FeatureFlag.objects.create(key="<b>", enabled=True, rules=rules)
-    html = shown(operator, user="", context="country=DE")
+    html = page(operator, USER, user="", context="country=DE")
     assert ("<b>" in html, "<i>" in html) == (False, False)
 
 
@@ -115,7 +100,7 @@ def test_pages_have_200_flags(operator: Client) -> None:
     FeatureFlag.objects.bulk_create(
         FeatureFlag(key=f"flag_{number:03}", enabled=True) for number in range(401)
     )
-    first, last = shown(operator, user=""), shown(operator, user="", p="3")
+    first, last = page(operator, USER, user=""), page(operator, USER, user="", p="3")
     assert (len(rows_of(first)), len(rows_of(last))) == (200, 1)
     assert 'href="?user=&amp;p=2">Next page<' in first
     assert 'href="?user=&amp;p=2">Previous page<' in last
@@ -131,13 +116,13 @@ def test_values_with_rules_are_shown_with_the_rule_that_decides(operator: Client
     changes.values.create("items", 10, rules=rules)
     rules = [{"conditions": staff_rule, "value": "y"}]
     changes.values.create("token", "x", secret=True, rules=rules)
-    assert rows_of(shown(operator, user="ana")) == [
+    assert rows_of(page(operator, USER, user="ana")) == [
         'items 50 Rule 1: "team", 100 %: matches',
         "token •••••• Rule 1: 100 %: matches",
     ]
-    assert rows_of(shown(operator, user="")) == [
+    assert rows_of(page(operator, USER, user="")) == [
         "items 10 No rule matches",
         "token •••••• No rule matches",
     ]
     without_values = staff("view_featureflag", "view_user", name="bea")
-    assert "Values with rules" not in shown(without_values, user="ana")
+    assert "Values with rules" not in page(without_values, USER, user="ana")

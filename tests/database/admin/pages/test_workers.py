@@ -1,7 +1,5 @@
 """The page of workers in the admin."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

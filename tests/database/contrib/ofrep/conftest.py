@@ -1,7 +1,5 @@
 """A browser and a service, with the settings of the protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What somebody may try with a session, with a key, with neither, and from another site."""
 
-from __future__ import annotations
-
 import gc
 import json
 import sys
@@ -22,8 +20,6 @@ from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.ofrep import BEARER, KEY, KEYS, URL, client_flag, every, one, post, url_of
-
-pytestmark = pytest.mark.django_db
 
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
 
@@ -149,18 +145,12 @@ def _calls(key: str) -> list[str]:
     return calls
 
 
-# With a key.
-
-
 def test_service_is_not_the_user_of_a_session(
     service: Client, alice: User, new_checkout: FeatureFlag, load: Load
 ) -> None:
     load()
     service.force_login(alice)
     assert every(service) == {"new_checkout": False}
-
-
-# With neither.
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """What a browser with the session of a user gets."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -18,8 +16,6 @@ from tests.support.fixtures import COMMITTED, Load
 from tests.support.ofrep import NOT_FOUND, URL, client_flag, every, one, post, url_of
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
-
-pytestmark = pytest.mark.django_db
 
 
 def test_single_result_is_that_of_the_user_of_the_session(
@@ -140,9 +136,6 @@ def test_login_is_not_required(browser: Client, settings: Settings) -> None:
     required = "django.contrib.auth.middleware.LoginRequiredMiddleware"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, required]
     assert post(browser, URL).status_code == 200
-
-
-# Values.
 
 
 def a_value(key: str, value: Any, **fields: Any) -> KeyValueStore:

@@ -1,7 +1,5 @@
 """OpenFeature's provider for Python, against a server."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Statuses, headers, limits and counts of the protocol."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -26,8 +24,6 @@ from tests.support.fixtures import COMMITTED
 from tests.support.ofrep import BEARER, LIMIT, URL, client_flag, every, one, post, url_of
 from tests.support.plans import KEY, counted, start_run
 from tests.support.sql import rows
-
-pytestmark = pytest.mark.django_db
 
 VARY = "Cookie, Authorization, X-API-Key"
 

@@ -1,7 +1,5 @@
 """What a service with a key gets."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import date, datetime, timedelta, timezone
@@ -29,8 +27,6 @@ from tests.support.ofrep import BEARER, KEY, NOT_FOUND, URL, every, one, post, u
 from tests.support.shop import GERMANY
 from tests.support.sql import rows
 from tests.support.terminals import document, run
-
-pytestmark = pytest.mark.django_db
 
 STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
 

@@ -1,7 +1,5 @@
 """A client of OpenFeature whose provider evaluates with flagstaff."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

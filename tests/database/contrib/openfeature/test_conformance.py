@@ -4,8 +4,6 @@ The flags of the suite are values here, those that resolve to True or False also
 outages are tested in `tests/faults/processes/test_openfeature.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -19,8 +17,6 @@ from pytest_django import Settings
 
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import Load
-
-pytestmark = pytest.mark.django_db
 
 Details: TypeAlias = FlagEvaluationDetails[Any]
 Evaluate: TypeAlias = Callable[..., Details]

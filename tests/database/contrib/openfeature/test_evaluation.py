@@ -1,7 +1,5 @@
 """For whom the provider of OpenFeature evaluates, and what it reports about the result."""
 
-from __future__ import annotations
-
 import json
 from datetime import date, timedelta
 from decimal import Decimal
@@ -30,8 +28,6 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import GERMAN, STAFF
-
-pytestmark = pytest.mark.django_db
 
 
 def checked(

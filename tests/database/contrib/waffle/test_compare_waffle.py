@@ -1,7 +1,5 @@
 """`manage.py flags compare-waffle`: the results of waffle's rows beside those of the flags here."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -17,8 +15,6 @@ from flagstaff.models import FeatureFlag
 from tests.support.documents import database_state
 from tests.support.terminals import document, run, table_rows
 from tests.support.waffle_rows import flag, sample, switch, use_flag_model
-
-pytestmark = pytest.mark.django_db
 
 
 def imported(*rows: Any) -> None:

@@ -1,7 +1,5 @@
 """`manage.py flags import-waffle`: what becomes of each row of waffle, and what is said of it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -29,8 +27,6 @@ from tests.support.waffle_rows import (
     switch,
     use_flag_model,
 )
-
-pytestmark = pytest.mark.django_db
 
 PERCENTS: list[str | None] = ["0.0", "0.1", "33.3", "50.0", "99.9"]
 LANGUAGES = {
@@ -182,9 +178,6 @@ def test_percentage_is_rounded_but_not_to_0_or_100(
     assert [*found] == [(rollout, "waffle_sample"), (rollout, "user")]
 
 
-# The report.
-
-
 def test_report_has_each_row_once_and_adds_up() -> None:
     flag()
     flag("a b", percent="0.1", rollout=True)
@@ -230,9 +223,6 @@ def test_json_has_the_rows_the_counts_and_the_undo() -> None:
     again = document("import-waffle", "--wait", "0")
     assert again["undo"] is None
     assert "propagation" in again
-
-
-# Rows that are refused.
 
 
 @pytest.mark.parametrize(
@@ -305,9 +295,6 @@ def test_import_without_waffle_is_an_error(settings: Any) -> None:
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "waffle"]
     ran = run("import-waffle")
     assert (ran.status, '"waffle" is not in INSTALLED_APPS' in ran.err) == (1, True)
-
-
-# Models of a project's own.
 
 
 def test_columns_of_an_own_model_are_named_as_lost_unless_they_are_empty(

@@ -1,7 +1,5 @@
 """Imports from waffle in the history: one transaction, its undo, and what later ones write."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

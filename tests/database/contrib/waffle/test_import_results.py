@@ -1,7 +1,5 @@
 """Waffle and flagstaff have the same results after an import, except where the report says so."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -20,8 +18,6 @@ from flagstaff import flag_enabled
 from flagstaff.contrib.waffle.evaluating import flag_result
 from tests.support.terminals import document
 from tests.support.waffle_rows import flag, switch
-
-pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,11 @@
 """The project's own models whose code decides: their checks, and the flags of their rows."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
 import pytest
 import waffle
 from django.contrib.auth.models import User
-from django.db import connection
 
 from flagstaff import changes, serialization
 from flagstaff.changes.consequence import Consequence, consequence_of
@@ -18,10 +15,10 @@ from flagstaff.contrib.waffle.own_code import check_waffle, deciding_code, is_of
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.forced_off import forced_off
+from tests.support.sql import rows
 from tests.support.terminals import asked, document, ok
 from tests.support.waffle_rows import statuses, use_flag_model
 
-pytestmark = pytest.mark.django_db
 CODE = "is_active() of common.OwnFlag"
 CANNOT = "so its users cannot be counted."
 
@@ -79,8 +76,7 @@ def test_imported_flag_of_a_row_with_own_code_is_on_unless_the_file_says_otherwi
 def test_flag_without_a_row_or_the_table_of_waffle_is_created_off(row: Any) -> None:
     row.delete()
     changes.flags.create("checkout")
-    with connection.cursor() as cursor:
-        cursor.execute(f'SET CONSTRAINTS ALL IMMEDIATE; DROP TABLE "{row._meta.db_table}" CASCADE')
+    rows(f'SET CONSTRAINTS ALL IMMEDIATE; DROP TABLE "{row._meta.db_table}" CASCADE')
     changes.flags.create("without_table")
     assert not FeatureFlag.objects.filter(enabled=True).exists()
 
@@ -183,13 +179,9 @@ def test_locked_table_of_waffle_does_not_hold_the_texts_of_a_flag(
     row: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes.flags.create("checkout")
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW statement_timeout")
-        before = cursor.fetchone()
+    before = rows("SHOW statement_timeout")
     assert deciding_code(["checkout", "other"]) == {"checkout": CODE}
     slow = type(row)._base_manager.extra(where=["pg_sleep(3) IS NOT NULL"])
     monkeypatch.setattr(type(row)._base_manager, "using", lambda _alias: slow)
     assert deciding_code(["checkout"]) == {"checkout": f"perhaps {CODE}"}
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW statement_timeout")
-        assert cursor.fetchone() == before
+    assert rows("SHOW statement_timeout") == before

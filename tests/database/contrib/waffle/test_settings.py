@@ -1,7 +1,5 @@
 """The setting FLAGSTAFF["WAFFLE"]."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from datetime import timezone as fixed_timezone
 from typing import Any

@@ -1,7 +1,5 @@
 """Deliveries to receivers that fail: retries, pauses, order, and giving up."""
 
-from __future__ import annotations
-
 import random
 import time
 from typing import Any
@@ -18,9 +16,6 @@ from tests.support.webhooks import Webhook, assert_delivered, deliver_in_thread,
 from tools.limits import seconds
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-# One receiver that fails.
 
 
 def test_receiver_back_after_an_outage_gets_its_messages_in_order(hook: Webhook) -> None:
@@ -106,9 +101,6 @@ def test_random_failures_keep_the_order_of_each_flag(
     assert len({received.id for received in hook.accepted}) == len(hook.accepted)
 
 
-# Timeouts and pauses.
-
-
 def test_hanging_receiver_costs_one_timeout_per_run(hook: Webhook) -> None:
     hook.hangs.set()
     for percent in range(10, 20):
@@ -148,9 +140,6 @@ def test_retry_after_pauses_the_receiver(hook: Webhook, status: int) -> None:
     assert_delivered(failed_attempts=0, pending=2)
 
 
-# Giving up.
-
-
 def test_status_410_gives_up_at_once_and_can_be_discarded(hook: Webhook) -> None:
     hook.respond_with(410)
     changes.flags.set_rollout("new_checkout", 10)
@@ -176,9 +165,6 @@ def test_message_refused_for_three_days_is_given_up_and_can_be_retried(hook: Web
     assert retry_failed() == 1
     assert_delivered(delivered=1, failed=0)
     assert percents(hook) == [20, 10]
-
-
-# A sender that is killed.
 
 
 def test_sender_killed_after_sending_sends_again_when_its_claim_expires(

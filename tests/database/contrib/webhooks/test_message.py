@@ -1,7 +1,5 @@
 """The content of webhook messages."""
 
-from __future__ import annotations
-
 import base64
 import time
 from dataclasses import replace
@@ -91,9 +89,6 @@ def test_slack_receiver_gets_the_slack_format(hook: Webhook) -> None:
     assert "webhook-signature" not in received.headers
 
 
-# Events.
-
-
 def test_changes_of_one_flag_in_one_transaction_are_one_message(hook: Webhook) -> None:
     pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
     with transaction.atomic():
@@ -157,9 +152,6 @@ def test_slack_message_about_a_segment_has_at_most_ten_keys(hook: Webhook) -> No
     assert "and 2 more" in details
 
 
-# Links.
-
-
 def test_link_with_site_url_leads_to_the_admin_page() -> None:
     flag = FeatureFlag.objects.get(key="new_checkout")
     changes.flags.set_rollout("new_checkout", 50)
@@ -171,9 +163,6 @@ def test_link_with_site_url_leads_to_the_admin_page() -> None:
         link = create_message(replace(event, object_pk="beta_25")).link
     assert link
     assert unquote(link.split("/")[-3]) == "beta_25"
-
-
-# What a message never contains.
 
 
 def test_secret_value_is_never_in_a_message(hook: Webhook) -> None:

@@ -1,7 +1,5 @@
 """The delivery queue: each committed event once, whatever the order of commits and runs."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest
@@ -50,9 +48,6 @@ def test_change_of_a_table_that_is_not_watched_is_not_sent(hook: Webhook) -> Non
         assert percents(hook) == [60]
     finally:
         rows("DROP TABLE former")
-
-
-# The order of commits.
 
 
 def test_rolled_back_change_is_never_sent() -> None:
@@ -114,9 +109,6 @@ def test_restored_history_is_not_sent_again_and_new_changes_are(hook: Webhook, s
     assert percents(hook) == [50, 60]
 
 
-# Concurrent runs and changes.
-
-
 def test_concurrent_runs_send_each_change_once(hook: Webhook) -> None:
     for percent in range(10, 40):
         changes.flags.set_rollout(("new_checkout", "search_v2")[percent % 2], percent)
@@ -142,9 +134,6 @@ def test_change_during_a_run_waits_for_no_lock_and_sends_nothing(hook: Webhook) 
         assert rows(f"SELECT pid FROM pg_stat_activity WHERE {idle}") == []
         assert len(hook.received) == 1
         hook.released.set()
-
-
-# Where `deliver` is refused.
 
 
 @pytest.mark.parametrize("names", [[], ["ops"], ["ops", "deploys"]])

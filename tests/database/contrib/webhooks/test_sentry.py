@@ -1,7 +1,5 @@
 """Messages in the format of Sentry's generic provider."""
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone

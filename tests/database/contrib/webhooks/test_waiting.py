@@ -1,7 +1,5 @@
 """Messages about actions that wait."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The pages of the actions of a plan: what they ask, and what they do."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 from typing import Any
@@ -52,7 +50,7 @@ ADD = f"{PLANS}add/?key={KEY}"
 CONDITION = {"attribute": "is_authenticated", "operator": "in", "values": [True]}
 LOGGED_IN = [{"name": "all", "conditions": [CONDITION], "rollout_percent": 100}]
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("flag")]
+pytestmark = pytest.mark.usefixtures("flag")
 
 
 def guard_is_fine(plan: Plan) -> bool:
@@ -70,9 +68,6 @@ def many_users(count: int) -> None:
     """Adds users with fixed primary keys, which decide who is in a percentage."""
     first = 10**6
     User.objects.bulk_create(User(pk=pk, username=f"u{pk}") for pk in range(first, first + count))
-
-
-# Create.
 
 
 def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: User) -> None:
@@ -172,9 +167,6 @@ def test_mistake_is_explained_and_nothing_is_created(
     response = act(operator, ADD, **fields)
     assert any(message in error for error in errors_of(response)), errors_of(response)
     assert not Plan.objects.exists()
-
-
-# Start.
 
 
 def test_page_of_an_action_writes_and_locks_nothing(operator: Client, pending: Plan) -> None:
@@ -295,9 +287,6 @@ def test_question_is_asked_again_if_the_flag_or_the_plan_has_changed(
     assert state_of_plan() == (State.PAUSED, 0, 5)
 
 
-# Pause, resume, roll back.
-
-
 def test_pause_shows_the_rollout_of_a_renamed_flag(operator: Client, running: Plan) -> None:
     changes.flags.update(KEY, {"key": "checkout"})
     asked = operator.get(action_url(running, "pause"))
@@ -365,9 +354,6 @@ def test_resume_of_a_started_plan_does_not_turn_the_flag_on(
     assert "the flag is off" in message
 
 
-# Delete.
-
-
 def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, running: Plan) -> None:
     assert "delete" not in actions_of(page(operator, plan_url(running)))
     [message] = errors_of(do(operator, running, "delete"))
@@ -390,9 +376,6 @@ def test_page_of_an_older_plan_has_no_action(operator: Client, running: Plan) ->
     for name in ("resume", "delete"):
         assert operator.post(action_url(running, name), {"_confirmed": "1"}).status_code == 403
     assert Plan.objects.count() == 2
-
-
-# Rights.
 
 
 def test_right_to_toggle_the_flag_is_needed_to_use_its_plan(running: Plan) -> None:

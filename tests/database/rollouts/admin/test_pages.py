@@ -1,7 +1,5 @@
 """Rollout plans in the admin: the list, the page of a plan, and what flags show of plans."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import Any
@@ -62,8 +60,6 @@ from tests.support.plans import (
 from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.terminals import document, ok, run, typed
-
-pytestmark = pytest.mark.django_db
 
 NONE = "\N{EN DASH}"
 STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
@@ -166,9 +162,6 @@ def test_list_needs_as_many_queries_for_many_plans(operator: Client, running: Pl
         make_flag(f"f{number}")
         rollouts.start(f"f{number}", STEPS)
     assert count_queries(operator, PLANS) == before
-
-
-# The page.
 
 
 def test_page_shows_the_state_the_steps_the_guards_and_the_events(

@@ -1,7 +1,5 @@
 """Rollout plans in the admin of a project with naive times and German numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

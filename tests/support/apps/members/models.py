@@ -1,7 +1,5 @@
 """User models with several types of primary keys."""
 
-from __future__ import annotations
-
 import uuid
 
 from django.contrib.auth.models import AbstractBaseUser

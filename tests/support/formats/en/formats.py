@@ -1,7 +1,5 @@
 """Unlike Django's English formats in every separator and order."""
 
-from __future__ import annotations
-
 DATE_FORMAT = "Y/m/d"
 TIME_FORMAT = "H.i"
 DATETIME_FORMAT = "Y/m/d H.i"

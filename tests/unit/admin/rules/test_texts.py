@@ -17,10 +17,7 @@ TYPED = ("in", "lt", "lte", "gt", "gte")
 # What PostgreSQL can store.
 STORABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 HARD = st.sampled_from([*"\",\\ \n\r\t'#", "true", "42", "1.0", "null", "\\n", '""', "\x85", " "])
-TEXT = st.one_of(
-    st.text(STORABLE, max_size=12),
-    st.lists(HARD, max_size=5).map("".join),
-)
+TEXT = st.one_of(st.text(STORABLE, max_size=12), st.lists(HARD, max_size=5).map("".join))
 NUMBER = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 
 
@@ -97,11 +94,7 @@ def test_values_without_need_have_no_quotes() -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [
-        ('DE, "AT', '"AT is not'),
-        ('"DE" AT', '"DE" AT is not'),
-        (r'"\d"', "for one"),
-    ],
+    [('DE, "AT', '"AT is not'), ('"DE" AT', '"DE" AT is not'), (r'"\d"', "for one")],
 )
 def test_text_without_values_says_why(text: str, problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):

@@ -27,14 +27,14 @@ def test_examples_of_module_are_correct(module: ModuleType) -> None:
 
 def test_every_public_function_has_an_example() -> None:
     functions = [
-        one
+        member
         for module in MODULES
-        for one in vars(module).values()
-        if isinstance(one, FunctionType) and one.__module__ == module.__name__
+        for member in vars(module).values()
+        if isinstance(member, FunctionType) and member.__module__ == module.__name__
     ]
-    public = [one for one in functions if not one.__name__.startswith("_")]
+    public = [function for function in functions if not function.__name__.startswith("_")]
     assert len(public) > 10
-    assert [one.__name__ for one in public if ">>>" not in (one.__doc__ or "")] == []
+    assert [function.__name__ for function in public if ">>>" not in (function.__doc__ or "")] == []
 
 
 def test_import_needs_the_standard_library_only(run_isolated: RunIsolated) -> None:

@@ -39,12 +39,12 @@ def arm(units: int, seed: int, effect: float = 0.0, slope: float = 0.8) -> Units
     """Returns y and x of the units of an arm."""
     source = random.Random(seed)
     x = [source.gauss(20, 4) for _ in range(units)]
-    return [slope * one + effect + source.gauss(0, 2) for one in x], x
+    return [slope * value + effect + source.gauss(0, 2) for value in x], x
 
 
 def sums_of(values: Sequence[float], shift: float = 0) -> Sums:
     moved = [value - shift for value in values]
-    return Sums(len(values), math.fsum(moved), math.fsum(one * one for one in moved), shift)
+    return Sums(len(values), math.fsum(moved), math.fsum(value * value for value in moved), shift)
 
 
 def pair_sums_of(
@@ -72,7 +72,7 @@ def test_mean_variance_and_covariance_are_those_of_the_units_of_all_hours() -> N
 
 def test_sums_keep_the_digits_of_large_means_with_a_shift_and_of_whole_numbers() -> None:
     y, x = arm(500, 1)
-    large = [1e8 + one for one in y]
+    large = [1e8 + value for value in y]
     shifted = sums_of(large, shift=1e8)
     assert shifted.mean == pytest.approx(statistics.fmean(large), rel=1e-15)
     assert shifted.variance == pytest.approx(statistics.variance(y), rel=1e-6)
@@ -117,7 +117,7 @@ def test_adjusted_standard_error_is_that_of_the_adjusted_units() -> None:
         for y, x in (TREATMENT, CONTROL)
     ]
     theirs = CompareMeans(*map(DescrStatsW, units))
-    sums = [pair_sums_of(*one, y_shift=15, x_shift=20) for one in (CONTROL, TREATMENT)]
+    sums = [pair_sums_of(*arm, y_shift=15, x_shift=20) for arm in (CONTROL, TREATMENT)]
     found = difference(*adjust(sums).arms)
     assert found.standard_error == pytest.approx(theirs.std_meandiff_separatevar, rel=1e-9)
 
@@ -125,14 +125,14 @@ def test_adjusted_standard_error_is_that_of_the_adjusted_units() -> None:
 def test_variance_reduction_is_that_of_the_standard_errors() -> None:
     arms = [pair_sums_of(*CONTROL), pair_sums_of(*TREATMENT)]
     found = adjust(arms)
-    plain, adjusted = difference(*(mean(one.of_y) for one in arms)), difference(*found.arms)
+    plain, adjusted = difference(*(mean(arm.of_y) for arm in arms)), difference(*found.arms)
     expected = 1 - (adjusted.standard_error / plain.standard_error) ** 2
     assert found.variance_reduction == pytest.approx(expected, rel=1e-9)
     # The correlation in the population: 0.64·16 / (0.64·16 + 4).
     assert found.variance_reduction == pytest.approx(0.72, abs=0.05)
     # All units together keep their plain mean.
-    total = sum(one.value * one.units for one in found.arms)
-    assert total == pytest.approx(sum(one.y for one in arms), rel=1e-12)
+    total = sum(arm.value * arm.units for arm in found.arms)
+    assert total == pytest.approx(sum(arm.y for arm in arms), rel=1e-12)
     assert lift(*found.arms) is not None
 
 
@@ -164,11 +164,11 @@ def test_difference_of_means_has_the_standard_error_of_statsmodels(seed: int) ->
     control = [source.lognormvariate(1, 1) for _ in range(300)]
     treatment = [source.gauss(-2, 5) for _ in range(120)]
     theirs = CompareMeans(DescrStatsW(treatment), DescrStatsW(control))
-    effect = difference(*(mean(sums_of(one)) for one in (control, treatment)))
+    effect = difference(*(mean(sums_of(arm)) for arm in (control, treatment)))
     assert effect.value == pytest.approx(np.mean(treatment) - np.mean(control), rel=1e-9)
     assert effect.standard_error == pytest.approx(theirs.std_meandiff_separatevar, rel=1e-9)
     # Huge values of the other sign keep their digits.
-    huge = [mean(sums_of([-1e150 * one for one in units])) for units in (control, treatment)]
+    huge = [mean(sums_of([-1e150 * unit for unit in units])) for units in (control, treatment)]
     assert difference(*huge).standard_error == pytest.approx(1e150 * effect.standard_error)
 
 
@@ -208,7 +208,7 @@ def test_ratio_has_the_standard_error_of_the_delta_method_of_units() -> None:
 
     source = random.Random(5)
     views = [float(source.randint(1, 30)) for _ in range(400)]
-    clicks = [source.gauss(0.3, 0.1) * one for one in views]
+    clicks = [source.gauss(0.3, 0.1) * view for view in views]
     covariance = np.cov(clicks, views) / len(views)
     theirs = NonlinearDeltaCov(
         lambda both: both[:1] / both[1:],

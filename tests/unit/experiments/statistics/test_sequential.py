@@ -145,15 +145,15 @@ def test_corrected_p_values_equal_those_of_statsmodels(p_values: list[float], al
 
     rejected, adjusted, *_ = multipletests(p_values, alpha=alpha, method="holm")
     found = holm(p_values, alpha)
-    assert [one.p_value for one in found] == pytest.approx(list(adjusted), rel=1e-9)
-    assert [one.is_rejected for one in found] == list(rejected)
+    assert [test.p_value for test in found] == pytest.approx(list(adjusted), rel=1e-9)
+    assert [test.is_rejected for test in found] == list(rejected)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_corrected_interval_excludes_zero_exactly_if_the_metric_is_rejected(seed: int) -> None:
     source, plan = random.Random(seed), Plan(2_000)
     effects = [Effect(2_000, source.gauss(2.5, 1.5), 1.0, True) for _ in range(5)]
-    found = holm([always_valid(one, plan).p_value for one in effects])
+    found = holm([always_valid(effect, plan).p_value for effect in effects])
     for effect, corrected in zip(effects, found, strict=True):
         interval = always_valid(effect, plan, corrected.interval_alpha)
         assert (interval.low > 0 or interval.high < 0) == corrected.is_rejected
@@ -161,7 +161,7 @@ def test_corrected_interval_excludes_zero_exactly_if_the_metric_is_rejected(seed
 
 def test_levels_of_corrected_intervals_follow_the_steps() -> None:
     found = holm([0.04, 0.001, 0.04], 0.05)
-    assert [one.interval_alpha for one in found] == [0.025, 0.05 / 3, 0.025]
+    assert [test.interval_alpha for test in found] == [0.025, 0.05 / 3, 0.025]
     assert holm([]) == []
 
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from waffle.models import (
-    AbstractBaseFlag,
-    AbstractBaseSample,
-    AbstractBaseSwitch,
-    AbstractUserFlag,
-)
+from waffle.models import AbstractBaseFlag, AbstractBaseSample, AbstractBaseSwitch, AbstractUserFlag
 
 #: The names of rows whose own code has run.
 asked: list[str] = []

@@ -329,26 +329,22 @@ def test_request_without_user_and_none_evaluate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "rollout", "expected"),
-    [("2999-12-31", 1, True), ("2020-01-01", 1, False), ("2999-12-31", 0, False)],
+    ("until", "fields", "expected"),
+    [
+        ("2999-12-31", {"rollout_percent": 1}, True),
+        ("2020-01-01", {"rollout_percent": 1}, False),
+        ("2999-12-31", {"rollout_percent": 0}, False),
+        ("2999-12-31", {"rollout_percent": 50, "enabled": False}, False),
+    ],
+    ids=["kept", "after the day", "at 0 percent", "killed"],
 )
 def test_kept_cookie_decides_a_percentage_until_the_day(
-    until: str,
-    rollout: int,
-    expected: bool,
-    settings: Any,
+    until: str, fields: dict[str, Any], expected: bool, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": until}}
     Flag.objects.create(name="sale", percent="1")
-    changes.flags.set_rollout("sale", rollout)
+    changes.flags.update("sale", fields)
     assert waffle.flag_is_active(request_of(dwf_sale="True"), "sale") is expected
-
-
-def test_kept_cookie_does_not_turn_on_a_killed_flag(settings: Any) -> None:
-    settings.FLAGSTAFF = {"WAFFLE": {"COOKIES_UNTIL": "2999-12-31"}}
-    Flag.objects.create(name="sale", percent="50")
-    changes.flags.disable("sale")
-    assert not waffle.flag_is_active(request_of(dwf_sale="True"), "sale")
 
 
 def test_test_cookie_decides_only_with_testing() -> None:

@@ -15,9 +15,7 @@ urlpatterns = [
     path("flag_in_view", views.flag_in_view),
     path("foo_view", views.foo_view, name="foo_view"),
     path(
-        "foo_view_with_args/<int:some_number>/",
-        views.foo_view_with_args,
-        name="foo_view_with_args",
+        "foo_view_with_args/<int:some_number>/", views.foo_view_with_args, name="foo_view_with_args"
     ),
 ]
 for word, prefix, required in (

@@ -22,5 +22,5 @@ class Migration(migrations.Migration):
                 ("rollout_percent", models.PositiveIntegerField(default=0)),
                 ("allowed_users", models.ManyToManyField(blank=True, to=settings.AUTH_USER_MODEL)),
             ],
-        ),
+        )
     ]

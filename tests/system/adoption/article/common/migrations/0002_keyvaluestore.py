@@ -17,5 +17,5 @@ class Migration(migrations.Migration):
                 ("key", models.CharField(max_length=255, unique=True)),
                 ("value", models.JSONField()),
             ],
-        ),
+        )
     ]
