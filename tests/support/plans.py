@@ -12,13 +12,7 @@ from django.test import Client
 
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.models import (
-    ClockTimestamp,
-    DriverRun,
-    Plan,
-    PlanEvent,
-    SignalCount,
-)
+from flagstaff.rollouts.models import ClockTimestamp, DriverRun, Plan, PlanEvent, SignalCount
 from flagstaff.rollouts.transitions import enter_step
 from tests.support.admin_pages import act
 from tests.support.reports import register_worker

@@ -30,14 +30,7 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.names import fill, sql, user_field
-from flagstaff._tables.rows import (
-    OWNERS,
-    PrimaryKey,
-    Row,
-    all_rows,
-    declaration,
-    keys_of_apps,
-)
+from flagstaff._tables.rows import OWNERS, PrimaryKey, Row, all_rows, declaration, keys_of_apps
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.json_text import ExactNumber, read_exactly
