@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -253,8 +253,8 @@ def state_label(state: str) -> SafeString:
     return badge(state, State(state).label)
 
 
-def _search_texts(experiment: Experiment) -> tuple[SafeString, str]:
-    return state_label(experiment.state), experiment.description
+def _search_texts(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
+    return [(state_label(each.state), each.description) for each in experiments]
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:

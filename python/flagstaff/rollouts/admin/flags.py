@@ -11,7 +11,6 @@ from django.contrib.admin import AdminSite
 from django.db.models import Case, Q, Value, When
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._text import say
@@ -137,9 +136,8 @@ def _level(plan: Plan) -> Level:
     return Level.NOTICE if plan.needs_attention or is_over else Level.RUNNING
 
 
-def _describe(plan: Plan) -> tuple[SafeString, str]:
-    [shown] = with_flags([plan])
-    return badge(*state_name(shown)), state_sentence(shown)
+def _describe(plans: Sequence[Plan]) -> list[tuple[str, str]]:
+    return [(badge(*state_name(plan)), state_sentence(plan)) for plan in with_flags(plans)]
 
 
 PAGES = AppPages(
