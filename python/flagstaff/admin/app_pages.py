@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -76,8 +76,8 @@ class AppPages:
     #: The model of what happened to them, whose field of this name is the row.
     events: type[Model]
     name: str
-    #: Returns the state of a row, which may be HTML, and a text about it, for the search.
-    describe: Callable[[Any], tuple[str, str]]
+    #: Returns the state of each row, which may be HTML, and a text about it, for the search.
+    describe: Callable[[Sequence[Any]], Iterable[tuple[str, str]]]
     #: Returns what the overview shows to a user who may view the rows, on PostgreSQL. Makes few
     #: queries, whose number depends on nothing; a job computes what takes longer.
     overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]

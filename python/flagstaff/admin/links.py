@@ -15,11 +15,13 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import is_stored
 from flagstaff._text import say
 from flagstaff.admin.app_pages import PAGES as APP_PAGES
+from flagstaff.admin.app_pages import Level, OverviewLine
 from flagstaff.admin.fallbacks import once
 from flagstaff.admin.rights import may, may_view
 from flagstaff.conf import conf
@@ -58,6 +60,15 @@ def page_path(site: AdminSite, name: str, query: Mapping[str, object] | None = N
     except NoReverseMatch:
         return ""
     return f"{url}?{urlencode(query, doseq=True)}" if query else url
+
+
+def overview_line(
+    site: AdminSite, row: Any, text: str, level: Level, label: SafeString | str
+) -> OverviewLine:
+    """Returns what the overview says of a row with a key, with a link to its page."""
+    meta = row._meta
+    url = page_url(site, meta.model, "change", row.pk)
+    return OverviewLine(row.key, text, level, url, label, str(meta.verbose_name))
 
 
 def row_links(site: AdminSite, row: Any, heading: str) -> list[tuple[str, str]]:

@@ -389,7 +389,9 @@ class RowPageAdmin(ActionAdmin):
             if value is not False and value not in (None, "", [])
         )
         declared = declaration(self.model, row.key)
-        place = [] if declared is None else [_place_text(declared.place.path)]
+        place = []
+        if declared is not None:
+            place = [say("declared in {place}", place=declared.place.path).local]
         html = format_html('<p class="flagstaff-quiet">{}</p>', joined(" · ", [*place, *lines]))
         return Section(say("About").local, html, ("details", "delete", "default"))
 
@@ -404,10 +406,6 @@ class RowPageAdmin(ActionAdmin):
         rows = event_rows(site, request, shown, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)
-
-
-def _place_text(path: str) -> str:
-    return say("declared in {place}", place=path).local
 
 
 def _column_text(field: Any, value: Any) -> str:

@@ -198,9 +198,13 @@ def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
 
 
 def _newest_change_cell(entry: Change, names: Mapping[str, str], created: str) -> SafeString:
+    parts: Sequence[object] = ()
     # A new row differs in every field.
-    is_new = entry.action == Change.Action.INSERT and entry.relation != ALLOWED_USERS
-    parts = [] if is_new else describe_parts(next(events([entry])), limit=_MAX_VALUE)
+    if entry.action != Change.Action.INSERT or entry.relation == ALLOWED_USERS:
+        event = next(events([entry]))
+        # One that is brought back gets its time of creation by a second entry.
+        if {each.field for each in event.differences} != {"created_at"}:
+            parts = describe_parts(event, limit=_MAX_VALUE)
     text = local_list(map(str, parts), _MAX_PARTS) if parts else created
     actor = short(describe_actor(entry, names), _MAX_ACTOR)
     return cell_html(

@@ -174,6 +174,13 @@ def test_newest_change_is_described(operator: Client, alice: User) -> None:
     assert {*cells(operator, "changed")} <= {"just now", "1 day ago"}
 
 
+def test_flag_that_was_brought_back_was_created(operator: Client) -> None:
+    make_flag("a")
+    changes.flags.delete("a")
+    changes.flags.undo("a")
+    assert cells(operator, "changed")[0].startswith("created ")
+
+
 def test_changes_by_sql_are_shown_sorted_and_filtered(operator: Client) -> None:
     for key, days in (("d", 60), ("c", 60.0), ("b", 0.5), ("a", 0.001)):
         make_flag(key, days=days)

@@ -244,7 +244,7 @@ class Flags:
         return {
             _OWNED_BY_ME: (say("owned by me").local, lambda flag: flag.owner.casefold() == me),
             **{owner: (owner, partial(_has_owner, owner)) for owner in owners},
-            "": (say("without an owner").local, partial(_has_owner, "")),
+            "": (say("without an owner").local, lambda flag: not flag.owner),
         }
 
     def tags(self) -> _Options:

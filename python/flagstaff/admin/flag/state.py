@@ -86,7 +86,8 @@ def lines_of_flags(
 
     By the text of the primary key.
     """
-    of_apps = _preview_of_apps(request, flags) if impact else {}
+    hooks = ((pages.name, pages.flag_preview) for pages in PAGES)
+    of_apps = _from_apps(hooks, request, flags) if impact else {}
     return {
         str(flag.pk): [
             *_users_with_flag(impact, (Kind.FLAG, flag.key), is_one=len(impact.rows) == 1),
@@ -154,11 +155,6 @@ def apps_on_flag(site: AdminSite, request: HttpRequest, flag: Any) -> Iterator[O
             problem = f"what the app of each {pages.name} says of a flag cannot be read"
             read = partial(pages.on_flag, site, request, flag)
             yield value_or_default(problem, read, OnFlag())
-
-
-def _preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[Line]]:
-    """Returns what a change of who has flags does in the apps, by primary key."""
-    return _from_apps(((pages.name, pages.flag_preview) for pages in PAGES), request, flags)
 
 
 def _from_apps(

@@ -21,7 +21,7 @@ from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import alarms_of, state_and_label, with_counts
-from flagstaff.admin.links import changes_url, page_link, page_title, page_url
+from flagstaff.admin.links import changes_url, overview_line, page_link, page_title
 from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import may_view
 from flagstaff.admin.waiting_parts import overview_lines
@@ -104,14 +104,7 @@ class Overview(Page):
         rows = self.admin.get_queryset(self.request).order_by("key")
         flags = rows.filter(keeps_users_out | Q(key__in=forced_off.keys | forced_on.keys))
         return [
-            OverviewLine(
-                flag.key,
-                note.text,
-                Level.PROBLEM,
-                page_url(self.site, type(flag), "change", flag.pk),
-                badge(state.value, label),
-                str(flag._meta.verbose_name),
-            )
+            overview_line(self.site, flag, note.text, Level.PROBLEM, badge(state.value, label))
             for flag in with_counts(flags)
             for state, label in [state_and_label(flag)]
             for note in alarms_of(flag.key, FlagState.of(flag))

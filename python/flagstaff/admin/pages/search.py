@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -35,8 +35,8 @@ _MAX_ROWS = 20
 # The length of a description, and of a value.
 _MAX_TEXT, _MAX_VALUE = 150, 60
 
-#: Returns the state of a row, which may be HTML, and a text about it.
-_Describe = Callable[[Any], tuple[str, str]]
+#: Returns of each row the state, which may be HTML, and a text about it.
+_Describe = Callable[[Sequence[Any]], Iterable[tuple[str, str]]]
 
 
 class Search(Page):
@@ -95,8 +95,8 @@ class Search(Page):
         url = f"{page_url(self.site, model, 'changelist')}?{urlencode({SEARCH_VAR: self._text})}"
         link_to_all = link(url, say("Show all in the list").local) if len(rows) > _MAX_ROWS else ""
         shown = [
-            (key_link(row.key, page_url(self.site, model, "change", row_id(row))), *describe(row))
-            for row in rows[:_MAX_ROWS]
+            (key_link(row.key, page_url(self.site, model, "change", row_id(row))), *texts)
+            for row, texts in zip(rows[:_MAX_ROWS], describe(rows[:_MAX_ROWS]), strict=True)
         ]
         return Table(columns, shown, name, note=link_to_all)
 
@@ -121,9 +121,9 @@ class Search(Page):
 
 
 def _searched() -> Iterator[tuple[type[Model], _Describe]]:
-    yield conf.flag_model, _flag
-    yield conf.value_model, _value
-    yield segment_model(), lambda segment: ("", short(segment.description, _MAX_TEXT))
+    yield conf.flag_model, partial(map, _flag)
+    yield conf.value_model, partial(map, _value)
+    yield segment_model(), partial(map, _segment)
     for pages in PAGES:
         yield pages.model, pages.describe
 
@@ -137,3 +137,7 @@ def _flag(flag: Any) -> tuple[str, str]:
 def _value(row: Any) -> tuple[str, str]:
     value = describe_value(row.value, secret=is_secret(row), limit=_MAX_VALUE)
     return json_html(value), short(row.description, _MAX_TEXT)
+
+
+def _segment(segment: Any) -> tuple[str, str]:
+    return "", short(segment.description, _MAX_TEXT)

@@ -101,9 +101,7 @@ class Offer:
         if name == GROUPS:
             return self._groups
         attribute = self.attributes.get(name)
-        if attribute is None:
-            return []
-        if attribute.field is None:
+        if attribute is None or attribute.field is None:
             return []
         values = [value for value, _label in attribute.field.flatchoices]
         # A field of a project may have any objects.

@@ -104,8 +104,7 @@ def _list(texts: Iterable[str], own_value: str = "") -> SafeString:
 
 def _json(stored: object) -> SafeString:
     """Returns JSON of another form, which SQL has written."""
-    text = describe_value(stored, limit=_MAX_JSON)
-    return json_html(text)
+    return json_html(describe_value(stored, limit=_MAX_JSON))
 
 
 def _with_notes(problem: Sentence | None, html: SafeString, stored: object) -> SafeString:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -23,7 +23,7 @@ from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import AppPages, Level, Note, OverviewLine
 from flagstaff.admin.app_rows import AppRowAdmin
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import overview_line
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import (
@@ -253,8 +253,8 @@ def state_label(state: str) -> SafeString:
     return badge(state, State(state).label)
 
 
-def _search_texts(experiment: Experiment) -> tuple[SafeString, str]:
-    return state_label(experiment.state), experiment.description
+def _search_texts(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
+    return [(state_label(each.state), each.description) for each in experiments]
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
@@ -263,14 +263,7 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     running = shown.filter(state=State.RUNNING)
     now = aware(timezone.now())
     return [
-        OverviewLine(
-            experiment.key,
-            text,
-            level,
-            page_url(site, Experiment, "change", experiment.pk),
-            label,
-            str(Experiment._meta.verbose_name),
-        )
+        overview_line(site, experiment, text, level, label)
         for experiment in running.order_by("key")
         for level, label, text in verdict_lines(experiment, now)
     ]

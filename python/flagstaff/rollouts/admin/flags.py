@@ -11,14 +11,13 @@ from django.contrib.admin import AdminSite
 from django.db.models import Case, Q, Value, When
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._text import say
 from flagstaff.actions.look import Line
 from flagstaff.admin.app_pages import AppPages, Level, Note, OnFlag, OverviewLine
 from flagstaff.admin.fallbacks import once
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import overview_line, page_url
 from flagstaff.admin.rights import may, may_view
 from flagstaff.admin.words import badge
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
@@ -124,29 +123,21 @@ def _add_links(site: AdminSite, request: HttpRequest, flag: Any) -> list[tuple[s
 def _overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns the lines, by key."""
     shown = site.get_model_admin(Plan).get_queryset(request).filter(_is_shown())
-    kind = str(Plan._meta.verbose_name)
     return [
-        OverviewLine(
-            plan.key,
-            state_sentence(plan),
-            _level(plan),
-            page_url(site, Plan, "change", plan.pk),
-            badge(*state_name(plan)),
-            kind,
-        )
+        overview_line(site, plan, state_sentence(plan), _level(plan), badge(*state_name(plan)))
         for plan in with_flags(shown.exclude(state=State.PENDING).order_by("key", "pk"))
     ]
 
 
 def _level(plan: Plan) -> Level:
-    if plan.is_unguarded or plan.trip_reason or plan.state == State.ROLLED_BACK:
+    if plan.is_unguarded or plan.trip_reason:
         return Level.PROBLEM
-    return Level.NOTICE if plan.needs_attention else Level.RUNNING
+    is_over = plan.state == State.ROLLED_BACK
+    return Level.NOTICE if plan.needs_attention or is_over else Level.RUNNING
 
 
-def _describe(plan: Plan) -> tuple[SafeString, str]:
-    [shown] = with_flags([plan])
-    return badge(*state_name(shown)), state_sentence(shown)
+def _describe(plans: Sequence[Plan]) -> list[tuple[str, str]]:
+    return [(badge(*state_name(plan)), state_sentence(plan)) for plan in with_flags(plans)]
 
 
 PAGES = AppPages(

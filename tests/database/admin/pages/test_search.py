@@ -105,9 +105,11 @@ def test_user_finds_only_the_kinds_that_the_user_may_view(rows: None) -> None:
     assert staff(name="other").get(SEARCH, {"q": "checkout"}).status_code == 403
 
 
-def test_search_makes_one_query_for_each_kind(operator: Client, rows: None) -> None:
+def test_search_makes_one_query_for_each_kind_and_one_for_the_flags_of_plans(
+    operator: Client, rows: None
+) -> None:
     empty = count_queries(operator, SEARCH)
-    assert count_queries(operator, f"{SEARCH}?q=checkout") == empty + 5
+    assert count_queries(operator, f"{SEARCH}?q=checkout") == empty + 6
 
 
 def test_kind_whose_table_is_missing_says_so(operator: Client, rows: None) -> None:
