@@ -15,6 +15,39 @@ OVERFLOW = """
     const wider = all.length && !found.length ? [document.documentElement] : found;
     return wider.map(one => `${one.tagName}.${one.className}`).slice(0, 5);
 """
+# What one clicks is at least 24 pixels wide and high, on a phone 44, and nothing lies on it. A link
+# in a sentence may be as small as its text, and a check box as the browser draws it.
+SMALL_TARGETS = r"""
+    const least = innerWidth < 768 ? 44 : 24;
+    const controls = 'button, input:not([type="hidden"]), select, textarea, summary';
+    const targets = `#content :is(a[href], ${controls})`;
+    const ofDjango = 'thead *, .addlink, .changelink, .actions *, .datetimeshortcuts *';
+    const others = `${ofDjango}, .flagstaff-hidden, .flagstaff-skip, [type=checkbox], [type=radio]`;
+    const hasWords = node => [...node.childNodes].some(child => child.nodeType === Node.TEXT_NODE
+        ? /\p{L}/u.test(child.data)
+        : child instanceof Element && !child.matches(targets) && hasWords(child));
+    const isInSentence = one => one.matches(':is(p, li, small, td, dd, div) a')
+        && getComputedStyle(one).display.startsWith('inline')
+        && hasWords(one.closest('p, li, small, td, dd, div'));
+    const isSmall = one => {
+        one.scrollIntoView({block: 'center', inline: 'nearest'});
+        const {left, right, top, bottom} = one.getBoundingClientRect();
+        // Two of them may share a border.
+        const [x, y, reach] = [(left + right) / 2, (top + bottom) / 2, least / 2 - 1.5];
+        const edges = [[-reach, 0], [reach, 0], [0, -reach], [0, reach]];
+        return edges.some(([right, down]) => {
+            return !one.contains(document.elementFromPoint(x + right, y + down));
+        });
+    };
+    document.querySelectorAll('details:not([name])').forEach(one => one.open = true);
+    return [...document.querySelectorAll(targets)]
+        .filter(one => one.checkVisibility({visibilityProperty: true}) && !one.disabled)
+        .filter(one => !one.matches(others) && !isInSentence(one) && isSmall(one))
+        .map(one => {
+            const {width, height} = one.getBoundingClientRect();
+            return `${one.outerHTML.slice(0, 200)}, ${Math.round(width)} x ${Math.round(height)}`;
+        });
+"""
 
 
 def assert_fits(visitor: Visitor) -> None:

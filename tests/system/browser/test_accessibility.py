@@ -1,4 +1,6 @@
-"""axe-core on every page of the admin, in light on a phone, in dark on a desktop: it fits.
+"""axe-core on every page of the admin, in light on a phone, in dark on a desktop.
+
+Each page fits, and what one clicks on it is large enough.
 
 A page with a finding leaves a screenshot in build/screenshots.
 """
@@ -11,7 +13,7 @@ import pytest
 from tests.system.browser import axe
 from tests.system.browser.axe import findings
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import OVERFLOW
+from tests.system.browser.layout import OVERFLOW, SMALL_TARGETS
 from tools.console_pages import PAGES, Rows, fill, open_page
 from tools.npm_packages import ROOT
 
@@ -62,14 +64,17 @@ def save_screenshot(visitor: Visitor, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_fits_and_has_no_serious_finding(name: str, admin: Visitor, rows: Rows) -> None:
+def test_page_fits_has_large_targets_and_no_serious_finding(
+    name: str, admin: Visitor, rows: Rows
+) -> None:
     open_page(admin, PAGES[name], rows)
     found: dict[str, list[str]] = {}
     for scheme, width in VIEWS:
         admin.set_scheme(scheme)
         admin.set_width(width)
         wider = [f"does not fit: {wide}" for wide in admin.driver.execute_script(OVERFLOW)]
-        problems = [*wider, *map(str, findings(admin, DJANGO))]
+        small = [f"is small: {target}" for target in admin.driver.execute_script(SMALL_TARGETS)]
+        problems = [*wider, *small, *map(str, findings(admin, DJANGO))]
         for problem in problems:
             found.setdefault(problem, []).append(f"{scheme} {width}")
         if problems:

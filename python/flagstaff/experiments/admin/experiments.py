@@ -73,9 +73,6 @@ class ExperimentAdmin(AppRowAdmin):
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
 
-    class Media:
-        css = {"all": ("flagstaff/experiments.css",)}
-
     # The list.
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:

@@ -141,7 +141,8 @@ class PlanAdmin(AppRowAdmin):
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
             text = say("Flag {key}", key=row.key).local
-            lines.append(format_html('<a href="{}">{}</a>', url, text))
+            html = '<span class="flagstaff-links"><a href="{}">{}</a></span>'
+            lines.append(format_html(html, url, text))
         return Head(
             state=(colour_of(state), label),
             lines=lines,
