@@ -5,9 +5,10 @@ Their actions return `Done`, and have a look of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -36,6 +37,23 @@ class AppRowAdmin(RowPageAdmin):
     def action_kind(self) -> str:
         """The kind of row whose actions have pages."""
         return self.app_kind
+
+    def as_shown(self, request: HttpRequest, rows: Iterable[Any]) -> Sequence[Any]:
+        """Returns rows with what their list and their pages show of them."""
+        return [*rows]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The rows of the list."""
+        changelist = super().get_changelist_instance(request)
+        changelist.result_list = self.as_shown(request, changelist.result_list)
+        return changelist
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The row of a page."""
+        row = super().get_object(request, object_id, from_field)
+        return None if row is None else self.as_shown(request, [row])[0]
 
     def events(self, row: Any) -> QuerySet[Any]:
         """Returns what has happened to a row."""

@@ -223,27 +223,17 @@ class RowPageAdmin(ActionAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Goes to the changes of a row. Without a history, shows those of Django's log."""
-        url = self._changes_url(request, unquote(object_id))
-        if url:
+        """Goes to the changes of a row, also of a deleted one. Without any, shows Django's log."""
+        site, kind, pk, row = self.admin_site, self.row_kind, unquote(object_id), None
+        if has_history() and is_storable(pk):
+            row = self.get_object(request, pk)
+            if row is not None and not may(site, request, "view", row):
+                raise PermissionDenied
+            if row is None and may_see(site, request, kind.model, pk):
+                row = Change.objects.of_row(kind, pk).newest().first()
+        if row is not None and (url := history_url(site, kind, row.key)):
             return HttpResponseRedirect(url)
         return super().history_view(request, object_id, extra_context)
-
-    def _changes_url(self, request: HttpRequest, pk: str) -> str:
-        """Returns the URL of the changes of a row, also of a deleted one; "" if there are none.
-
-        Raises PermissionDenied.
-        """
-        site, kind = self.admin_site, self.row_kind
-        if not has_history() or not is_storable(pk):
-            return ""
-        row: Any = self.get_object(request, pk)
-        if row is not None and not may(site, request, "view", row):
-            raise PermissionDenied
-        if row is None:
-            newest = Change.objects.of_row(kind, pk).newest().first()
-            row = newest if newest and may_see(site, request, kind.model, pk) else None
-        return "" if row is None else history_url(site, kind, row.key)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """The actions of the list: those for several rows, and those of the project."""

@@ -98,7 +98,9 @@ class SegmentAdmin(RowPageAdmin):
     def notes_before(self, request: HttpRequest, look: Look) -> Iterator[str]:
         """What a change will mean for flags that are off now, when they are turned on."""
         off = [use for use in look.impact.uses if use.kind is Kind.FLAG and not use.is_active]
-        for change in look.changed if off else ():
+        # An undo may change rows of all kinds.
+        segments = [change for change in look.changed if change.kind is Kind.SEGMENT]
+        for change in segments if off else ():
             sides = change.before, change.after
             counts = _counts(request, *(side.row.conditions for side in sides if side and side.row))
             yield say(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,7 +41,6 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
-from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.standing import USERS
 from flagstaff.waiting.stored import (
     KIND,
@@ -50,7 +49,6 @@ from flagstaff.waiting.stored import (
     names_of,
     state_text,
     stored_action,
-    without_secrets,
 )
 
 if TYPE_CHECKING:
@@ -116,13 +114,12 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The list.
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The actions of a page, of which each says whether it will run, and who asked."""
-        changelist: Any = super().get_changelist_instance(request)
-        changelist.result_list = to_show(changelist.result_list)
-        for row in changelist.result_list:
+    def as_shown(self, request: HttpRequest, rows: Iterable[Any]) -> Sequence[Any]:
+        """The actions, of which each says whether it will run, who asked, and for how many."""
+        shown: Sequence[Any] = to_show(rows)
+        for row in shown:
             row.shown_users = users_when_asked(row, request.user)
-        return changelist
+        return shown
 
     @admin.display(description=say("asked by").lazy)
     def asked(self, row: Any) -> SafeString:
@@ -147,15 +144,6 @@ class WaitingActionAdmin(AppRowAdmin):
         return two_lines(state_badge(waiting), why)
 
     # The page.
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> WaitingAction | None:
-        """The action, whether it will run, and without what a value is that is secret now."""
-        row = super().get_object(request, object_id, from_field)
-        if row is None:
-            return None
-        return without_secrets(foresee([row]))[0]
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
@@ -231,7 +219,7 @@ def _needs_decision(row: WaitingAction) -> bool:
     return begin_of(row).state == State.APPROVAL
 
 
-def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeString:
+def _about(site: AdminSite, request: HttpRequest, row: Any) -> SafeString:
     """Returns the facts: rows, arguments, users, people, times and reasons."""
     sees_users, names = may_see_users(request.user), names_of([row])
 
@@ -246,7 +234,7 @@ def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeStr
             for name, value in row.arguments.items()
             if name != USERS or sees_users
         ),
-        (say("When asked").local, users_when_asked(row, request.user)),
+        (say("When asked").local, row.shown_users),
         (say("Asked by").local, who(row.asked_by, row.asked_at, row.reason)),
         (say("Approved by").local, who(row.approved_by, row.approved_at, row.approval)),
         (say("Ended by").local, who(row.ended_by, row.ended_at)),

@@ -10,12 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.utils.text import capfirst
-
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._text import localized, say
-from flagstaff._text.rules import rules_text
+from flagstaff._text.rules import rules_text, sentence
 from flagstaff.actions.look import Line, Look, users_line
 from flagstaff.actions.table import EXPECT_VERSION
 from flagstaff.changes.consequence import (
@@ -66,7 +64,7 @@ def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **option
         lines.append(Line(label, f"{percent} %", localized(step.text)))
         percent = step.percent
     lines += [Line(say("Guard").local, "", guard_text(guard)) for guard in plan.read_guards()]
-    notes = [_sentence(problem)] if (problem := problem_of_driver()) else []
+    notes = [sentence(problem)] if (problem := problem_of_driver()) else []
     notes += _notes(plan, flag, 0, has_traffic=False)
     return Look(lines=lines, notes=notes, rows=[flag], models=(Plan,))
 
@@ -144,12 +142,12 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
     notes = list[str]()
     # It refuses the action now, but the action can wait.
     if problem := problem_of_driver():
-        notes.append(_sentence(problem))
+        notes.append(sentence(problem))
     # Why the plan was paused or rolled back.
     if plan.reason or plan.trip_reason:
         notes.append(state_sentence(plan))
     if enables:
-        notes.append(_sentence(enabling_message(flag)))
+        notes.append(sentence(enabling_message(flag)))
     last_step = say(
         "The plan can continue to its last step, {percent} %, without another confirmation.",
         percent=steps[-1].percent,
@@ -245,7 +243,7 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
 
 
 def _notes(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[str]:
-    yield from map(_sentence, notes_of(plan, flag, index, has_traffic=has_traffic))
+    yield from map(sentence, notes_of(plan, flag, index, has_traffic=has_traffic))
 
 
 def _kept_rollout(plan: Plan) -> Iterator[Line]:
@@ -265,7 +263,3 @@ def _on() -> str:
 
 def _off() -> str:
     return say("off").local
-
-
-def _sentence(text: str) -> str:
-    return say("{sentence}.", sentence=capfirst(localized(text))).local

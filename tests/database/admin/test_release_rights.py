@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.test import Client
 
-from flagstaff import changes, experiments
+from flagstaff import acting_as, changes, experiments
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes import impact
 from flagstaff.history import segment_version
@@ -236,6 +236,16 @@ def test_segment_says_what_its_change_means_for_a_flag_that_is_off(
             "these users when it is turned on."
         )
     ]
+
+
+def test_undo_of_a_segment_says_what_it_means_for_a_flag_that_is_off(
+    operator: Client, team: Segment
+) -> None:
+    changes.flags.disable("by_team")
+    with acting_as("ana"):
+        changed = changes.segments.update(team.key, {"conditions": LOGGED_IN})
+    [note] = notes_of(operator.get(undo_url(changed.version)))
+    assert note.startswith("Users in the segment: 11 of 11 → 1 of 11. 1 flag that uses it is off")
 
 
 def test_receipt_of_a_segment_names_the_flags_that_the_user_may_see(

@@ -21,7 +21,7 @@ from flagstaff.actions.commit import look_at_undo
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import right_of
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.action_admin import ActionAdmin, ArgumentForm
 from flagstaff.admin.action_page import ActionPage
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.flag.state import lines_of_flags, summary_of
@@ -256,7 +256,13 @@ class UndoSubject:
             text = say("This deletes {keys}.", "This deletes {count} rows: {keys}.")
             shown = local_list(map(quoted, keys))
             notes.append(say(text, count=len(keys), keys=shown).local)
-        return [*notes, *filter(None, [_left_out_text(look.changed), look.users_text()])]
+        notes += filter(None, [_left_out_text(look.changed), look.users_text()])
+        for kind in {undone.kind for undone in self.undone}:
+            admin = admin_of(self.site, kind.model)
+            # Of a segment, what it means for flags that are off.
+            if isinstance(admin, ActionAdmin):
+                notes += admin.notes_before(self.request, look)
+        return notes
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """A line for each field of a single row, or for each of several rows."""

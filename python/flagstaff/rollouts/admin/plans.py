@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
-from flagstaff._text import localized, say
+from flagstaff._text import say
+from flagstaff._text.rules import sentence
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import Level, Note
@@ -100,11 +99,9 @@ class PlanAdmin(AppRowAdmin):
         first = Case(When(is_red[0] | is_red[1], then=0), default=1)
         return [first, *self.ordering]
 
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+    def as_shown(self, request: HttpRequest, rows: Iterable[Plan]) -> Sequence[Plan]:
         """The plans with their flags."""
-        changelist = super().get_changelist_instance(request)
-        changelist.result_list = with_flags(changelist.result_list)
-        return changelist
+        return with_flags(rows)
 
     @admin.display(description=say("flag").lazy, ordering="key")
     def flag(self, plan: Plan) -> SafeString:
@@ -118,13 +115,6 @@ class PlanAdmin(AppRowAdmin):
 
     # The page.
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """The plan with its flag."""
-        row = super().get_object(request, object_id, from_field)
-        return row and with_flags([row])[0]
-
     def events(self, row: Any) -> QuerySet[PlanEvent]:
         """What has happened to the plan."""
         return db.rows(PlanEvent).filter(plan=row)
@@ -137,7 +127,7 @@ class PlanAdmin(AppRowAdmin):
         why = _evidence(row).get("why", "")
         # A plan that holds has it as its reason.
         if row.run_id and why and why not in row.reason:
-            lines.append(_sentence(why))
+            lines.append(sentence(why))
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
             text = say("Flag {key}", key=row.key).local
@@ -261,10 +251,6 @@ def _evidence(plan: Any) -> Mapping[str, Any]:
     return evidence
 
 
-def _sentence(text: str) -> str:
-    return say("{sentence}.", sentence=capfirst(localized(text))).local
-
-
 def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     """Yields what is wrong. Makes a query for a plan that has not started."""
     command = format_html("<code>{}</code>", quoted_command("run-jobs", "--loop").strip('"'))
@@ -298,7 +284,7 @@ def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
     """Returns what a person should know of the steps from this index on."""
     if flag is None or plan.state not in ACTIVE_STATES or plan.problem:
         return []
-    notes = [*map(_sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
+    notes = [*map(sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
     if not flag.enabled and plan.step is None:
         notes.append(say("The flag is off. The start of the plan turns it on.").local)
     return notes
