@@ -255,9 +255,10 @@ def unknown_row(model: type[Model], key: str) -> FlagstaffError:
 
 
 def _keys(model: type[Model]) -> list[str]:
-    hidden = hidden_keys(model)
-    keys = all_rows(model).values_list("key", flat=True)
-    return [key for key in keys if key not in hidden]
+    """Returns the keys of rows, and those that code declares, which messages may name."""
+    declared = (key for key in DECLARED if declaration(model, key) is not None)
+    keys = {*all_rows(model).values_list("key", flat=True), *declared}
+    return [*keys.difference(hidden_keys(model))]
 
 
 def _readable_keys(model: type[Model]) -> list[str]:

@@ -15,9 +15,10 @@ from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, Validat
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
+from flagstaff._declared import DECLARED
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.objects import ObjectReader
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import all_rows, declared_row
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
@@ -178,12 +179,25 @@ def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Ma
 def keys_not_shown(site: AdminSite, request: HttpRequest, model: type[Model]) -> Collection[str]:
     """Returns the keys that no message and no offer may name: all for who may view none."""
     if may(site, request, "view", model):
-        return hidden_rows(site, request, model).values()
-    return once(
-        request,
-        f"not shown {site.name} {model._meta.label}",
-        lambda: list(all_rows(model).values_list("key", flat=True)),
-    )
+        hidden = hidden_rows(site, request, model).values()
+        return [*hidden, *_declared_not_shown(site, request, model)]
+    stored = all_rows(model).values_list("key", flat=True)
+    name = f"not shown {site.name} {model._meta.label}"
+    return once(request, name, lambda: [*stored, *DECLARED])
+
+
+def _declared_not_shown(
+    site: AdminSite, request: HttpRequest, model: type[Model]
+) -> Collection[str]:
+    """Returns the declared keys that the class of a project hides also without a row."""
+    if not hides_rows(site, model):
+        return ()
+
+    def read() -> list[str]:
+        rows = ((key, declared_row(model, key)) for key in DECLARED)
+        return [key for key, row in rows if row and not may(site, request, "view", row)]
+
+    return once(request, f"declared {site.name} {model._meta.label}", read)
 
 
 def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[tuple[str, str]]:

@@ -462,5 +462,9 @@ def test_row_with_a_declared_key_is_valid(new_checkout: Flag) -> None:
     assert type(row.key) is str
 
 
+def test_unknown_key_is_compared_with_those_that_have_no_row(new_checkout: Flag) -> None:
+    refused("on new_chekout", 5, "did you mean 'new_checkout'?")
+
+
 def test_kill_of_what_has_no_row_says_that_it_is_off(new_checkout: Flag) -> None:
     assert "no longer exists" not in ok("kill new_checkout").err

@@ -8,13 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.validators import MaxValueValidator
 from django.http import HttpRequest
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from flagstaff import Flag, Value, changes
-from flagstaff.admin import KeyValueStoreAdmin
+from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
+from flagstaff.admin.rights import keys_not_shown
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.screen import Screen
 
@@ -271,3 +273,20 @@ def test_right_of_a_group_is_a_method_of_the_admin(
     ]
     assert operator.get(f"{VALUES}key_3Apage_size/set/").status_code == 403
     assert operator.get(f"{VALUES}key_3Apayment_gateway/set/").status_code == 200
+
+
+def test_key_without_a_row_that_a_person_may_not_view_is_in_no_message(
+    new_checkout: Flag, rf: RequestFactory, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_shown_to(user: User) -> bool:
+        request = rf.get("/")
+        request.user = user
+        return new_checkout in keys_not_shown(admin.site, request, FeatureFlag)
+
+    def may_view(_admin: object, _request: HttpRequest, obj: FeatureFlag | None = None) -> bool:
+        return obj is None or obj.key != new_checkout
+
+    assert not_shown_to(User.objects.create_user("alice", is_staff=True))
+    assert not not_shown_to(admin_user)
+    monkeypatch.setattr(FeatureFlagAdmin, "has_view_permission", may_view)
+    assert not_shown_to(admin_user)
