@@ -142,7 +142,7 @@ def test_slack_message_about_a_segment_has_at_most_ten_keys(hook: Webhook) -> No
     changes.segments.create("team", [condition("is_staff", "in", True)])
     for number in range(12):
         changes.flags.create(f"f{number:02}", rules=rules("team"))
-    deliver()
+    deliver(seconds=600)
     channel = {"url": hook.url, "format": "slack"}
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
         changes.segments.update("team", {"description": "y"})

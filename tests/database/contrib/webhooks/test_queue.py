@@ -115,7 +115,7 @@ def test_concurrent_runs_send_each_change_once(hook: Webhook) -> None:
     gate = threading.Barrier(3)
     with deliver_in_thread(gate), deliver_in_thread(gate), deliver_in_thread(gate):
         pass
-    deliver()
+    deliver(seconds=600)
     assert len({received.id for received in hook.accepted}) == len(hook.accepted) == 30
     assert percents(hook) == list(range(10, 40, 2))
     assert percents(hook, "search_v2") == list(range(11, 40, 2))
