@@ -66,7 +66,12 @@ def test_commits_out_of_order_are_both_visible(open_session: OpenSession) -> Non
 
 
 @pytest.mark.parametrize(
-    "level", [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.SERIALIZABLE]
+    "level",
+    [
+        psycopg.IsolationLevel.READ_COMMITTED,
+        psycopg.IsolationLevel.SERIALIZABLE,
+        psycopg.IsolationLevel.REPEATABLE_READ,
+    ],
 )
 def test_two_writers_do_not_wait_for_each_other(
     level: psycopg.IsolationLevel, open_session: OpenSession
@@ -121,9 +126,9 @@ def test_restored_server_with_the_same_ids_has_another_token_set() -> None:
             rows("DELETE FROM flagstaff_token")
             rows("ALTER TABLE flagstaff_token ALTER COLUMN id RESTART")
             rows("SELECT flagstaff_barrier_v1()")
-            found = token_set()
+            tokens_left = token_set()
             transaction.set_rollback(True)
-        return found
+        return tokens_left
 
     assert token_one() != token_one()
 
