@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
-from django.template import engines
+from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
 from django.utils.functional import SimpleLazyObject
@@ -25,16 +24,11 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import override_flag
 from tests.support.fixtures import Load
 from tests.support.shop import Shop
-from tests.support.views import new_async, request_of, with_flags
+from tests.support.views import new_async, rendered, request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 Get = Callable[[str], Any]
 TAGS = "{% load flagstaff %}{% flag 'new_checkout' %}new{% endflag %} {% value 'payment_gateway' %}"
-
-
-def rendered(request: HttpRequest | None, text: str) -> str:
-    """Renders a template with the request."""
-    return str(engines["django"].from_string(text).render({}, request))
 
 
 def checkout(request: Any) -> HttpResponse:

@@ -46,12 +46,12 @@ def _graph(*, at_start: bool) -> dict[str, set[str]]:
     """The modules that each module imports: at its start, or at any time and for types."""
     graph: dict[str, set[str]] = {}
     for module, imports in _modules().items():
-        found = (
+        imported = (
             name if name in _modules() else name.rpartition(".")[0]
             for name, is_at_start in imports
             if is_at_start or not at_start
         )
-        graph[module] = {name for name in found if name in _modules()} - {module}
+        graph[module] = {name for name in imported if name in _modules()} - {module}
     return graph
 
 

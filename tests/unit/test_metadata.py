@@ -16,8 +16,8 @@ CLASSIFIERS = METADATA.get_all("Classifier") or []
 
 def classified(name: str) -> list[str]:
     """Returns the versions of Python or Django, in the order of the classifiers."""
-    found = (re.fullmatch(rf"{name} :: (\d+\.\d+)", classifier) for classifier in CLASSIFIERS)
-    return [match[1] for match in found if match]
+    matches = (re.fullmatch(rf"{name} :: (\d+\.\d+)", classifier) for classifier in CLASSIFIERS)
+    return [match[1] for match in matches if match]
 
 
 def supported(name: str) -> list[str]:

@@ -835,5 +835,5 @@ def test_row_that_gets_the_key_of_a_deleted_one_is_counted() -> None:
         last = changes.flags.update("b", {"enabled": False, "rollout_percent": 0})
     assert last.version
     undone = preview_undo(entries_of_transaction(last.version))
-    found = impact(*sides_of([row.written for row in undone if row.written]))
-    assert consequence_of(found) is Consequence.MOST
+    impacts = impact(*sides_of([row.written for row in undone if row.written]))
+    assert consequence_of(impacts) is Consequence.MOST

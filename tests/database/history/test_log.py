@@ -219,8 +219,8 @@ def test_since_is_included_and_until_is_not(three_rows: None) -> None:
     # A time without an offset is in the time zone of the project.
     zone = timezone.get_default_timezone()
     for since, until in (times, [timezone.make_naive(time, zone) for time in times]):
-        found = Change.objects.since(since).until(until)
-        assert [entry.key for entry in found] == ["payment_gateway"]
+        entries = Change.objects.since(since).until(until)
+        assert [entry.key for entry in entries] == ["payment_gateway"]
 
 
 def test_transaction_does_not_have_entries_of_a_reused_number() -> None:
@@ -247,8 +247,8 @@ def test_role_without_rights_on_values_reads_the_other_kinds(three_rows: None) -
     assert unreadable_kinds() == []
     with role_that_reads("flagstaff_featureflag", "flagstaff_segment", "flagstaff_change"):
         assert unreadable_kinds() == [Kind.VALUE]
-        found = Change.objects.of_kinds([Kind.FLAG, Kind.SEGMENT])
-        assert [entry.key for entry in found] == ["enterprise", KEY]
+        entries = Change.objects.of_kinds([Kind.FLAG, Kind.SEGMENT])
+        assert [entry.key for entry in entries] == ["enterprise", KEY]
         # The usernames cannot be read either.
         assert not Change.objects.by("alice").exists()
 

@@ -57,8 +57,8 @@ def found_in(text: str, *keys: str) -> list[str]:
     write(Path("page.html"), text)
     records = document("references", *keys)["keys"] or []
     places = [(place, record["key"]) for record in records for place in record["places"]]
-    found = [(place["line"], key) for place, key in places if place["path"] == "page.html"]
-    return [key for _line, key in sorted(found)]
+    by_line = [(place["line"], key) for place, key in places if place["path"] == "page.html"]
+    return [key for _line, key in sorted(by_line)]
 
 
 # What counts as a key.
@@ -156,9 +156,9 @@ def test_binary_file_is_skipped_and_other_files_that_are_not_searched_are_named(
     data: bytes, reason: str | None
 ) -> None:
     Path("page.html").write_bytes(data)
-    found = document("references", "known")
-    assert len(found["keys"][0]["places"]) == 1
-    assert found["not_searched"] == ({"page.html": reason} if reason else {})
+    printed = document("references", "known")
+    assert len(printed["keys"][0]["places"]) == 1
+    assert printed["not_searched"] == ({"page.html": reason} if reason else {})
     shown = f"not searched: page.html ({reason})\n" if reason else ""
     assert flags("references", "known").err == shown
 

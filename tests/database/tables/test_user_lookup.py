@@ -241,8 +241,8 @@ def test_model_without_username_field_has_primary_keys_only(nameless: UserTable)
 
 def test_find_many_returns_users_by_the_text_that_named_them(integers: UserTable) -> None:
     BigintMember._base_manager.create(pk=43, username="7")
-    found = integers.find_many(["42", "042", "alice", "7", "8", "carol", "a\0", "\ud800", "42"])
-    assert found == {"42": 42, "042": 42, "alice": 42, "7": 43}
+    users = integers.find_many(["42", "042", "alice", "7", "8", "carol", "a\0", "\ud800", "42"])
+    assert users == {"42": 42, "042": 42, "alice": 42, "7": 43}
 
 
 # User to name.

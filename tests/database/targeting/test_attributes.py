@@ -313,10 +313,10 @@ def test_number_with_a_fraction_is_no_bucketing_unit_and_logged(
 ) -> None:
     FeatureFlag.objects.create(key="by_size", bucket_by="size", enabled=True, rollout_percent=99)
     load()
-    found = [
+    buckets = [
         explain("by_size", context={"size": size}).bucket for size in (7, 7.0, Decimal("7.00"))
     ]
-    assert len(set(found)) == 1
+    assert len(set(buckets)) == 1
     assert caplog.text == ""
     fractions = [
         explain("by_size", context={"size": size}).reason
@@ -653,8 +653,12 @@ def test_rules_that_cannot_be_read_return_the_default_of_an_enabled_flag(
     assert flag_enabled("beta", ALICE, default=default) is default
     assert snapshot().flag_enabled("beta", ALICE, default=default) is default
     assert all_flags(ALICE) == {"beta": False, "killed": False, "other": True}
-    found = explain("beta", ALICE)
-    assert (found.value, found.reason, found.error_code) == (False, "ERROR", "PARSE_ERROR")
+    explained = explain("beta", ALICE)
+    assert (explained.value, explained.reason, explained.error_code) == (
+        False,
+        "ERROR",
+        "PARSE_ERROR",
+    )
     assert flag_enabled("killed", ALICE, default=True) is False
     assert explain("killed", ALICE).reason == "DISABLED"
 

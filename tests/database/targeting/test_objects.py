@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,8 +72,8 @@ def test_rules_of_a_file_may_have_names_and_keep_keys(shop: Shop, acme: Group) -
     names = rules_for("acme", f"globex ({Group.objects.get(name='globex').pk})", 7_000)
     shown = ok(f"rules new_checkout '{json.dumps(names)}'")
     [rule] = shop.flag().rules
-    [found] = rule["conditions"]
-    assert found["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True), 7_000]
+    [stored] = rule["conditions"]
+    assert stored["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True), 7_000]
     assert f'organizations is "acme" ({acme.pk}) or "globex"' in shown.out + shown.err
     # Data has keys alone.
     assert document("show", "new_checkout")["rules"] == [rule]
@@ -142,15 +143,11 @@ def companies(monkeypatch: pytest.MonkeyPatch) -> Callable[[models.Field[Any, An
     return companies
 
 
-def text_pk() -> models.Field[Any, Any]:
-    return models.CharField(primary_key=True, max_length=50)
+TEXT_PK = partial(models.CharField, primary_key=True, max_length=50)
+UUID_PK = partial(models.UUIDField, primary_key=True)
 
 
-def uuid_pk() -> models.Field[Any, Any]:
-    return models.UUIDField(primary_key=True)
-
-
-@pytest.mark.parametrize(("pk", "key"), [(text_pk, TEXT), (uuid_pk, A_UUID)])
+@pytest.mark.parametrize(("pk", "key"), [(TEXT_PK, TEXT), (UUID_PK, A_UUID)])
 def test_name_and_key_that_is_no_number_stand_for_its_text(
     pk: Any, key: str, companies: Any
 ) -> None:
@@ -162,13 +159,13 @@ def test_name_and_key_that_is_no_number_stand_for_its_text(
 
 
 def test_uuid_of_another_form_becomes_that_of_the_context(companies: Any) -> None:
-    companies(uuid_pk(), A_UUID)
+    companies(UUID_PK(), A_UUID)
     deleted = "7" + A_UUID[1:]
     typed = [A_UUID.upper(), A_UUID.replace("-", ""), deleted.upper()]
     assert ObjectReader().keys("companies", typed) == [A_UUID, A_UUID, deleted]
 
 
-@pytest.mark.parametrize(("pk", "key"), [(text_pk, TEXT), (uuid_pk, A_UUID)])
+@pytest.mark.parametrize(("pk", "key"), [(TEXT_PK, TEXT), (UUID_PK, A_UUID)])
 def test_wrong_name_is_refused_where_keys_are_no_numbers(pk: Any, key: str, companies: Any) -> None:
     companies(pk(), key)
     with pytest.raises(ValidationError, match="Did you mean “Globex”"):
@@ -176,7 +173,7 @@ def test_wrong_name_is_refused_where_keys_are_no_numbers(pk: Any, key: str, comp
 
 
 def test_text_that_is_like_no_name_or_belongs_to_a_hidden_object_is_a_key(companies: Any) -> None:
-    globex = companies(text_pk(), TEXT)
+    globex = companies(TEXT_PK(), TEXT)
     type(globex).objects.create(pk="globex-2", name="hidden")
     visible = ObjectReader(lambda model: model._base_manager.filter(name="Globex"))
     assert visible.keys("companies", ["deleted", "globex-2"]) == ["deleted", "globex-2"]
@@ -334,8 +331,8 @@ def test_flag_is_on_for_two_organizations_in_few_clicks(
     assert "1 user gains the flag. Afterwards 2 of 4 users have it." in counted.text
     # The button that saves is the third click.
     rules_page(ana, flag, **counted.fields())
-    [found] = shop.flag().rules[0]["conditions"]
-    assert found["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True)]
+    [stored] = shop.flag().rules[0]["conditions"]
+    assert stored["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True)]
 
 
 def test_objects_are_searched_while_a_name_is_typed(ana: Client, flag: FeatureFlag) -> None:

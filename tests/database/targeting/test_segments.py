@@ -162,11 +162,11 @@ INVALID_RULES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("invalid", "message"), INVALID_RULES.values(), ids=INVALID_RULES)
 def test_invalid_rules_are_rejected(flag: FeatureFlag, invalid: Any, message: str) -> None:
-    for found in (
+    for text in (
         message_of(changes.flags.update, "new_checkout", {"rules": invalid}),
         message_of(changes.flags.create, "search", rules=invalid),
     ):
-        assert found.startswith(f"rules: {message}")
+        assert text.startswith(f"rules: {message}")
     with pytest.raises(InvalidExperimentError, match=re.escape(message)):
         experiments.create("price", rules=invalid)
     assert FeatureFlag.objects.get().rules == rules("enterprise")

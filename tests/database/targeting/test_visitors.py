@@ -10,7 +10,6 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
-from django.template import engines
 from django.test import AsyncClient, Client
 from django.urls import include, path
 from rest_framework.views import APIView
@@ -25,6 +24,7 @@ from tests.support.conditions import condition
 from tests.support.draws import draws
 from tests.support.fixtures import Load
 from tests.support.shop import Shop
+from tests.support.views import rendered
 
 pytestmark = pytest.mark.django_db
 
@@ -78,9 +78,7 @@ VIEWS: dict[str, Any] = {
     "request": lambda request: HttpResponse(str(request.flags.enabled(KEY))),
     "function": lambda request: HttpResponse(str(flag_enabled(KEY, request.user))),
     "all": lambda request: HttpResponse(str(all_flags(request.user)[KEY])),
-    "template": lambda request: HttpResponse(
-        engines["django"].from_string(TEMPLATE).render({}, request)
-    ),
+    "template": lambda request: HttpResponse(rendered(request, TEMPLATE)),
     "decorator": by_decorator,
     "async request": by_request_async,
     "async function": by_function_async,
@@ -131,9 +129,9 @@ def result_of(visitor: str, percent: int = 50) -> str:
 
 
 def visitor_in(response: Any) -> str:
-    found = read_id(response.cookies[NAME].value, 60)
-    assert found
-    return found.id
+    signed = read_id(response.cookies[NAME].value, 60)
+    assert signed
+    return signed.id
 
 
 def test_browser_gets_the_visitor_that_decides_and_keeps_it(

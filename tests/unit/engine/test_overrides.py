@@ -167,8 +167,8 @@ VALUES: list[Any] = [
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_overridden_value_is_equal(value: Any) -> None:
     with override_value("gateway", value):
-        found = get_value("gateway", "default")
-    assert (found, type(found), repr(found)) == (value, type(value), repr(value))
+        result = get_value("gateway", "default")
+    assert (result, type(result), repr(result)) == (value, type(value), repr(value))
 
 
 def test_overridden_value_is_a_fresh_object_of_json() -> None:

@@ -176,9 +176,9 @@ USERS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("user", "text"), USERS.values(), ids=USERS)
 def test_text_of_the_key_is_hashed_and_looked_up(table: StubTable, user: Any, text: str) -> None:
     for form in (user, SimpleLazyObject(lambda: user)):
-        found = explain("new_checkout", form)
-        assert (found.bucket, found.value) == (bucket(text), bucket(text) < 50)
-        assert flag_enabled("new_checkout", form) is found.value
+        explained = explain("new_checkout", form)
+        assert (explained.bucket, explained.value) == (bucket(text), bucket(text) < 50)
+        assert flag_enabled("new_checkout", form) is explained.value
     table.row, table.allowed = (True, 1), {text}
     assert flag_enabled("new_checkout", user)
     assert explain("new_checkout", user).reason == "TARGETING_MATCH"
@@ -205,8 +205,8 @@ ANONYMOUS = {
 @pytest.mark.parametrize("user", ANONYMOUS.values(), ids=ANONYMOUS)
 def test_user_without_a_key_is_anonymous(table: StubTable, user: Any) -> None:
     table.allowed = {"None", ""}
-    found = explain("new_checkout", user)
-    assert (found.value, found.reason, found.bucket) == (False, "DEFAULT", None)
+    explained = explain("new_checkout", user)
+    assert (explained.value, explained.reason, explained.bucket) == (False, "DEFAULT", None)
     assert not flag_enabled("new_checkout", user)
 
 

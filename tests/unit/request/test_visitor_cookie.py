@@ -15,6 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.signing import TimestampSigner
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
@@ -23,9 +24,10 @@ from rest_framework.request import Request as RestRequest
 
 from flagstaff import _log
 from flagstaff._core import Observation, observed_request
+from flagstaff._request import visitor
 from flagstaff._request.context import visitor_of
 from flagstaff._request.flags import flags_of
-from flagstaff._request.visitor import read_id, sign_id
+from flagstaff._request.visitor import draw_id, read_id, sign_id
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
 
@@ -130,9 +132,9 @@ def served(view: Callable[[Any], HttpResponse]) -> Any:
 
 def id_in(response: Any) -> str:
     """The id in the cookie that a response sets."""
-    found = read_id(response.cookies[NAME].value, YEAR)
-    assert found
-    return found.id
+    signed = read_id(response.cookies[NAME].value, YEAR)
+    assert signed
+    return signed.id
 
 
 # When the cookie is set.
@@ -206,9 +208,9 @@ def test_cookie_signed_with_a_fallback_key_is_signed_again_for_the_rest_of_its_a
     assert response.content.decode() == id_in(response) == "visitor"
     assert response["Cache-Control"] == "private"
     cookie = response.cookies[NAME]
-    found = read_id(cookie.value, YEAR)
-    assert found
-    assert found.drawn_at == drawn_at
+    signed = read_id(cookie.value, YEAR)
+    assert signed
+    assert signed.drawn_at == drawn_at
     assert abs(cookie["max-age"] - (YEAR - 86_400)) < 60
 
 
@@ -467,18 +469,18 @@ def test_request_of_rest_framework_has_the_visitor_of_djangos() -> None:
 
 
 def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
-    found: list[str | None] = []
+    visitors: list[str | None] = []
 
     def view(request: Any) -> HttpResponse:
         # A task that the request runs in place.
         with Observation():
-            found.extend([visitor_of(None, None, False), visitor_of(None, None, True)])
-        found.append(visitor_of(None, None, True))
-        found.append(visitor_of({"visitor": "given"}, request.flags.context, False))
+            visitors.extend([visitor_of(None, None, False), visitor_of(None, None, True)])
+        visitors.append(visitor_of(None, None, True))
+        visitors.append(visitor_of({"visitor": "given"}, request.flags.context, False))
         return text_of(request)
 
     response = served(view)
-    assert found == [None, *[id_in(response)] * 3]
+    assert visitors == [None, *[id_in(response)] * 3]
     assert visitor_of(None, None, True) is None
     assert visitor_of({}, {}, True) is None
     assert observed_request() is None
@@ -487,8 +489,8 @@ def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
 def test_context_has_the_visitor_id_when_it_is_known_and_its_copies_do_not() -> None:
     def view(request: Any) -> HttpResponse:
         context = request.flags.context
-        found = [context.visitor_id, context.visitor(False), context.visitor_id]
-        assert found == [None, None, None]
+        visitors = [context.visitor_id, context.visitor(False), context.visitor_id]
+        assert visitors == [None, None, None]
         assert context.visitor(True)
         assert context.visitor_id == context.visitor(False) == context.visitor(True)
         context["country"] = "DE"
@@ -498,3 +500,57 @@ def test_context_has_the_visitor_id_when_it_is_known_and_its_copies_do_not() -> 
         return HttpResponse()
 
     served(view)
+
+
+# The id of a visitor and its signature.
+
+
+DAY = 86_400
+
+
+def test_drawn_ids_are_random_and_readable_when_signed() -> None:
+    ids = {draw_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(visitor_id) for visitor_id in ids} == {22}
+    visitor_id = ids.pop()
+    signed = read_id(sign_id(visitor_id), DAY)
+    assert signed is not None
+    assert (signed.id, signed.is_current) == (visitor_id, True)
+    assert time.time() - signed.drawn_at < 60
+
+
+NOT_OURS = {
+    "empty": "",
+    "one colon": ":",
+    "two colons": "::",
+    "no signature": "abc",
+    "a wrong signature": "abc:1:2",
+    "not ASCII": "é" * 22,
+    "half a character": "\ud800:1:2",
+    "long": "a" * 100_000,
+    "another key": TimestampSigner(key="another key", salt="flagstaff.visitor").sign("forged"),
+    "another salt": TimestampSigner(salt="django.contrib.sessions").sign("of another cookie"),
+}
+
+
+@pytest.mark.parametrize("text", NOT_OURS.values(), ids=NOT_OURS)
+def test_text_that_is_not_ours_is_no_id(text: str) -> None:
+    assert read_id(text, DAY) is None
+
+
+def test_id_is_valid_until_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, later = sign_id("visitor", time.time()), time.time() + DAY
+    # The clocks of two machines differ.
+    assert read_id(sign_id("visitor", time.time() + 5), DAY) is not None
+    monkeypatch.setattr(time, "time", lambda: later - 10)
+    assert read_id(text, DAY) is not None
+    monkeypatch.setattr(time, "time", lambda: later + 10)
+    assert read_id(text, DAY) is None
+
+
+def test_id_signed_with_a_fallback_key_is_read_as_not_current(settings: Any) -> None:
+    text = sign_id("visitor", 1_700_000_000)
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "a new secret"
+    assert read_id(text, 10**9) is None
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert read_id(text, 10**9) == visitor.SignedId("visitor", 1_700_000_000, is_current=False)

@@ -37,10 +37,10 @@ def by_function(settings: Settings) -> Iterator[None]:
 def network(address: object) -> bytes:
     request: Any = RequestFactory().get("/")
     request.address = address
-    found, drawn_at = origin_of(RequestFlags(request))
-    assert found is not None
+    network, drawn_at = origin_of(RequestFlags(request))
+    assert network is not None
     assert drawn_at is None
-    return found
+    return network
 
 
 @pytest.mark.parametrize(

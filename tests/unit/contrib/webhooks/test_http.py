@@ -98,7 +98,7 @@ def test_post_tries_the_next_address(hook: Webhook, monkeypatch: pytest.MonkeyPa
             return resolve(host, port, *rest, **options)
         # Nothing listens on the first address.
         addresses = [resolve(ip, port, *rest, **options) for ip in ("127.0.0.2", "127.0.0.1")]
-        return [address for found in addresses for address in found]
+        return [address for of_host in addresses for address in of_host]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve_both)
     assert post(receiver_at(f"http://hooks.example:{hook.port}/"), b"{}", {}) == 200
