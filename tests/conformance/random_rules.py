@@ -3,8 +3,6 @@
 Most conditions compare an attribute with values of its own type, so that many of them are true.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone

@@ -1,7 +1,5 @@
 """Flags and values with rules, and segments, stored with the exact text of their numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any

@@ -3,8 +3,6 @@
 `tests/core/conformance.rs` runs the same rows on the Rust core.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 `tests/core/conformance_rules.rs` runs the same cases on the Rust core.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone

@@ -3,8 +3,6 @@
 `tests/core/conformance_values.rs` runs the same cases on the Rust core.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The history records the actor, source and reason of a write, and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext, suppress
 from typing import Any

@@ -1,7 +1,5 @@
 """Guarantees of SECURITY.md over every URL of the package: a new page is tested, too."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Views behind a flag: the decorator `flag_required` and the mixin `FlagRequiredMixin`."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """`request.flags` and `flags` of templates: one snapshot for all evaluations of a request."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any

@@ -1,7 +1,5 @@
 """The preview of a flag in one browser: where it applies, what ends it, what it leaves alone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from threading import Thread

@@ -1,7 +1,5 @@
 """The tags of Django's template language, and the Jinja2 extension."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

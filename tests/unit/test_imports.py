@@ -1,7 +1,5 @@
 """The modules of the package import each other in one direction, also for types."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from functools import cache

@@ -1,7 +1,5 @@
 """The metadata of the package says what CI tests: its oldest and its newest versions."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import metadata
 

@@ -1,7 +1,5 @@
 """Two changes that nobody notices alone, and that give a flag to everybody together."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """`changes.impact`: two states of rows in memory, and the users whose results differ."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timezone

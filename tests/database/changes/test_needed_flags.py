@@ -1,7 +1,5 @@
 """What a change of a flag means for what needs it: the counts before, and evaluations after."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from random import Random

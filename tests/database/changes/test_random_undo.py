@@ -4,8 +4,6 @@ The expected state comes from copies of the rows before and after each transacti
 neither from the history nor from the code that undoes.
 """
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping

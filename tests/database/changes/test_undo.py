@@ -1,7 +1,5 @@
 """Undo: of an event, of a transaction, of a selection, and to an earlier version."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial

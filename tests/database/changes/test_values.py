@@ -1,7 +1,5 @@
 """Changes of values: rules, what SQL wrote, secrets, and the keys of flags and values."""
 
-from __future__ import annotations
-
 import json
 import traceback
 from functools import partial

@@ -1,7 +1,5 @@
 """The system checks that query the database. Their hints fix the problem."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import Any

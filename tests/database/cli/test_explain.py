@@ -1,7 +1,5 @@
 """`manage.py flags explain`. tests/conformance and tests/core test the results and the steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """`manage.py flags list` and `show`, and what the verbs that change a flag print."""
 
-from __future__ import annotations
-
 import io
 from datetime import date, timedelta
 from pathlib import Path

@@ -3,8 +3,6 @@
 tests/database/history and tests/database/changes test which entries are found and undone.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -3,8 +3,6 @@
 tests/database/actions runs each action with an actor, a reason, a version and --dry-run.
 """
 
-from __future__ import annotations
-
 import getpass
 import os
 import platform

@@ -1,7 +1,5 @@
 """`manage.py flags run-jobs`: output, exit status, loop, and what is deleted by age."""
 
-from __future__ import annotations
-
 import json
 import signal
 from collections.abc import Callable, Iterator

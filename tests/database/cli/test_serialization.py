@@ -1,7 +1,5 @@
 """`manage.py flags export` and `import`. tests/database/serialization tests what is written."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """`manage.py flags value` and `segment`: JSON arguments, secrets, rules, and what is printed."""
 
-from __future__ import annotations
-
 import json
 import re
 from io import StringIO

@@ -1,7 +1,5 @@
 """`--wait` and `--expect`: what is waited for, the output and the exit status."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """`manage.py flags workers`, `status` and `install-triggers`."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

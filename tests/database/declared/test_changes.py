@@ -1,7 +1,5 @@
 """The first action that decides makes the row of a declared key, with the texts of the code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal

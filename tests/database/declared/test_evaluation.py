@@ -1,7 +1,5 @@
 """What declared flags and values evaluate to, in memory and in direct mode."""
 
-from __future__ import annotations
-
 import enum
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """The pages of declared flags and values, with and without rows."""
 
-from __future__ import annotations
-
 import enum
 from datetime import date, datetime, timedelta
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Settings that a test changes after the first evaluation, in memory and in direct mode."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The user, or an attribute of the user, cannot be read because the database is away."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from contextlib import suppress

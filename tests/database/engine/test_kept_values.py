@@ -1,7 +1,5 @@
 """A process keeps the object of a short immutable value, as long as the value does not change."""
 
-from __future__ import annotations
-
 import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor

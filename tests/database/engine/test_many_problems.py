@@ -1,7 +1,5 @@
 """Problems of many rows: one for each missing name, few texts, and no work without news."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Overrides and FLAGSTAFF_FORCE_OFF together with rows, in memory and in direct mode."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.request import urlopen
 

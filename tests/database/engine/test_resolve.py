@@ -1,7 +1,5 @@
 """`resolve_flag`, `resolve_value` and `resolve_variant`, from memory and from the database."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -3,8 +3,6 @@
 tests/system/engine/test_other_projects.py runs these tests with other types of primary keys.
 """
 
-from __future__ import annotations
-
 import random
 import uuid
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """`snapshot()` and `all_flags()`, from memory and from the database."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every wait ends while Python's clocks stand still, as under freezegun."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterator

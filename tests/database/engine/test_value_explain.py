@@ -1,7 +1,5 @@
 """`explain_value`: the result of `get_value`, why, and the steps in sentences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """get_value returns the ORM's value, of the same type; lists and dicts are new objects."""
 
-from __future__ import annotations
-
 import random
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """For whom a value with rules is evaluated, and who hears of it."""
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 from typing import Any

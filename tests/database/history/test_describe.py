@@ -1,7 +1,5 @@
 """Events in words, for people and for other programs."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """The entries of the history, the events that they make up, and the versions of rows."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import timedelta

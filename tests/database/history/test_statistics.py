@@ -1,7 +1,5 @@
 """The history is read by the right index, whatever the planner knows about the table."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

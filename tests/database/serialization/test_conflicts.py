@@ -3,8 +3,6 @@
 A kill beside an import waits for nothing but the write of its own row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from textwrap import dedent
 from typing import Any

@@ -1,7 +1,5 @@
 """Segments and rules in a file: exported, imported, deleted, masked, and named by each other."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The function of groups writes a change token if rules read one of the groups."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from contextlib import suppress

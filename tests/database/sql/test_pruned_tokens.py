@@ -1,7 +1,5 @@
 """A token that prunes others says which: a load can tell their end from a change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Each statement writes tokens with the keys of its rows, and entries of the history."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -3,8 +3,6 @@
 test_statements.py has the tokens of all statements.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Python and `identify_v1.sql`, which workers use, agree on whether changes write tokens."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import psycopg

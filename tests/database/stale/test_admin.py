@@ -1,7 +1,5 @@
 """The page of stale flags in the admin."""
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 
 import pytest

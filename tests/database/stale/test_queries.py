@@ -1,7 +1,5 @@
 """What is read about flags: their history, their usage, and their columns."""
 
-from __future__ import annotations
-
 import re
 from datetime import date, timedelta
 from typing import Any

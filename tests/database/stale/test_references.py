@@ -1,7 +1,5 @@
 """`manage.py flags references`: the lines that name keys, and the keys that no line names."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

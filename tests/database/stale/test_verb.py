@@ -1,7 +1,5 @@
 """`manage.py flags stale`, also without a history, and the job that counts."""
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 from typing import Any
 

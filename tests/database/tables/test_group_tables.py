@@ -1,7 +1,5 @@
 """The tables of groups are those of the project's own models of users and groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Look-ups of users: text or primary key to user, and user to name."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from typing import Any

@@ -3,8 +3,6 @@
 The results of all kinds of values, contexts and users are those of tests/conformance.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging

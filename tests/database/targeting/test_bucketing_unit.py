@@ -1,7 +1,5 @@
 """The bucketing unit of a flag: how it is changed, recorded, exported and described."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

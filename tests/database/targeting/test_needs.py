@@ -1,7 +1,5 @@
 """Rules that name other flags: what is refused at save, and what must stay."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Segments: created, changed, deleted, undone and restored; the rules that name them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Flags bucketed by visitor, in requests of real browsers: who gets a cookie, and what it keeps."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

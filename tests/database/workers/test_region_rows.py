@@ -1,7 +1,5 @@
 """The rows of workers behind replication, which report rarely and over connections of others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The function that writes the register of workers, and what a hostile caller can do with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import psycopg

@@ -1,7 +1,5 @@
 """The register of workers: which are lost, and which rows go."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """`wait_for_workers`: which workers have applied what is committed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any

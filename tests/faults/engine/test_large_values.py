@@ -3,8 +3,6 @@
 tests/core/snapshot.rs and tests/core/postgres_engine.rs have rows that are wrong by themselves.
 """
 
-from __future__ import annotations
-
 from tests.support.fixtures import Query
 from tests.support.workers import Worker
 

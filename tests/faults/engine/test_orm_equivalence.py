@@ -1,7 +1,5 @@
 """The snapshot equals what the ORM reads, for any content of the tables."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, TypeVar
 

@@ -3,8 +3,6 @@
 tests/database/sql/test_statements.py has the tokens of those that leave some.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

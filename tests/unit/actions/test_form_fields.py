@@ -1,7 +1,5 @@
 """The field that an argument of an action has on a page, and what the action gets from it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What the fields of a model accept, and what a change writes instead of it."""
 
-from __future__ import annotations
-
 from datetime import date, datetime, timezone
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The system checks that do not connect: settings, connection parameters and models."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Keys that code uses, and that nobody declares: the check, and overrides in tests."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The password file and the service file are read as libpq reads them."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

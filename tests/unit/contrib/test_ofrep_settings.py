@@ -1,7 +1,5 @@
 """The settings of OFREP. Error messages do not contain keys."""
 
-from __future__ import annotations
-
 from types import MappingProxyType
 from typing import Any
 

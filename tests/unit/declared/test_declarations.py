@@ -1,7 +1,5 @@
 """Flags and values that code declares: what they are, and what is refused at import."""
 
-from __future__ import annotations
-
 import copy
 import enum
 import pickle

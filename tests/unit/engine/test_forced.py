@@ -3,8 +3,6 @@
 No test uses the database.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Overrides of flags and values in memory. No test here may use the database."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator

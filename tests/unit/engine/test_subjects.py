@@ -1,7 +1,5 @@
 """Which users are accepted, and which text of them is hashed. The flag is a stub: no database."""
 
-from __future__ import annotations
-
 import asyncio
 import enum
 import hashlib

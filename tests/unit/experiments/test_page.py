@@ -1,7 +1,5 @@
 """The drawings, the numbers and the results of the page of an experiment, without a database."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The differences of two JSON objects."""
 
-from __future__ import annotations
-
 import copy
 import json
 from functools import reduce

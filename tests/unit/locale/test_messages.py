@@ -1,7 +1,5 @@
 """The messages for translators, what can be translated, and the German translation."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

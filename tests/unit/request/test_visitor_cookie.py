@@ -1,7 +1,5 @@
 """The cookie of a visitor: when a response sets or deletes it, and what it says to caches."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import logging

@@ -1,7 +1,5 @@
 """The parts of the 5 % of false trips that the runs of a plan are given."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What the driver does, from the verdict and the function guards."""
 
-from __future__ import annotations
-
 from contextvars import ContextVar
 from threading import Event
 

@@ -1,7 +1,5 @@
 """The network of a request's client, and when its body is read."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The formulas of guarded rollouts, against exact fractions and against simulations."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """The steps and the guards of a rollout plan as texts."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff.exceptions import InvalidPlanError

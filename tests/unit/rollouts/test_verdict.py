@@ -1,7 +1,5 @@
 """The verdict on a step of a rollout plan, with its sentence."""
 
-from __future__ import annotations
-
 import doctest
 import json
 import math

@@ -1,7 +1,5 @@
 """Which flags are stale, and which are not counted because too little is known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any

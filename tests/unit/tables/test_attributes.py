@@ -1,7 +1,5 @@
 """Values of conditions that never match."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff._tables.attributes import Attribute, AttributeType, impossible_value

@@ -1,7 +1,5 @@
 """Where texts are raised: each gets the values that its English names."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

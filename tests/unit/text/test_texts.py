@@ -1,7 +1,5 @@
 """Texts: English with values, in the reader's language, and joined."""
 
-from __future__ import annotations
-
 import pickle
 from datetime import datetime, timedelta, timezone
 from typing import Any

@@ -1,7 +1,5 @@
 """One POST to servers that respond, hang, hang up, or speak another protocol."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading

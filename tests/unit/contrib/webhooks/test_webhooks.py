@@ -1,7 +1,5 @@
 """Retry delays, signatures and the Slack format. None of them needs a database."""
 
-from __future__ import annotations
-
 from base64 import b64decode
 from dataclasses import replace
 from datetime import datetime, timezone

@@ -1,7 +1,5 @@
 """Sums, estimates, effects and sample sizes, against statsmodels and the units themselves."""
 
-from __future__ import annotations
-
 import math
 import random
 import statistics

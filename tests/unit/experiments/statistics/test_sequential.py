@@ -1,7 +1,5 @@
 """Always-valid results, Holm's correction and sample-ratio mismatch, against their articles."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence
