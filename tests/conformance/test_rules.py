@@ -96,9 +96,6 @@ def moments(json_value: Any) -> list[dict[str, Any]]:
     return moments(list(json_value.values()))
 
 
-# The package, in memory and in direct mode.
-
-
 def no_attributes(user: object, request: object) -> dict[str, object]:
     """The callable of ATTRIBUTES. An attribute that it could return needs the user object."""
     return {}

@@ -140,9 +140,6 @@ def test_middleware_is_async_if_next_middleware_is() -> None:
     assert async_to_sync(middleware)(request_of(None)).content == b"new 0"
 
 
-# The context processor `flags`.
-
-
 @pytest.fixture
 def processor(settings: Any) -> None:
     settings.TEMPLATES = deepcopy(settings.TEMPLATES)

@@ -38,9 +38,6 @@ def test_hook_has_the_objects_of_the_installed_apps_in_their_order(
     assert list(Hook("constant")) == [math.e, math.pi]
 
 
-# The hooks that the extension calls.
-
-
 @pytest.mark.django_db
 def test_later_hooks_change_nothing() -> None:
     def fail(*_arguments: object) -> Any:

@@ -69,8 +69,6 @@ def test_invalid_key_is_rejected_with_the_reason(key: str, message: str) -> None
     assert messages_of(validate_flag_key, key) == [message]
 
 
-# Bucketing units.
-
 USABLE = 'use "user", "visitor", or the name of an attribute, such as "organization"'
 NO_TEXT = f"the bucketing unit is not a text; {USABLE}"
 WHITE_SPACE = "the bucketing unit starts or ends with white space; remove it"
@@ -186,9 +184,6 @@ def test_text_of_at_most_256_kib_is_accepted() -> None:
     # 130,000 letters of two bytes: escapes would have six.
     validate_rules([rule(condition("plan", "in", *["é" * 1_000] * 130))])
     assert problem_of([rule(condition("plan", "in", *["é" * 1_000] * 131))]) == too_large
-
-
-# Tags.
 
 
 NO_LIST = 'the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'

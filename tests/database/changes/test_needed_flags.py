@@ -52,9 +52,6 @@ def results(users: list[User]) -> dict[Key, list[Any]]:
         }
 
 
-# One change.
-
-
 def test_rollout_counts_who_gains_what_needs_the_flag_also_through_others(
     users: list[User],
 ) -> None:
@@ -104,9 +101,6 @@ def test_needed_flag_that_the_environment_forces_off_is_named_beside_the_counts(
     assert look.impact[Kind.FLAG, "c"].forced == ("a",)
     text = "The environment of this process forces a, counted here as stored."
     assert text in look.users_text()
-
-
-# Many changes.
 
 
 def _rules(random: Random, needed: str) -> list[dict[str, Any]]:

@@ -82,9 +82,6 @@ def state() -> dict[Any, Any]:
     return {**columns, "users": {*users.values_list("featureflag_id", "user_id")}}
 
 
-# What returns.
-
-
 def test_second_undo_is_refused_and_names_the_command_that_takes_the_first_back(shop: Shop) -> None:
     changes.flags.set_rollout(KEY, 50)
     first = changes.flags.undo(KEY)
@@ -249,9 +246,6 @@ def test_undo_of_what_is_as_before_writes_nothing(
     assert Change.objects.count() == entries
 
 
-# Conflicts.
-
-
 WITHOUT_ENTRY = f"""
     ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER;
     UPDATE flagstaff_featureflag SET rollout_percent = 60;
@@ -367,8 +361,6 @@ def test_row_that_was_deleted_and_loaded_again_in_one_transaction_is_undone(
     assert state() == before
 
 
-# What cannot be written.
-
 UNWRITABLE = {
     "the key had another column": "old - 'key' || '{\"name\": \"new_checkout\"}'",
     "a column had another type": 'old || \'{"rollout_percent": "few"}\'',
@@ -438,9 +430,6 @@ def test_foreign_key_is_written_as_the_history_has_it() -> None:
     assert row.group_id == old
 
 
-# Secrets.
-
-
 @pytest.mark.parametrize(
     "fields",
     [
@@ -505,9 +494,6 @@ def test_conflict_names_no_value_that_is_secret_now() -> None:
     [shown] = preview_undo(entries_of_versions([version]))
     assert shown.problem
     assert "hunter2" not in str(shown.problem)
-
-
-# Selections.
 
 
 def test_everything_of_a_person_is_undone_together_newest_first() -> None:
@@ -590,9 +576,6 @@ def test_event_that_another_transaction_has_split_is_undone_whole_or_kept(
     assert [*allowed_users.all()] == [users[1]]
 
 
-# Versions.
-
-
 def test_restore_undoes_all_newer_entries_as_one_change(users: list[User]) -> None:
     version = flag_version(KEY) or 0
     before = state()
@@ -650,9 +633,6 @@ def test_flag_and_value_that_had_the_same_key_do_not_both_return() -> None:
     assert KeyValueStore.objects.filter(key="mode").exists() is (done.kind is Kind.VALUE)
 
 
-# Previews.
-
-
 def test_preview_shows_the_rows_before_and_after_and_neither_locks_nor_writes(
     users: list[User], shop: Shop
 ) -> None:
@@ -667,9 +647,6 @@ def test_preview_shows_the_rows_before_and_after_and_neither_locks_nor_writes(
     assert shown.after.allowed_users == set()
     assert shown.written is not None
     assert (shown.version, shop.flag().rollout_percent) == (version, 50)
-
-
-# Queries and locks.
 
 
 def change_rows(count: int) -> list[Change]:

@@ -37,9 +37,6 @@ def owned(open_shop: Shop) -> None:
     FeatureFlag.objects.filter(key="dark_mode").update(owner="search", tags=["mobile"])
 
 
-# Listing and showing.
-
-
 def test_list_in_a_pipe_prints_tabs_below_the_names_of_the_fields() -> None:
     header, first, *_ = flags("list").out.splitlines()
     assert header.split("\t") == [
@@ -320,9 +317,6 @@ def test_details_adds_removes_and_replaces_tags_and_empty_texts_clear_fields(
 ) -> None:
     assert run(f"details new_checkout {options}").status == 0
     assert {name: getattr(shop.flag(), name) for name in OWNED} == OWNED | changed
-
-
-# Allowed users.
 
 
 def allowed() -> list[str]:

@@ -211,9 +211,6 @@ def test_loop_names_the_key_that_stops_it_on_a_terminal_and_pauses(
     assert by_default >= 1 > short > 0.4
 
 
-# What HISTORY_DAYS and USAGE_DAYS delete.
-
-
 @pytest.fixture
 def keep(db: None, settings: Any) -> Callable[..., None]:
     """Empties the tables. Returns a function that sets how many days are kept."""

@@ -154,9 +154,6 @@ def test_empty_input_is_the_empty_text(operator: Client) -> None:
     assert KeyValueStore.objects.get().value == ""
 
 
-# A secret that may be null.
-
-
 @pytest.fixture
 def secret() -> KeyValueStore:
     """One that nobody sees: the row says that it is secret, the code that it may be None."""

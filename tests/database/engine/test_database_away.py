@@ -185,9 +185,6 @@ def test_steps_say_that_the_user_cannot_be_read() -> None:
         assert (explained.deciding_step.name, explained.deciding_step.text) == ("exists", text)
 
 
-# Attributes of a user who can be read.
-
-
 #: The users for whom the function was called.
 calls: list[object] = []
 
@@ -251,9 +248,6 @@ def test_flag_that_reads_no_failed_attribute_has_its_result() -> None:
     enabled = flags_of(request).enabled
     assert [enabled("german"), enabled("staff"), enabled("german")] == [False, True, False]
     assert len(calls) == 1
-
-
-# A transaction that the error has broken.
 
 
 def with_timeout() -> Any:
@@ -332,9 +326,6 @@ def test_evaluation_while_django_cannot_connect_returns_its_default(
         connection.close()
         assert [is_staff() for _ in range(2)] == [False, False]
     assert is_staff() is True
-
-
-# A user whose reading waits for the database.
 
 
 def in_request_of(waiting: Waiting, view: Callable[[Any], Any]) -> None:
@@ -419,9 +410,6 @@ def test_openfeature_with_a_targeting_key_and_a_user_returns_its_default() -> No
     general = ErrorCode.GENERAL
     assert [result.error_code for result in found] == [general, general, None]
     assert waiting.reads == 1
-
-
-# A request whose session cannot be read.
 
 
 async def in_async_view(request: Any) -> list[Any]:

@@ -113,9 +113,6 @@ class DecoratedTestCase(TestCase):
         assert results() == (True, "paypal")
 
 
-# FLAGSTAFF_FORCE_OFF, with rows that say something else.
-
-
 @pytest.mark.urls(__name__)
 def test_forced_off_flag_is_off_everywhere_unless_a_test_overrides_it(
     load: Load, client: Client

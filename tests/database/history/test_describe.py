@@ -78,9 +78,6 @@ def test_export_to_json_and_csv_has_the_same_content(flag: FeatureFlag) -> None:
     assert json.loads(row["removed"]) == newest["removed"]
 
 
-# A change of a JSON object is shown as the members that differ.
-
-
 # Each change is a transaction of its own, as in production.
 KEY = "payment_gateway"
 ROWS = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(10_000)]

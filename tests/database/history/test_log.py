@@ -44,9 +44,6 @@ def three_rows(shop: Shop) -> None:
     shop.segment()
 
 
-# What one event has.
-
-
 def test_event_has_the_differences_the_version_and_the_author(flag: FeatureFlag) -> None:
     before = flag_version(KEY)
     with acting_as("nightly", reason="cleans up", source="celery"):
@@ -81,8 +78,6 @@ def test_event_of_a_deletion_has_all_fields_and_users(flag: FeatureFlag) -> None
     actions = [event.action for event in flag_history(KEY)]
     assert actions == ["delete", "create", "delete", "change", "create"]
 
-
-# Which entries are one event.
 
 # Transaction, relation, primary key, actor, role.
 ANA = (1, "f", "1", "ana", "app")
@@ -149,9 +144,6 @@ def test_users_of_an_event_are_in_the_order_of_its_entries_with_null_last() -> N
     for _ in range(2):
         insert(*USERS)
     assert all_events()[0].added == Users(6, (3, 5, None, 3, 5, None))
-
-
-# Which entries are found.
 
 
 def test_key_finds_the_row_that_has_it_and_rows_that_had_it(three_rows: None) -> None:
@@ -258,9 +250,6 @@ def test_version_of_a_row_without_an_entry_is_zero(three_rows: None) -> None:
     assert flag_history(KEY) == []
 
 
-# Long values and lists.
-
-
 def test_short_entries_have_the_start_of_long_values_and_the_first_users(flag: FeatureFlag) -> None:
     old, new = "a" * 100_000, "b" * 100_001
     KeyValueStore.objects.create(key="terms", value=old, description=new)
@@ -288,9 +277,6 @@ def test_short_entries_of_short_values_are_as_whole_ones(value: Any) -> None:
     [newest, *_] = events(Change.objects.short().newest())
     assert newest.differences == value_history("limit")[0].differences
     assert newest.differences[0].new == value
-
-
-# Which events were undone.
 
 
 def undoing(ids: object, percent: int) -> int:

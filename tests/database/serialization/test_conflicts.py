@@ -248,8 +248,6 @@ def test_import_does_what_its_dry_run_has_shown(text: str, options: dict[str, bo
     assert dry_run(document, **options).changed == {}
 
 
-# Versions and expected plans.
-
 NARROWER, WIDER = '"rollout_percent": 25', '"rollout_percent": 30'
 
 

@@ -134,8 +134,6 @@ def test_deletion_of_a_segment_that_rules_name_is_refused(stored: None) -> None:
     assert problem == f"{place} 'a'; change these rules first"
 
 
-# Rules of values.
-
 KEY = "max_items"
 VALUE_RULES = [
     {"conditions": [{"segment": "enterprise"}], "value": 50},

@@ -160,8 +160,6 @@ def test_change_fails_if_its_token_cannot_be_written(shop: Shop) -> None:
     assert FeatureFlag.objects.filter(enabled=True).exists()
 
 
-# The keys that a token carries.
-
 ALLOWED = "flagstaff_featureflag_allowed_users"
 SEGMENTS = "flagstaff_segment"
 # The most rows of which a token carries the keys.

@@ -59,9 +59,6 @@ def found_in(text: str, *keys: str) -> list[str]:
     return [key for _line, key in sorted(by_line)]
 
 
-# What counts as a key.
-
-
 @pytest.mark.parametrize(
     ("text", "keys", "found"),
     [
@@ -138,9 +135,6 @@ def test_line_that_uses_the_constant_of_a_key_is_a_place_of_the_key() -> None:
     ]
 
 
-# Which files are searched.
-
-
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -202,9 +196,6 @@ def test_references_without_git_is_an_error(
     assert ("not a git repository" if path else "git cannot be run") in ran.err
 
 
-# What is printed.
-
-
 def test_references_prints_each_line_that_names_a_key() -> None:
     color = 'views.py:4: return get_variant("color") or flag_enabled("unknown")\n'
     known = (
@@ -257,8 +248,6 @@ def test_database_without_keys_says_so() -> None:
     experiments.delete("color")
     assert flags("references") == Ran(0, "", "nothing has a key\n")
 
-
-# Keys that nothing has.
 
 UNKNOWN = """\
 from flagstaff import flag_enabled, get_value

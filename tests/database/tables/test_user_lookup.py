@@ -146,9 +146,6 @@ def test_pks_of_accepts_one_user_or_many_without_duplicates() -> None:
     assert table.pks_of(iter([])) == []
 
 
-# Primary keys.
-
-
 def test_existing_returns_primary_keys_that_users_have(
     integers: UserTable, uuids: UserTable, texts: UserTable
 ) -> None:
@@ -181,9 +178,6 @@ def test_look_ups_of_many_users_are_split_into_batches(
     }
     assert len(integers.unique_usernames(range(9))) == 7
     assert len(integers.names(map(str, range(9)))) == 7
-
-
-# Text to user.
 
 
 def test_find_by_key_accepts_any_spelling_of_a_number_or_uuid(
@@ -243,9 +237,6 @@ def test_find_many_returns_users_by_the_text_that_named_them(integers: UserTable
     assert users == {"42": 42, "042": 42, "alice": 42, "7": 43}
 
 
-# User to name.
-
-
 def test_names_need_the_usual_spelling_of_a_key(
     integers: UserTable, uuids: UserTable, texts: UserTable
 ) -> None:
@@ -253,9 +244,6 @@ def test_names_need_the_usual_spelling_of_a_key(
     assert integers.names(["042", "deploy"]) == {}
     assert uuids.names([str(UUID), UUID.hex]) == {str(UUID): "alice"}
     assert texts.names(["042", "42", "\0"]) == {"042": "alice"}
-
-
-# The two tables.
 
 
 class ReplicaRouter:

@@ -80,9 +80,6 @@ def outcome(user: UserLike = None, context: Mapping[str, object] | None = None) 
     return outcomes_of(explain("beta", user, context=context))[0]
 
 
-# Built-in attributes.
-
-
 @pytest.mark.parametrize("pk", [42, "42"], ids=["an integer", "a text"])
 def test_primary_key_is_authenticated_and_needs_the_user_for_the_rest(
     load: Load, pk: UserLike, caplog: pytest.LogCaptureFixture
@@ -108,9 +105,6 @@ def test_context_cannot_set_a_built_in_attribute(
     assert not flag_enabled("beta", BOB, context={"is_staff": True})
     assert not flag_enabled("grouped", BOB, context={"groups": ["beta"]})
     assert "context cannot set 'is_staff'" in caplog.text
-
-
-# Context.
 
 
 @pytest.mark.parametrize("kind", [dict, MappingProxyType, ChainMap])
@@ -204,9 +198,6 @@ def test_text_that_cannot_be_read_to_its_end_ends_the_evaluation(
     for function in (flag_enabled, explain):
         with pytest.raises(error):
             function("beta", context={"a": text})
-
-
-# ATTRIBUTES: columns.
 
 
 def test_columns_that_the_setting_names_are_read_from_the_user_object(
@@ -323,9 +314,6 @@ def test_number_with_a_fraction_is_no_bucketing_unit_and_logged(
     assert fractions == ["DEFAULT"] * 3
     [message] = caplog.messages
     assert message.startswith("'size' is no bucketing unit where it has a fraction")
-
-
-# ATTRIBUTES: a callable.
 
 
 @pytest.fixture
@@ -514,9 +502,6 @@ def test_callable_that_waits_for_another_thread_of_its_request_does_not_deadlock
         assert request_of(ALICE).flags.enabled("beta")
 
 
-# A kill.
-
-
 class Unreadable(Mapping[str, object]):
     """A mapping that cannot be read."""
 
@@ -546,9 +531,6 @@ def test_context_that_cannot_be_read_is_empty_and_logged(
     for context in (None, Unreadable()):
         assert flag_enabled("beta", ALICE, context=context) is False
         assert all_flags(ALICE, context=context) == {"beta": False}
-
-
-# Requests.
 
 
 def request_of(user: UserLike) -> Any:
@@ -633,9 +615,6 @@ def test_request_is_freed_with_its_snapshot_and_context() -> None:
     del request
     gc.collect()
     assert freed
-
-
-# Rules.
 
 
 @pytest.mark.parametrize("default", [False, True])

@@ -23,9 +23,6 @@ def nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_log, "_logged", set())
 
 
-# Changes.
-
-
 def test_unit_is_created_and_updated_and_recorded(shop: Shop) -> None:
     changes.flags.create(KEY, bucket_by="organization")
     assert shop.flag().bucket_by == "organization"
@@ -34,9 +31,6 @@ def test_unit_is_created_and_updated_and_recorded(shop: Shop) -> None:
     changed = changes.flags.update(KEY, {"bucket_by": "visitor"})
     assert (changed.old, changed.new) == ({"bucket_by": "organization"}, {"bucket_by": "visitor"})
     assert shop.flag().bucket_by == "visitor"
-
-
-# Tests of projects.
 
 
 @pytest.mark.parametrize("enabled", [True, False])

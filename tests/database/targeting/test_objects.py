@@ -64,9 +64,6 @@ def rules_for(*keys: object) -> list[dict[str, Any]]:
     return [{"conditions": [condition("organizations", "in", *keys)]}]
 
 
-# In the terminal.
-
-
 def test_rules_of_a_file_may_have_names_and_keep_keys(shop: Shop, acme: Group) -> None:
     shop.flag(rollout_percent=0)
     names = rules_for("acme", f"globex ({Group.objects.get(name='globex').pk})", 7_000)
@@ -119,8 +116,6 @@ def test_explain_takes_a_name_and_reads_a_user_by_the_path(shop: Shop, acme: Gro
     assert "is off for user 3" in ok("explain new_checkout carol").out
     refused("explain new_checkout --anonymous --context organizations=acne", 2, "Did you mean")
 
-
-# Primary keys that are no numbers.
 
 TEXT, A_UUID = "gl(o)bex", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 
@@ -177,9 +172,6 @@ def test_text_that_is_like_no_name_or_belongs_to_a_hidden_object_is_a_key(compan
     type(globex).objects.create(pk="globex-2", name="hidden")
     visible = ObjectReader(lambda model: model._base_manager.filter(name="Globex"))
     assert visible.keys("companies", ["deleted", "globex-2"]) == ["deleted", "globex-2"]
-
-
-# Evaluations and counts.
 
 
 def test_evaluation_takes_the_keys_from_the_context_or_the_function_alone(
@@ -255,9 +247,6 @@ def test_attribute_without_a_path_is_named_as_not_counted(
     declare({"name": "organizations", "model": "auth.Group"})
     flag = shop.flag("invoices", rules=rules_for(acme.pk))
     assert impact_of_enabling([flag])[Kind.FLAG, "invoices"].ignored == ("organizations",)
-
-
-# In the admin.
 
 
 @pytest.fixture

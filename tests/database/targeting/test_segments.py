@@ -36,9 +36,6 @@ def enterprise() -> Segment:
     return Segment.objects.get()
 
 
-# Changes.
-
-
 FIXED = "key: the key of a segment cannot be changed, because rules name it; create another segment"
 
 
@@ -77,9 +74,6 @@ def test_segment_is_deleted_once(enterprise: Segment) -> None:
     assert not changes.segments.delete("enterprise").written
     with pytest.raises(UnknownSegmentError, match="segment list"):
         changes.segments.delete("never_existed")
-
-
-# Rules that name segments.
 
 
 @pytest.fixture
@@ -193,9 +187,6 @@ def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None
         """('a', '{"segment": "enterprise"}'), ('b', '[1, {"conditions": 2}]'), ('c', '2')"""
     )
     assert changes.segments.delete("enterprise").written
-
-
-# Undo and restore.
 
 
 GONE = (

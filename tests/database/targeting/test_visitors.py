@@ -296,9 +296,6 @@ def test_request_without_middleware_has_no_visitor(
     assert "FlagstaffMiddleware" in record.message
 
 
-# Log-in and log-out.
-
-
 LOGIN = {"username": "alice", "password": "secret"}
 
 

@@ -43,9 +43,6 @@ def counts(outcome: Propagation) -> tuple[int, int, int, int, int]:
     )
 
 
-# Which workers have applied it.
-
-
 Steps = Callable[[FakeWorker, FakeWorker], "tuple[Callable[[], object], ...]"]
 
 # What happens to two workers during the wait, and `counts`. Both look like one: only the random
@@ -142,9 +139,6 @@ def test_worker_with_an_invalid_token_is_pending(
     assert (outcome.complete, counts(outcome)) == (False, (0, 1, 0, 0, 0))
 
 
-# Workers without a row.
-
-
 @pytest.mark.parametrize(
     ("name", "count"),
     [
@@ -236,9 +230,6 @@ def test_wait_without_a_timeout_is_long_enough_for_workers_that_poll(
     assert wait_for_workers().seconds == pytest.approx(timeout)
 
 
-# Transactions and rights.
-
-
 def test_open_transaction_is_refused_before_a_barrier_is_created() -> None:
     before = rows("SELECT count(*) FROM flagstaff_token")
     with transaction.atomic(), pytest.raises(PropagationError, match=r"transaction\.on_commit"):
@@ -321,9 +312,6 @@ def test_disabled_token_trigger_is_reported_because_the_change_wrote_no_token(
         rows(always("flagstaff_keyvaluestore"))
 
 
-# Restores and failures.
-
-
 def test_sequence_behind_its_rows_is_reported(join: Join) -> None:
     worker = join()
     create_token()
@@ -381,9 +369,6 @@ def test_propagation_is_json_serializable(join: Join) -> None:
         *("seconds", "applied_after", "direct"),
     }
     assert (document["pending"][0]["host"], document["pending"][0]["pid"]) == ("web-1", 7)
-
-
-# Direct mode.
 
 
 @pytest.mark.django_db

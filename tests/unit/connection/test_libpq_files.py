@@ -94,8 +94,6 @@ def test_password_is_taken_in_the_order_of_libpq(
     assert connection_parameters(connection)["password"] == "of the environment"
 
 
-# The service file.
-
 SERVICES = """
 # the databases of the shop
 [replica]

@@ -191,9 +191,6 @@ def test_foreign_flags_module_that_cannot_be_imported_is_ignored(
     discover()
 
 
-# Messages name a declared key as its text.
-
-
 def test_command_in_a_message_has_the_text_of_the_key() -> None:
     key = Flag("new_checkout")
     assert quoted_command("history", key) == '"manage.py flags history new_checkout"'

@@ -110,9 +110,6 @@ def test_status_names_the_keys_and_the_metrics_count_them() -> None:
     assert "search_v2" not in metrics
 
 
-# FLAGSTAFF_FORCE_ON.
-
-
 @pytest.mark.parametrize(
     ("debug", "flagstaff"),
     [(True, {}), (False, {"ALLOW_FORCE_ON": True})],

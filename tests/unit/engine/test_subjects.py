@@ -294,9 +294,6 @@ def test_rows_that_cannot_be_read_return_the_default(monkeypatch: pytest.MonkeyP
     assert explain("new_checkout", 42).error_code == "PROVIDER_NOT_READY"
 
 
-# Texts that cannot be a primary key of the project, whose users have integers.
-
-
 @pytest.fixture
 def _texts_are_compared(settings: Any) -> None:
     """As after the start of the process."""
@@ -329,9 +326,6 @@ def test_text_that_can_be_a_primary_key_a_tenant_or_that_of_an_object_does_not_w
     monkeypatch.setattr(users, "user_field", lambda _model: models.CharField())
     flag_enabled("new_checkout", "alice")
     assert not caplog.records
-
-
-# In an event loop.
 
 
 def test_lazy_user_in_an_event_loop_raises_the_error_of_django_with_what_to_call() -> None:

@@ -38,9 +38,6 @@ def drawn(*changes: Change, css: str = "fine") -> list[str]:
     return [str(axis.drawing(change, css, f"<{change.value}>")) for change in changes]
 
 
-# The drawings.
-
-
 def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> None:
     [svg] = drawn(Change(0.2, 0.1, 0.3))
     [zero, *_] = path(svg, "zero")
@@ -167,9 +164,6 @@ def test_interval_of_a_guardrail_begins_at_the_bound_that_decides(  # noqa: PLR0
     worst = f"{MINUS}0.2" if higher_is_better else "+0.2"
     css, text, note = shown.verdict
     assert (css, f"{text}: {note}") == (colour, words.format(worst))
-
-
-# The numbers.
 
 
 def test_numbers_have_as_many_digits_as_they_need() -> None:

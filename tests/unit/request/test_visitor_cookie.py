@@ -135,9 +135,6 @@ def id_in(response: Any) -> str:
     return signed.id
 
 
-# When the cookie is set.
-
-
 def test_first_use_of_visitor_sets_cookie_which_keeps_the_id(get: Get, page: str) -> None:
     first = get(page)
     assert first.content.decode() == id_in(first)
@@ -272,18 +269,12 @@ def test_threads_of_one_request_draw_one_id() -> None:
     assert {id_in(served(view))} == ids
 
 
-# What it says to caches.
-
-
 @pytest.mark.parametrize("cookie", [None, sign_id("visitor")], ids=["no cookie", "a cookie"])
 def test_response_is_private_and_varies_on_cookie(get: Get, page: str, cookie: str | None) -> None:
     response = get(page, cookie)
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
     public = get("/public/", cookie)
     assert set(public["Cache-Control"].split(", ")) == {"private", "max-age=600"}
-
-
-# Consent.
 
 
 @pytest.fixture
@@ -389,9 +380,6 @@ def test_interrupt_of_consent_ends_the_request(client: Client, asks: Any) -> Non
         client.get("/visitor/")
 
 
-# Before and after the middleware, and without it.
-
-
 def body_of(response: Any) -> bytes:
     async def joined() -> bytes:
         return b"".join([part async for part in response])
@@ -463,9 +451,6 @@ def test_request_of_rest_framework_has_the_visitor_of_djangos() -> None:
     assert response.content.decode() == id_in(response)
 
 
-# The interface of the extension.
-
-
 def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
     visitors: list[str | None] = []
 
@@ -498,9 +483,6 @@ def test_context_has_the_visitor_id_when_it_is_known_and_its_copies_do_not() -> 
         return HttpResponse()
 
     served(view)
-
-
-# The id of a visitor and its signature.
 
 
 DAY = 86_400

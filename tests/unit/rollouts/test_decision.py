@@ -88,8 +88,6 @@ def test_function_guard_is_fine_only_if_it_returns_true(
     assert outcome.why.startswith(f"{__name__}.was_removed raised ImportError; repair it")
 
 
-# The thread of its own in which a guard is called.
-
 SECONDS = 10.0
 variable = ContextVar("variable", default="outside")
 

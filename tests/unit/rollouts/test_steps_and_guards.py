@@ -67,8 +67,6 @@ def test_defaults_follow_the_users_of_a_day(users: float | None, first: str, req
     assert (str(defaults.steps[0]), defaults.required_users) == (first, required)
 
 
-# Guards.
-
 PATH = f"{__name__}.fine"
 ERRORS = Guard("errors")
 SLOW = Guard("latency", seconds=0.5)

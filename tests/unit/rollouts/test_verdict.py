@@ -237,9 +237,6 @@ def test_missing_data_is_never_a_pass(
     assert verdict.why == f"waits for data: {why}"
 
 
-# Requests at risk, and faults that begin late.
-
-
 def counted(
     *tenths: tuple[tuple[int, int], tuple[int, int]], each: float = 1, **fields: int
 ) -> StepEvidence:

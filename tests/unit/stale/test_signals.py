@@ -196,9 +196,6 @@ def test_reason_why_usage_is_unknown_is_translated() -> None:
     assert text == "kein Worker hat gemeldet"
 
 
-# Whether a flag gives every user the same result.
-
-
 def rules(*percents: int) -> list[object]:
     return [{"conditions": [], "rollout_percent": percent} for percent in percents]
 

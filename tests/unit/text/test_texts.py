@@ -137,9 +137,6 @@ def test_error_carries_its_english_and_values(error: FlagstaffError, message: Se
         assert (raised.message.english, raised.message.values) == (message.english, message.values)
 
 
-# Shortened lists, and text that PostgreSQL can store.
-
-
 @pytest.mark.parametrize(
     ("items", "options", "text"),
     [
@@ -187,9 +184,6 @@ def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
 def test_nul_and_lone_surrogates_are_not_storable_and_are_replaced(text: str, stored: str) -> None:
     assert is_storable(text) is (text == stored)
     assert storable(text) == stored
-
-
-# Durations and the time since an event.
 
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)

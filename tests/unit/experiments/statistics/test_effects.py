@@ -87,9 +87,6 @@ def test_sums_keep_the_digits_of_large_means_with_a_shift_and_of_whole_numbers()
     assert sums_of([-5.0] * 3).variance == 0
 
 
-# Variance reduction.
-
-
 def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
     from statsmodels.regression.linear_model import OLS
 
@@ -143,9 +140,6 @@ def test_constant_value_before_or_metric_changes_nothing() -> None:
     adjusted = adjust([PairSums(3, 6, 12, 4, 8, 8)])
     assert (adjusted.theta, adjusted.variance_reduction) == (0, 0)
     assert adjusted.arms[0].standard_error == 0
-
-
-# Effects.
 
 
 def test_proportion_needs_ten_conversions_and_ten_others() -> None:
@@ -229,9 +223,6 @@ def test_effect_without_spread_and_mean_of_few_buyers_say_nothing() -> None:
         assert mean(Sums(1_000, buyers, buyers)).is_enough == expected
     # One large amount among many small ones counts nearly alone.
     assert not mean(Sums(1_000, 1_000 + 500, 1_000 + 250_000)).is_enough
-
-
-# Sample sizes.
 
 
 @pytest.mark.parametrize(

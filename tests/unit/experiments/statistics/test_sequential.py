@@ -124,8 +124,6 @@ def test_enormous_effect_has_a_p_value_of_zero() -> None:
     assert always_valid(effect, Plan(100)).p_value == 0
 
 
-# Holm's correction for several metrics.
-
 P_VALUES = [
     [0.01, 0.04, 0.03],
     [0.2],
@@ -161,9 +159,6 @@ def test_levels_of_corrected_intervals_follow_the_steps() -> None:
     tests = holm([0.04, 0.001, 0.04], 0.05)
     assert [test.interval_alpha for test in tests] == [0.025, 0.05 / 3, 0.025]
     assert holm([]) == []
-
-
-# Sample-ratio mismatch.
 
 
 def predictive_factor(arms: Sequence[int], weights: Sequence[int], concentration: int) -> Fraction:
