@@ -3,8 +3,6 @@
 Most conditions compare an attribute with values of its own type, so that many of them are true.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -161,10 +159,10 @@ User: Any = get_user_model()
 
 def computed(user: Any, request: object) -> dict[str, object]:
     """The callable of ATTRIBUTES."""
-    found: dict[str, object] | None = getattr(user, "computed", None)
-    if found is None:
+    computed: dict[str, object] | None = getattr(user, "computed", None)
+    if computed is None:
         raise LookupError
-    return found
+    return computed
 
 
 def random_flags(random: Random, count: int) -> list[Flag]:
@@ -286,11 +284,11 @@ def random_triple(random: Random, flag: Flag | Value) -> Triple:
     call, snapshot = _context(random), _context(random)
     attributes = dict.fromkeys(_ATTRIBUTES, MISSING)
     user, pk, of_user = random.choice(_KINDS)(random)
-    given = {**of_user, **(snapshot or {}), **(call or {})}
+    known = {**of_user, **(snapshot or {}), **(call or {})}
     # A context cannot set built-in attributes.
-    given |= {name: of_user[name] for name in _BUILT_IN}
-    given["groups"] = [] if pk is None else [n for n, pks in GROUPS.items() if int(pk) in pks]
-    attributes |= {name: _meaning(value) for name, value in given.items()}
+    known |= {name: of_user[name] for name in _BUILT_IN}
+    known["groups"] = [] if pk is None else [n for n, pks in GROUPS.items() if int(pk) in pks]
+    attributes |= {name: _meaning(value) for name, value in known.items()}
     return Triple(flag, user, call, snapshot, pk, attributes)
 
 
@@ -336,19 +334,19 @@ def _object(random: Random) -> _Subject:
     pk = random.randint(1, _USERS)
     is_staff, is_superuser = random.choice(((False, False), (True, False), (True, True)))
     user = User(pk=pk, is_staff=is_staff, is_superuser=is_superuser)
-    found: dict[str, Any] = {}
+    drawn: dict[str, Any] = {}
     if random.random() < 0.9:
         user.computed = {name: _value(random, name) for name in _COMPUTED}
-        found |= user.computed
+        drawn |= user.computed
     for name in _COLUMNS:
-        found[name] = value = _value(random, name)
+        drawn[name] = value = _value(random, name)
         setattr(user, name, value)
         if random.random() < 0.1:
             # As for a deferred field.
             del user.__dict__[name]
-            found[name] = None
+            drawn[name] = None
     built_in = {"is_authenticated": True, "is_staff": is_staff, "is_superuser": is_superuser}
-    return user, str(pk), {**found, **built_in}
+    return user, str(pk), {**drawn, **built_in}
 
 
 def _lazy(random: Random) -> _Subject:

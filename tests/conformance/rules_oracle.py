@@ -145,13 +145,13 @@ def evaluate_value(
         if all(conditions.state(condition) is True for condition in rule["conditions"]):
             percent = rule.get("rollout_percent", 100)
             if percent in {0, 100}:
-                found = rule["value"] if percent else value.value
-                return Result(found, "TARGETING_MATCH", None, number)
+                result = rule["value"] if percent else value.value
+                return Result(result, "TARGETING_MATCH", None, number)
             bucket = bucket_of(value, pk, attributes)
             if bucket is None:
                 return Result(value.value, "DEFAULT", None, number)
-            found = rule["value"] if bucket < percent else value.value
-            return Result(found, "SPLIT", bucket, number)
+            result = rule["value"] if bucket < percent else value.value
+            return Result(result, "SPLIT", bucket, number)
     return Result(value.value, "DEFAULT", None, None)
 
 
@@ -347,10 +347,10 @@ def _moment(value: Any) -> date | None:
     try:
         if _DATE.fullmatch(value):
             return date.fromisoformat(value)
-        found = _DATETIME.fullmatch(value)
-        if not found:
+        match = _DATETIME.fullmatch(value)
+        if not match:
             return None
-        day, minutes, seconds, fraction, offset = found.groups()
+        day, minutes, seconds, fraction, offset = match.groups()
         # Digits after the sixth do not count.
         text = f"{day}T{minutes}{seconds or ':00'}.{(fraction or '0').ljust(6, '0')[:6]}"
         if offset in {"Z", "z"}:
@@ -415,10 +415,10 @@ _VERSION = re.compile(
 
 def _version(text: str) -> tuple[Any, ...] | None:
     """Returns what orders a version, `None` if the text is none."""
-    found = _VERSION.fullmatch(text)
-    if not found:
+    match = _VERSION.fullmatch(text)
+    if not match:
         return None
-    *numbers, prerelease = found.groups()
+    *numbers, prerelease = match.groups()
     identifiers = prerelease.split(".") if prerelease else []
     if any(
         identifier.isdigit() and identifier != "0" and identifier.startswith("0")

@@ -1,7 +1,5 @@
 """Flags and values with rules, and segments, stored with the exact text of their numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
@@ -25,9 +23,9 @@ def store(flags: Iterable[Flag]) -> None:
 
     Without the models' validation, which would write numbers as Python formats them.
     """
-    given = list(flags)
-    needed = [flag for needing in given for flag in needing.flags.values()]
-    flags = {flag.key: flag for flag in [*needed, *given]}.values()
+    rows_to_store = list(flags)
+    needed = [flag for needing in rows_to_store for flag in needing.flags.values()]
+    flags = {flag.key: flag for flag in [*needed, *rows_to_store]}.values()
     stored = [
         (flag.key, flag.enabled, flag.rollout_percent, exact_json(flag.rules), flag.bucket_by)
         for flag in flags

@@ -3,8 +3,6 @@
 `tests/core/conformance.rs` runs the same rows on the Rust core.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -116,8 +114,8 @@ def assert_results(case: Case) -> None:
         assert flag_enabled(case.key, user) is case.value
         assert current.flag_enabled(case.key, user) is case.value
         assert all_flags(user).get(case.key, False) is case.value
-        found = explain(case.key, user)
-        result = (found.value, found.reason, found.error_code, found.bucket)
+        explained = explain(case.key, user)
+        result = (explained.value, explained.reason, explained.error_code, explained.bucket)
         assert result == (case.value, case.reason, case.error_code, case.bucket)
 
 

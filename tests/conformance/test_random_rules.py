@@ -1,7 +1,5 @@
 """Random rules, users and contexts: flags and values return what the reference returns."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

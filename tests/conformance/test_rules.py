@@ -3,8 +3,6 @@
 `tests/core/conformance_rules.rs` runs the same cases on the Rust core.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -55,9 +53,9 @@ def flag_of(case: Case, key: str = "new_checkout") -> Flag:
     for name, columns in (
         {**needed, key: {**case.get("flag", {}), "rules": case["rules"]}}
     ).items():
-        given = {"enabled": True, "rollout_percent": 0, "rules": [], **columns}
-        given["allowed"] = frozenset(columns.get("allowed", ()))
-        flags[name] = Flag(name, segments=case.get("segments", {}), flags=flags, **given)
+        fields = {"enabled": True, "rollout_percent": 0, "rules": [], **columns}
+        fields["allowed"] = frozenset(columns.get("allowed", ()))
+        flags[name] = Flag(name, segments=case.get("segments", {}), flags=flags, **fields)
     return flags[key]
 
 
@@ -66,8 +64,8 @@ def test_reference_returns_the_expected_results(subtests: pytest.Subtests) -> No
         with subtests.test(case["name"]):
             attributes = {name: decoded(value) for name, value in case["attributes"].items()}
             # A case without a user has the one with primary key 2.
-            found = evaluate(flag_of(case), case.get("user", "2"), attributes, BERLIN)
-            assert found._asdict() == {name: case[name] for name in found._fields}
+            result = evaluate(flag_of(case), case.get("user", "2"), attributes, BERLIN)
+            assert result._asdict() == {name: case[name] for name in result._fields}
 
 
 def test_no_case_reads_groups_which_no_context_can_set() -> None:
@@ -98,9 +96,6 @@ def moments(json_value: Any) -> list[dict[str, Any]]:
     return moments(list(json_value.values()))
 
 
-# The package, in memory and in direct mode.
-
-
 def no_attributes(user: object, request: object) -> dict[str, object]:
     """The callable of ATTRIBUTES. An attribute that it could return needs the user object."""
     return {}
@@ -109,12 +104,12 @@ def no_attributes(user: object, request: object) -> dict[str, object]:
 def cases(*, of_user_objects: bool) -> list[Case]:
     """The cases whose rules need the user object, or the others. Attributes are plain JSON."""
     exact = {case["name"]: case for case in CASES}
-    found = [
+    selected = [
         {**exact[case["name"]], "attributes": case["attributes"]}
         for case in json.loads(TEXT)
         if case["name"] not in CHANGED_BY_JSONB
     ]
-    return [case for case in found if needs_user(case) is of_user_objects]
+    return [case for case in selected if needs_user(case) is of_user_objects]
 
 
 def groups(cases: list[Case]) -> Iterator[Group]:
@@ -133,10 +128,10 @@ def _berlin(settings: Any) -> None:
 
 def context_of(case: Case) -> dict[str, object]:
     """The attributes of a case, without those that a caller cannot pass."""
-    found = {name: decoded(value) for name, value in case["attributes"].items()}
+    attributes = {name: decoded(value) for name, value in case["attributes"].items()}
     return {
         name: without_missing(value)
-        for name, value in found.items()
+        for name, value in attributes.items()
         if value is not NEEDS_USER and name not in BUILT_IN
     }
 
@@ -179,16 +174,22 @@ def assert_results(key: str, case: Case, held: Snapshot) -> None:
     for user in users:
         assert held.flag_enabled(key, user, context=context) is case["value"]
         assert held.all_flags(user, context=context)[key] is case["value"]
-        found = held.explain(key, user, context=context)
-        assert_explained(key, case, explanation_of(Explanation, key, found))
+        explained = held.explain(key, user, context=context)
+        assert_explained(key, case, explanation_of(Explanation, key, explained))
 
 
-def assert_explained(key: str, case: Case, found: Explanation) -> None:
-    result = (found.value, found.reason, found.error_code, found.bucket, found.rule)
+def assert_explained(key: str, case: Case, explained: Explanation) -> None:
+    result = (
+        explained.value,
+        explained.reason,
+        explained.error_code,
+        explained.bucket,
+        explained.rule,
+    )
     assert result == (case["value"], case["reason"], None, expected_bucket(key, case), case["rule"])
-    reached = [step.decides for step in found.steps if step.met is not None and not step.level]
+    reached = [step.decides for step in explained.steps if step.met is not None and not step.level]
     assert reached == [False] * (len(reached) - 1) + [True]
-    assert not needs_user(case) or {*outcomes_of(found)} <= {"passed", "needs_user"}
+    assert not needs_user(case) or {*outcomes_of(explained)} <= {"passed", "needs_user"}
 
 
 def assert_all_results(cases: list[Case], load: Load, subtests: pytest.Subtests) -> None:

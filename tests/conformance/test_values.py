@@ -3,8 +3,6 @@
 `tests/core/conformance_values.rs` runs the same cases on the Rust core.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +32,8 @@ def test_reference_returns_the_expected_values(subtests: pytest.Subtests) -> Non
         with subtests.test(case["name"]):
             attributes = {name: decoded(value) for name, value in case["attributes"].items()}
             # A case without a user has the one with primary key 2.
-            found = evaluate_value(value_of(case), case.get("user", "2"), attributes, BERLIN)
-            assert found._asdict() == {name: case[name] for name in found._fields}
+            result = evaluate_value(value_of(case), case.get("user", "2"), attributes, BERLIN)
+            assert result._asdict() == {name: case[name] for name in result._fields}
 
 
 def test_names_of_the_cases_are_unique() -> None:
@@ -52,9 +50,9 @@ def _berlin(settings: Any) -> None:
     }
 
 
-def same(found: object, expected: object) -> bool:
+def same(result: object, expected: object) -> bool:
     """Whether both are the same JSON: 1 is neither 1.0 nor true."""
-    return json.dumps(found) == json.dumps(expected)
+    return json.dumps(result) == json.dumps(expected)
 
 
 def assert_results(key: str, case: Case, held: Snapshot) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.admin.sites import all_sites
 from django.contrib.auth.models import User
 
+from flagstaff import ready
 from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine
 from tests.support.experiments import METRICS
 from tests.support.routers import GroupsElsewhere
 from tests.support.samples import Sample
@@ -54,6 +57,14 @@ def german(db: None) -> FeatureFlag:
     """A flag for those in Germany."""
     rules = [{"conditions": [GERMAN]}]
     return FeatureFlag.objects.create(key="german", enabled=True, rules=rules)
+
+
+@pytest.fixture
+def engine(transactional_db: None) -> Iterator[None]:
+    """Evaluates from memory, as a worker does that has loaded the present rows."""
+    with live_engine():
+        assert ready(10)
+        yield
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The history records the actor, source and reason of a write, and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -275,9 +273,6 @@ def test_write_in_the_admin_is_attributed_to_the_user(entries: Entries, as_alice
     assert entries() == [by_alice] * 2
 
 
-# acting_as.
-
-
 @BOTH
 @pytest.mark.parametrize(
     ("user", "actor"),
@@ -502,9 +497,6 @@ def test_opened_connection_has_one_wrapper_beside_those_of_the_project() -> None
 def write_as(actor: str | None) -> None:
     with attributed(None if actor is None else lambda: attribution(actor)):
         write()
-
-
-# Steps of a transaction.
 
 
 def by(*actors: str | None) -> Write:

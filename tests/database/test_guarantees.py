@@ -1,7 +1,5 @@
 """Guarantees of SECURITY.md over every URL of the package: a new page is tested, too."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,10 +89,10 @@ def admin(shop: Shop) -> Client:
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 def test_request_outside_of_the_admin_changes_no_row(admin: Client, method: str) -> None:
     before = state()
-    found = [url for start in ("/flags/", "/ofrep/", "/health/") for url in urls_below(start)]
-    assert len(found) >= 6
+    urls = [url for start in ("/flags/", "/ofrep/", "/health/") for url in urls_below(start)]
+    assert len(urls) >= 6
     data = '{"key": "invoices", "enabled": false, "rollout_percent": 100, "context": {}}'
-    for url in found:
+    for url in urls:
         admin.generic(method, url, data, "application/json")
     assert state() == before
 
@@ -107,9 +105,9 @@ def test_get_request_of_any_page_of_the_admin_changes_no_row(admin: Client) -> N
         {"_confirmed": 1, **dict.fromkeys(("undo", "restore"), entry)},
         {"_confirmed": 1, "undo-transaction": entry},
     ]
-    found = [*urls_below("/admin/flagstaff")]
-    assert len(found) >= 40
-    for url in found:
+    urls = [*urls_below("/admin/flagstaff")]
+    assert len(urls) >= 40
+    for url in urls:
         for query in queries:
             assert admin.get(url, query).status_code < 500, (url, query)
     assert state() == before

@@ -1,7 +1,5 @@
 """Views behind a flag: the decorator `flag_required` and the mixin `FlagRequiredMixin`."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 from collections.abc import Callable
@@ -167,9 +165,6 @@ def test_view_does_not_read_user_if_result_does_not_depend_on_it(
         assert content_of(flag_required(KEY, otherwise=old)(view), request) == expected
 
 
-# The decorator.
-
-
 def test_async_function_returns_the_context_of_an_async_view() -> None:
     async def in_germany(request: HttpRequest) -> dict[str, object]:
         return {"country": "DE"}
@@ -298,9 +293,6 @@ def test_function_that_is_no_view_raises_type_error(view: Any) -> None:
 def test_async_view_for_anonymous_user_runs_in_plain_event_loop() -> None:
     with pytest.raises(Http404):
         asyncio.run(flag_required(KEY)(new_async)(request_of(AnonymousUser())))
-
-
-# The mixin.
 
 
 class Guarded(FlagRequiredMixin, View):

@@ -1,7 +1,5 @@
 """The health and metrics endpoints."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Listeners of evaluations, from memory and from the database."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable, Iterator

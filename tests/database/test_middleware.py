@@ -1,7 +1,5 @@
 """`request.flags` and `flags` of templates: one snapshot for all evaluations of a request."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -9,8 +7,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
-from django.template import engines
+from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
 from django.utils.functional import SimpleLazyObject
@@ -25,16 +22,11 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import override_flag
 from tests.support.fixtures import Load
 from tests.support.shop import Shop
-from tests.support.views import new_async, request_of, with_flags
+from tests.support.views import new_async, rendered, request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 Get = Callable[[str], Any]
 TAGS = "{% load flagstaff %}{% flag 'new_checkout' %}new{% endflag %} {% value 'payment_gateway' %}"
-
-
-def rendered(request: HttpRequest | None, text: str) -> str:
-    """Renders a template with the request."""
-    return str(engines["django"].from_string(text).render({}, request))
 
 
 def checkout(request: Any) -> HttpResponse:
@@ -146,9 +138,6 @@ def test_middleware_is_async_if_next_middleware_is() -> None:
     middleware = FlagstaffMiddleware(new_async)
     assert iscoroutinefunction(middleware)
     assert async_to_sync(middleware)(request_of(None)).content == b"new 0"
-
-
-# The context processor `flags`.
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Keys that are not valid: refused everywhere, while flags that have one already keep working."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

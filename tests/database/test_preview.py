@@ -1,7 +1,5 @@
 """The preview of a flag in one browser: where it applies, what ends it, what it leaves alone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from threading import Thread
@@ -13,7 +11,6 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.template import engines
 from django.test import AsyncClient, Client
 from django.urls import include, path
 from django.utils.http import http_date
@@ -57,6 +54,7 @@ from tests.support.screen import Screen
 from tests.support.shop import OPENED, Shop
 from tests.support.sql import rows
 from tests.support.terminals import run
+from tests.support.views import rendered
 
 KEY = "search_v2"
 BUTTON = f"{FLAGS}preview/"
@@ -65,6 +63,7 @@ OFREP = "/ofrep/v1/evaluate/flags"
 TAG = "{% load flagstaff %}{% flag 'search_v2' %}on{% endflag %}"
 VARIABLE = "{{ request.flags.search_v2 }}"
 CACHES = ("Update", "FetchFrom")
+EVE = User.objects.filter(username="eve")
 [BAR] = code_of("how-to/environments.md", "django")
 
 Path = Callable[[Any], bool]
@@ -88,10 +87,6 @@ class Guarded(FlagRequiredMixin, View):
 
 def is_on(response: Any) -> bool:
     return bool(response.content == b"on")
-
-
-def rendered(request: Any, text: str) -> str:
-    return str(engines["django"].from_string(text).render({}, request))
 
 
 def of_framework(request: HttpRequest) -> Request:
@@ -166,16 +161,8 @@ def for_others(request: Any) -> JsonResponse:
     return JsonResponse({"others": [*nobody, *in_thread, in_task, of_own_writes]})
 
 
-def bar(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(rendered(request, BAR))
-
-
 def shown(request: Any) -> HttpResponse:
     return HttpResponse("on" if request.flags.enabled(KEY) else "off")
-
-
-def visitor(request: Any) -> HttpResponse:
-    return HttpResponse(request.flags.visitor)
 
 
 urlpatterns = [
@@ -184,19 +171,12 @@ urlpatterns = [
     path("paths/", on_all_paths),
     path("paths/async/", in_event_loop),
     path("others/", for_others),
-    path("bar/", bar),
+    path("bar/", lambda request: HttpResponse(rendered(request, BAR))),
     path("shown/", shown),
     path("cached/", cache_page(600)(shown)),
-    path("cached/visitor/", cache_page(600)(visitor)),
+    path("cached/visitor/", cache_page(600)(lambda request: HttpResponse(request.flags.visitor))),
     path("stored/", condition(lambda _: '"1"', lambda _: OPENED)(shown)),
 ]
-
-
-@pytest.fixture
-def engine(db: None) -> Iterator[None]:
-    """Evaluates from memory, as a worker does."""
-    with live_engine():
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +256,7 @@ def test_preview_has_an_effect_in_direct_mode(browser: Client) -> None:
 @pytest.mark.usefixtures("engine")
 def test_preview_is_for_its_user_in_the_context_of_the_request_only(browser: Client) -> None:
     assert browser.get("/others/").json() == {"others": [False] * 6}
-    assert flag_enabled(KEY, User.objects.get(username="eve")) is False
+    assert flag_enabled(KEY, EVE.get()) is False
 
 
 def forge(client: Client) -> None:
@@ -296,12 +276,12 @@ def log_in_again(client: Client) -> None:
     """Logs out, which deletes no cookie of ours, and in again."""
     signed = client.cookies[COOKIE].value
     client.logout()
-    client.force_login(User.objects.get(username="eve"))
+    client.force_login(EVE.get())
     client.cookies[COOKIE] = signed
 
 
 def change_password(client: Client) -> None:
-    user = User.objects.get(username="eve")
+    user = EVE.get()
     user.set_password("another")
     user.save()
     session = client.session
@@ -309,29 +289,9 @@ def change_password(client: Client) -> None:
     session.save()
 
 
-def take_right_away(client: Client) -> None:
-    User.objects.get(username="eve").user_permissions.clear()
-
-
-def take_staff_away(client: Client) -> None:
-    User.objects.filter(username="eve").update(is_staff=False)
-
-
-def kill(client: Client) -> None:
-    changes.flags.disable(KEY)
-
-
 def kill_and_turn_on(client: Client) -> None:
     changes.flags.disable(KEY)
     changes.flags.enable(KEY)
-
-
-def kill_by_sql(client: Client) -> None:
-    rows("UPDATE flagstaff_featureflag SET enabled = false WHERE key = %s", KEY)
-
-
-def roll_out(client: Client) -> None:
-    changes.flags.set_rollout(KEY, 1)
 
 
 def create_again(client: Client) -> None:
@@ -347,7 +307,7 @@ def kill_without_an_entry(client: Client) -> None:
     rows("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER flagstaff_history_update_v1")
 
 
-ATTACKS: dict[str, Callable[[Client], Client | None]] = {
+ATTACKS: dict[str, Callable[[Client], object]] = {
     "forged": forge,
     "copied to another user": lambda client: move(client, "ben"),
     "copied to another session": lambda client: move(client, "eve"),
@@ -358,13 +318,13 @@ ATTACKS: dict[str, Callable[[Client], Client | None]] = {
     "logged out": lambda client: client.logout(),
     "logged in again": log_in_again,
     "new password": change_password,
-    "right taken away": take_right_away,
-    "staff no more": take_staff_away,
-    "killed": kill,
+    "right taken away": lambda _client: EVE.get().user_permissions.clear(),
+    "staff no more": lambda _client: EVE.update(is_staff=False),
+    "killed": lambda _client: changes.flags.disable(KEY),
     "killed and on again": kill_and_turn_on,
-    "killed by SQL": kill_by_sql,
+    "killed by SQL": lambda _client: rows("UPDATE flagstaff_featureflag SET enabled = false"),
     "killed without an entry": kill_without_an_entry,
-    "rolled out": roll_out,
+    "rolled out": lambda _client: changes.flags.set_rollout(KEY, 1),
     "created again": create_again,
 }
 
@@ -372,12 +332,11 @@ ATTACKS: dict[str, Callable[[Client], Client | None]] = {
 @COMMITTED
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-def test_preview_ends(
-    shop: Shop, browser: Client, attack: Callable[[Client], Client | None]
-) -> None:
+def test_preview_ends(shop: Shop, browser: Client, attack: Callable[[Client], object]) -> None:
     shop.user("ben")
     assert browser.get("/shown/").content == b"on"
-    attacker = attack(browser) or browser
+    client = attack(browser)
+    attacker = client if isinstance(client, Client) else browser
     refresh()
     assert attacker.get("/shown/").content == b"off"
 
@@ -620,7 +579,7 @@ def test_preview_works_with_read_only_and_writes_nothing(
     press(client, result="on")
     assert client.get("/shown/").content == b"on"
     assert (rows("TABLE flagstaff_featureflag"), Change.objects.count()) == (before, entries)
-    user = User.objects.get(username="eve")
+    user = EVE.get()
     assert f"user {user.pk} previews {KEY} as on for an hour" in caplog.text
 
 
@@ -693,8 +652,10 @@ print(client.get("/").content)
 
 
 def explained(request: Any) -> JsonResponse:
-    found = explain(KEY, request.user)
-    return JsonResponse([found.reason, found.override, str(found.deciding_step.text)], safe=False)
+    explanation = explain(KEY, request.user)
+    return JsonResponse(
+        [explanation.reason, explanation.override, str(explanation.deciding_step.text)], safe=False
+    )
 
 
 urlpatterns += [

@@ -1,7 +1,5 @@
 """The tags of Django's template language, and the Jinja2 extension."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
@@ -74,9 +72,6 @@ def logged_in_debug(settings: Any, caplog: pytest.LogCaptureFixture) -> Any:
     return caplog
 
 
-# The tag of both languages.
-
-
 def test_flag_uses_user_of_request_and_else_that_of_the_context(render: Render) -> None:
     assert render(CHECKOUT, request_of(ALICE)) == "new"
     assert render(CHECKOUT, request_of(BOB), user=ALICE) == "old"
@@ -142,8 +137,6 @@ def test_flag_uses_context_of_request(render: Render) -> None:
     flags_of(request).context["country"] = "DE"
     assert render(text, request) == "new"
 
-
-# Parts of a page without `request` in their context.
 
 register = Library()
 
@@ -241,9 +234,6 @@ def test_tag_without_request_and_user_is_logged_once_per_template_in_debug(
     assert all("'flag' in the template" in message for message in logged_in_debug.messages)
 
 
-# Django's template language.
-
-
 @pytest.mark.parametrize(
     ("file", "user", "rendered"),
     [
@@ -326,9 +316,6 @@ def test_missing_value_or_variant_renders_nothing_as_a_missing_variable(tag: str
     for invalid, shown in {"?": "[?]", "<%s>": "[&lt;missing&gt;]"}.items():
         engine = Engine(string_if_invalid=invalid, libraries=tags)
         assert engine.from_string(text).render(Context()) == shown
-
-
-# Jinja2.
 
 
 def test_tag_of_jinja2_accepts_commas_expressions_and_statements() -> None:

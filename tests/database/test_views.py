@@ -1,7 +1,5 @@
 """The view `client_flags`."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import Client
 from django.urls import include, path

@@ -1,7 +1,5 @@
 """Servers between or beside the workers and their database."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 

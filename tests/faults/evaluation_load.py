@@ -1,7 +1,5 @@
 """Evaluations under load, run by a worker ("call")."""
 
-from __future__ import annotations
-
 import resource
 import threading
 import time

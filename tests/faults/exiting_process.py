@@ -3,8 +3,6 @@
 Forked children start fast, and exit as whole Python processes do.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

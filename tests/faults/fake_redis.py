@@ -1,7 +1,5 @@
 """A Redis in the memory of the process, for django-cacheops."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.utils.module_loading import import_string

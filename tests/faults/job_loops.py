@@ -1,7 +1,5 @@
 """Processes that run the jobs in a loop."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ It prints how many drivers it killed. Arguments: the number of repeats, the seed
 numbers.
 """
 
-from __future__ import annotations
-
 import random
 import sys
 import time

@@ -1,7 +1,5 @@
 """Children that are killed at random times."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,7 +1,5 @@
 """Commands of a process that waits for workers; `tests.support.worker_process` calls them."""
 
-from __future__ import annotations
-
 import os
 import time
 from typing import Any

@@ -3,8 +3,6 @@
 It uses public names only, because the package that it imports is that of either release.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

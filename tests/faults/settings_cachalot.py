@@ -1,7 +1,5 @@
 """The test project with django-cachalot, which caches every table by default."""
 
-from __future__ import annotations
-
 from tests.support.settings import *  # noqa: F403
 from tests.support.settings import INSTALLED_APPS
 

@@ -1,7 +1,5 @@
 """The test project with django-cacheops for every query of every model."""
 
-from __future__ import annotations
-
 from tests.support.settings import *  # noqa: F403
 from tests.support.settings import INSTALLED_APPS
 

@@ -1,7 +1,5 @@
 """Concurrent writers of slots (see `tests.faults.slots`)."""
 
-from __future__ import annotations
-
 import json
 import random
 import time

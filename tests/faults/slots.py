@@ -4,8 +4,6 @@ A slot is a flag and a value with the same key; the value holds the flag's rollo
 users. Every transaction keeps them equal. A worker runs the functions of this module ("call").
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """The demos show what they promise, stop on Ctrl-C, and leave nothing behind."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

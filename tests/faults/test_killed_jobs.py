@@ -1,7 +1,5 @@
 """Processes that run waiting actions, killed at random, while others change the rows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -4,7 +4,7 @@ from typing import Any
 
 from flagstaff._evaluation import Explained
 
-__all__ = ["condition", "needs", "outcomes_of"]
+__all__ = ["condition", "needs", "outcomes_of", "rule"]
 
 
 def condition(
@@ -13,9 +13,13 @@ def condition(
     return {"attribute": attribute, "operator": operator, "values": [*values], **more}
 
 
+def rule(*conditions: dict[str, Any], **more: object) -> dict[str, Any]:
+    return {"conditions": [*conditions], **more}
+
+
 def needs(key: str, *, is_on: bool = True, percent: int = 100) -> list[dict[str, Any]]:
     """One rule, for those for whom another flag is on, or off."""
-    return [{"conditions": [{"flag": key, "is": is_on}], "rollout_percent": percent}]
+    return [rule({"flag": key, "is": is_on}, rollout_percent=percent)]
 
 
 def outcomes_of(explained: Explained) -> list[str]:

@@ -3,10 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
 from django.utils import timezone
 
-from flagstaff._tables.model_fields import find_field
 from flagstaff.models import FeatureFlag
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import Assessment
@@ -23,26 +21,6 @@ def make_flag(key: str = KEY, *, days: float = 60, **fields: Any) -> FeatureFlag
     FeatureFlag.objects.filter(pk=flag.pk).update(created_at=created, changed_at=created)
     age_history(days, flag)
     return flag
-
-
-def set_columns(patch: pytest.MonkeyPatch, flag: FeatureFlag, **values: Any) -> None:
-    """Sets columns of a flag, or an attribute of it while the model lacks such a column."""
-    for name, value in values.items():
-        if find_field(FeatureFlag, name) is None:
-            patch.setattr(FeatureFlag, name, _Column(flag.key, value), raising=False)
-        else:
-            FeatureFlag.objects.filter(pk=flag.pk).update(**{name: value})
-
-
-class _Column:
-    """An attribute that one flag has."""
-
-    def __init__(self, key: str, value: object) -> None:
-        self.key = key
-        self.value = value
-
-    def __get__(self, flag: FeatureFlag | None, owner: type | None = None) -> object:
-        return self.value if flag is not None and flag.key == self.key else None
 
 
 def age_history(days: float, flag: FeatureFlag | None = None) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
+from django.template import engines
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
@@ -17,6 +18,7 @@ __all__ = [
     "new_async",
     "old",
     "old_async",
+    "rendered",
     "request_of",
     "with_flags",
 ]
@@ -61,6 +63,11 @@ def with_flags(request: Any) -> Any:
     """A request that has passed the middleware."""
     FlagstaffMiddleware(lambda request: HttpResponse())(request)
     return request
+
+
+def rendered(request: Any, text: str, **context: object) -> str:
+    """Renders a template with the request."""
+    return str(engines["django"].from_string(text).render(context, request))
 
 
 def content_of(view: Any, *args: Any, **kwargs: Any) -> str:

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from email.message import Message
 from types import MappingProxyType
 from typing import Any
@@ -244,10 +242,10 @@ def test_settings_that_are_not_a_dict_are_rejected() -> None:
 
 def test_system_checks_report_every_problem() -> None:
     with with_settings(POOL=3, POOL_SIZE=0, LISTEN=None):
-        found = sorted((str(check.id), check.msg, check.hint) for check in run_checks())
+        messages = sorted((str(check.id), check.msg, check.hint) for check in run_checks())
         with pytest.raises(ImproperlyConfigured):
             assert conf.pool_size
-    assert found == [
+    assert messages == [
         ("flagstaff.E001", "FLAGSTAFF has no setting 'POOL'", 'did you mean "POOL_SIZE"?'),
         ("flagstaff.E001", 'FLAGSTAFF["LISTEN"] is None', "expected True or False"),
         ("flagstaff.E001", 'FLAGSTAFF["POOL_SIZE"] is 0', "expected a whole number from 1 to 16"),

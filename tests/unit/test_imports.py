@@ -1,7 +1,5 @@
 """The modules of the package import each other in one direction, also for types."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from functools import cache
@@ -46,12 +44,12 @@ def _graph(*, at_start: bool) -> dict[str, set[str]]:
     """The modules that each module imports: at its start, or at any time and for types."""
     graph: dict[str, set[str]] = {}
     for module, imports in _modules().items():
-        found = (
+        imported = (
             name if name in _modules() else name.rpartition(".")[0]
             for name, is_at_start in imports
             if is_at_start or not at_start
         )
-        graph[module] = {name for name in found if name in _modules()} - {module}
+        graph[module] = {name for name in imported if name in _modules()} - {module}
     return graph
 
 

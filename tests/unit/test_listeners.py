@@ -1,7 +1,5 @@
 """Listeners in a forked child."""
 
-from __future__ import annotations
-
 from tests.conftest import RunIsolated
 
 FORK = """

@@ -1,7 +1,5 @@
 """The metadata of the package says what CI tests: its oldest and its newest versions."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import metadata
 
@@ -16,8 +14,8 @@ CLASSIFIERS = METADATA.get_all("Classifier") or []
 
 def classified(name: str) -> list[str]:
     """Returns the versions of Python or Django, in the order of the classifiers."""
-    found = (re.fullmatch(rf"{name} :: (\d+\.\d+)", classifier) for classifier in CLASSIFIERS)
-    return [match[1] for match in found if match]
+    matches = (re.fullmatch(rf"{name} :: (\d+\.\d+)", classifier) for classifier in CLASSIFIERS)
+    return [match[1] for match in matches if match]
 
 
 def supported(name: str) -> list[str]:

@@ -49,9 +49,6 @@ def test_key_with_white_space_is_refused(model: type[Model]) -> None:
         model(key="a b").clean_fields(exclude=others)
 
 
-# Rows, and the field that is refused.
-
-
 @pytest.mark.parametrize("rules", [{}, "", [1]])
 def test_rules_that_are_excluded_are_not_validated(rules: object) -> None:
     FeatureFlag(key="a", rules=rules).clean_fields(exclude=["rules"])

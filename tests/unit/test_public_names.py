@@ -1,7 +1,5 @@
 """The public names of `flagstaff`: when they can be imported, and their documentation."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import pydoc

@@ -1,7 +1,5 @@
 """The modules of the Rust crate import each other in one direction only."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

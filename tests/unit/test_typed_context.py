@@ -1,7 +1,5 @@
 """The context that a person types on a page or passes as arguments."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -15,6 +13,7 @@ from flagstaff.validators import (
     validate_rules,
     validate_tags,
 )
+from tests.support.conditions import condition, rule
 
 HINT = 'use letters, digits, "_", "-" or ".", such as "new_checkout"'
 
@@ -70,8 +69,6 @@ def test_invalid_key_is_rejected_with_the_reason(key: str, message: str) -> None
     assert messages_of(validate_flag_key, key) == [message]
 
 
-# Bucketing units.
-
 USABLE = 'use "user", "visitor", or the name of an attribute, such as "organization"'
 NO_TEXT = f"the bucketing unit is not a text; {USABLE}"
 WHITE_SPACE = "the bucketing unit starts or ends with white space; remove it"
@@ -104,14 +101,6 @@ def test_invalid_bucketing_unit_is_rejected_with_the_reason(unit: Any, message: 
 # Rules and conditions: tests/core/rule_errors.rs has the other problems.
 
 
-def in_(*values: Any, **others: Any) -> dict[str, Any]:
-    return {"attribute": "plan", "operator": "in", "values": [*values], **others}
-
-
-def rule(*conditions: Any, **others: Any) -> dict[str, Any]:
-    return {"conditions": [*conditions], **others}
-
-
 def problem_of(rules: object) -> str:
     [message] = messages_of(validate_rules, rules)
     return message
@@ -126,9 +115,15 @@ def test_numbers_of_the_extension_are_those_of_stored_rows() -> None:
     "rules",
     [
         [],
-        [rule(in_("paid"), {"segment": "enterprise", "negate": True}, name="beta")],
-        [rule(in_(True, 1, 0.5, "é", 10**999), rollout_percent=0)],
-        (rule(in_("paid")),),
+        [
+            rule(
+                condition("plan", "in", "paid"),
+                {"segment": "enterprise", "negate": True},
+                name="beta",
+            )
+        ],
+        [rule(condition("plan", "in", True, 1, 0.5, "é", 10**999), rollout_percent=0)],
+        (rule(condition("plan", "in", "paid")),),
         [rule({"attribute": "email", "operator": "regex", "values": ["@example[.]com$"]})],
     ],
     ids=["none", "two conditions", "types", "tuple", "pattern"],
@@ -139,18 +134,21 @@ def test_valid_rules_are_accepted(rules: object) -> None:
 
 def test_problem_of_rules_has_the_rule_and_the_condition() -> None:
     wrong = {"attribute": "email", "operator": "regex", "values": ["a", "("]}
-    rules = [rule(in_(1)), rule(in_(2), wrong, name="100 % of DACH")]
+    rules = [
+        rule(condition("plan", "in", 1)),
+        rule(condition("plan", "in", 2), wrong, name="100 % of DACH"),
+    ]
     assert problem_of(rules).startswith(
         'rule 2 ("100 % of DACH"), condition 2, value 2: the pattern is not valid: '
     )
 
 
 def test_conditions_of_a_segment_are_not_empty_and_name_no_segment() -> None:
-    validate_conditions([in_("paid")])
+    validate_conditions([condition("plan", "in", "paid")])
     with pytest.raises(ValidationError, match="which would include everyone"):
         validate_conditions([])
     with pytest.raises(ValidationError) as error:
-        validate_conditions([in_("paid"), {"segment": "enterprise"}])
+        validate_conditions([condition("plan", "in", "paid"), {"segment": "enterprise"}])
     assert error.value.messages == [
         "condition 2: a segment cannot name a segment; add the conditions of that segment here"
     ]
@@ -164,12 +162,12 @@ NOT_JSON = (
 
 def test_value_that_json_cannot_hold_and_deep_rules_are_rejected() -> None:
     for value in (Decimal("1.5"), b"paid", {1}):
-        assert problem_of([rule(in_(value))]) == (
+        assert problem_of([rule(condition("plan", "in", value))]) == (
             f"this is not JSON: Object of type {type(value).__name__} is not JSON serializable; "
             "use lists, objects, texts, numbers and bools only"
         )
     for number in (float("nan"), float("inf"), 10**5_000):
-        assert problem_of([rule(in_(number))]) == NOT_JSON
+        assert problem_of([rule(condition("plan", "in", number))]) == NOT_JSON
     rules: list[Any] = []
     rules.append(rules)
     assert problem_of(rules) == NOT_JSON
@@ -184,11 +182,8 @@ def test_text_of_at_most_256_kib_is_accepted() -> None:
         "long lists of values"
     )
     # 130,000 letters of two bytes: escapes would have six.
-    validate_rules([rule(in_(*["é" * 1_000] * 130))])
-    assert problem_of([rule(in_(*["é" * 1_000] * 131))]) == too_large
-
-
-# Tags.
+    validate_rules([rule(condition("plan", "in", *["é" * 1_000] * 130))])
+    assert problem_of([rule(condition("plan", "in", *["é" * 1_000] * 131))]) == too_large
 
 
 NO_LIST = 'the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'

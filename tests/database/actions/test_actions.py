@@ -1,7 +1,5 @@
 """Each action does the same in a terminal, called from Python, and by `flagstaff.changes`."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from pathlib import Path

@@ -1,12 +1,11 @@
 """Two changes that nobody notices alone, and that give a flag to everybody together."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Barrier, BrokenBarrierError, local
@@ -25,6 +24,7 @@ from flagstaff.actions import commit as committing
 from flagstaff.actions.commit import commit, look_at
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
+from flagstaff.changes import Changed
 from flagstaff.changes.footprint import ChangedMeanwhileError, compare_alone
 from flagstaff.exceptions import BusyError, ConflictError
 from flagstaff.models import FeatureFlag, Segment, WaitingAction
@@ -122,27 +122,22 @@ def by_import(**sections: Any) -> Door:
     return write_file
 
 
-def by_undo(client: Client, version: int | None) -> Act:
+def by_undo(before: Callable[[], object], undone: Callable[[], Changed]) -> Door:
     """The page is confirmed unless it says that users gain something."""
 
-    def undo_unless_users_gain() -> None:
-        response = client.get(undo_all_url(version))
-        if asks(response) and not re.search(
-            r"\d+ (different )?users? gain", text_of(response.content.decode())
-        ):
-            client.post(undo_all_url(version), confirmed(response))
+    def write_first(client: Client, _directory: Path) -> Act:
+        before()
+        url = undo_all_url(undone().version)
 
-    return undo_unless_users_gain
+        def undo_unless_users_gain() -> None:
+            response = client.get(url)
+            gain = re.search(r"\d+ (different )?users? gain", text_of(response.content.decode()))
+            if asks(response) and not gain:
+                client.post(url, confirmed(response))
 
+        return undo_unless_users_gain
 
-def by_undo_of_a_kill(client: Client, _directory: Path) -> Act:
-    changes.flags.enable(KEY)
-    return by_undo(client, changes.flags.disable(KEY).version)
-
-
-def by_undo_of_a_narrowing(client: Client, _directory: Path) -> Act:
-    changes.segments.update("enterprise", {"conditions": EVERYBODY})
-    return by_undo(client, changes.segments.update("enterprise", {"conditions": NOBODY}).version)
+    return write_first
 
 
 def by_job(line: str) -> Door:
@@ -159,14 +154,17 @@ TURNING_ON: dict[str, Door] = {
     "page": by_page(FeatureFlag, "on"),
     "selection": by_selection,
     "terminal": by_terminal(ON),
-    "undo": by_undo_of_a_kill,
+    "undo": by_undo(partial(changes.flags.enable, KEY), partial(changes.flags.disable, KEY)),
     "import": by_import(flags={KEY: {"enabled": True}}),
     "job": by_job(ON),
 }
 WIDENING: dict[str, Door] = {
     "page": by_page(Segment, "conditions", conditions=json.dumps(EVERYBODY)),
     "terminal": by_terminal(WIDER),
-    "undo": by_undo_of_a_narrowing,
+    "undo": by_undo(
+        partial(changes.segments.update, "enterprise", {"conditions": EVERYBODY}),
+        partial(changes.segments.update, "enterprise", {"conditions": NOBODY}),
+    ),
     "import": by_import(segments={"enterprise": {"conditions": EVERYBODY}}),
     "job": by_job(WIDER),
 }

@@ -4,8 +4,6 @@ The table is that of `docs/how-to/rollout-and-kill.md`. That an import holds no 
 `tests/database/serialization`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from unittest.mock import Mock

@@ -1,7 +1,5 @@
 """Who may do what to a row, without a page."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

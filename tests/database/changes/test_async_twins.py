@@ -1,7 +1,5 @@
 """The functions of `changes` for async code: as the sync ones, in the thread of Django's ORM."""
 
-from __future__ import annotations
-
 import inspect
 from types import ModuleType
 from typing import Any

@@ -4,8 +4,6 @@ Two of them can wait for each other: the second change of each waits for a row, 
 the last comparison, which the first change of the other holds until the end of its transaction.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial

@@ -1,7 +1,5 @@
 """Changes lock their row, validate, and write only what differs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any

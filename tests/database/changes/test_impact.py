@@ -1,7 +1,5 @@
 """`changes.impact`: two states of rows in memory, and the users whose results differ."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timezone
@@ -194,14 +192,14 @@ def test_impact_of_random_states_matches_an_independent_count(users: list[Any]) 
     random = Random(20261127)
     for _ in range(repeats(1_000, 60)):
         before, after = random_states(random, people), random_states(random, people)
-        found = impact(before, after)
+        impacts = impact(before, after)
         flag, value, changed = expected(before, after, people)
         nothing = Effect(len(people))
-        one = found.get((Kind.FLAG, "flag"), nothing)
-        two = found.get((Kind.VALUE, "value"), nothing)
+        one = impacts.get((Kind.FLAG, "flag"), nothing)
+        two = impacts.get((Kind.VALUE, "value"), nothing)
         assert (one.users, one.gain, one.lose, one.on, one.anonymous) == flag
         assert (two.users, two.changed, two.anonymous_changed) == value
-        assert (found.changed or 0) == changed
+        assert (impacts.changed or 0) == changed
 
 
 def flag(key: str = "flag", **fields: Any) -> RowState:
@@ -209,8 +207,8 @@ def flag(key: str = "flag", **fields: Any) -> RowState:
     return RowState(Kind.FLAG, FeatureFlag(key=key, **fields), ())
 
 
-def only(found: Impact) -> Effect:
-    [effect] = found.values()
+def only(impacts: Impact) -> Effect:
+    [effect] = impacts.values()
     return effect
 
 
@@ -324,17 +322,17 @@ def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(users:
     FeatureFlag.objects.create(key="off", enabled=False, rollout_percent=0, rules=rules)
     KeyValueStore.objects.create(key="limit", value=1, rules=[{**rules[0], "value": 2}])
     now = RowState(Kind.SEGMENT, segment)
-    found = impact([now], [now.after({"conditions": [condition("is_staff", "in", False)]})])
-    assert {key: (effect.gain, effect.lose, effect.changed) for key, effect in found.items()} == {
+    impacts = impact([now], [now.after({"conditions": [condition("is_staff", "in", False)]})])
+    assert {key: (effect.gain, effect.lose, effect.changed) for key, effect in impacts.items()} == {
         (Kind.FLAG, "on"): (22, 8, 30),
         (Kind.VALUE, "limit"): (0, 0, 30),
     }
-    assert [(use.key, use.is_active) for use in found.uses] == [
+    assert [(use.key, use.is_active) for use in impacts.uses] == [
         ("off", False),
         ("on", True),
         ("limit", True),
     ]
-    assert found.changed == 30
+    assert impacts.changed == 30
 
 
 def test_change_of_a_segment_counts_the_users_who_get_another_value(users: list[Any]) -> None:

@@ -1,7 +1,5 @@
 """Values of conditions that never match are refused by all that writes them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

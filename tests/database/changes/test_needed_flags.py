@@ -1,7 +1,5 @@
 """What a change of a flag means for what needs it: the counts before, and evaluations after."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -54,9 +52,6 @@ def results(users: list[User]) -> dict[Key, list[Any]]:
         }
 
 
-# One change.
-
-
 def test_rollout_counts_who_gains_what_needs_the_flag_also_through_others(
     users: list[User],
 ) -> None:
@@ -106,9 +101,6 @@ def test_needed_flag_that_the_environment_forces_off_is_named_beside_the_counts(
     assert look.impact[Kind.FLAG, "c"].forced == ("a",)
     text = "The environment of this process forces a, counted here as stored."
     assert text in look.users_text()
-
-
-# Many changes.
 
 
 def _rules(random: Random, needed: str) -> list[dict[str, Any]]:

@@ -4,8 +4,6 @@ The expected state comes from copies of the rows before and after each transacti
 neither from the history nor from the code that undoes.
 """
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,6 +19,7 @@ from flagstaff.changes.undo import preview_undo, undo
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.support.history import newest_entry
 from tests.support.repeats import repeats
 from tests.support.sql import rows
 
@@ -335,10 +334,6 @@ def has_taken_key(present: State, expected: dict[Id, Expected]) -> bool:
     after = {**present, **{row: row_after.cells for row, row_after in expected.items()}}
     keys = [(row[0], cells["key"]) for row, cells in after.items() if cells is not None]
     return len(keys) > len(set(keys))
-
-
-def newest_entry() -> int:
-    return Change.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 @pytest.mark.timeout(repeats(3_600, 300))

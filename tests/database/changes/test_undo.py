@@ -1,7 +1,5 @@
 """Undo: of an event, of a transaction, of a selection, and to an earlier version."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -82,9 +80,6 @@ def state() -> dict[Any, Any]:
     }
     users = FeatureFlag.allowed_users.through.objects
     return {**columns, "users": {*users.values_list("featureflag_id", "user_id")}}
-
-
-# What returns.
 
 
 def test_second_undo_is_refused_and_names_the_command_that_takes_the_first_back(shop: Shop) -> None:
@@ -251,9 +246,6 @@ def test_undo_of_what_is_as_before_writes_nothing(
     assert Change.objects.count() == entries
 
 
-# Conflicts.
-
-
 WITHOUT_ENTRY = f"""
     ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER;
     UPDATE flagstaff_featureflag SET rollout_percent = 60;
@@ -369,8 +361,6 @@ def test_row_that_was_deleted_and_loaded_again_in_one_transaction_is_undone(
     assert state() == before
 
 
-# What cannot be written.
-
 UNWRITABLE = {
     "the key had another column": "old - 'key' || '{\"name\": \"new_checkout\"}'",
     "a column had another type": 'old || \'{"rollout_percent": "few"}\'',
@@ -440,9 +430,6 @@ def test_foreign_key_is_written_as_the_history_has_it() -> None:
     assert row.group_id == old
 
 
-# Secrets.
-
-
 @pytest.mark.parametrize(
     "fields",
     [
@@ -507,9 +494,6 @@ def test_conflict_names_no_value_that_is_secret_now() -> None:
     [shown] = preview_undo(entries_of_versions([version]))
     assert shown.problem
     assert "hunter2" not in str(shown.problem)
-
-
-# Selections.
 
 
 def test_everything_of_a_person_is_undone_together_newest_first() -> None:
@@ -592,9 +576,6 @@ def test_event_that_another_transaction_has_split_is_undone_whole_or_kept(
     assert [*allowed_users.all()] == [users[1]]
 
 
-# Versions.
-
-
 def test_restore_undoes_all_newer_entries_as_one_change(users: list[User]) -> None:
     version = flag_version(KEY) or 0
     before = state()
@@ -652,9 +633,6 @@ def test_flag_and_value_that_had_the_same_key_do_not_both_return() -> None:
     assert KeyValueStore.objects.filter(key="mode").exists() is (done.kind is Kind.VALUE)
 
 
-# Previews.
-
-
 def test_preview_shows_the_rows_before_and_after_and_neither_locks_nor_writes(
     users: list[User], shop: Shop
 ) -> None:
@@ -669,9 +647,6 @@ def test_preview_shows_the_rows_before_and_after_and_neither_locks_nor_writes(
     assert shown.after.allowed_users == set()
     assert shown.written is not None
     assert (shown.version, shop.flag().rollout_percent) == (version, 50)
-
-
-# Queries and locks.
 
 
 def change_rows(count: int) -> list[Change]:
@@ -835,5 +810,5 @@ def test_row_that_gets_the_key_of_a_deleted_one_is_counted() -> None:
         last = changes.flags.update("b", {"enabled": False, "rollout_percent": 0})
     assert last.version
     undone = preview_undo(entries_of_transaction(last.version))
-    found = impact(*sides_of([row.written for row in undone if row.written]))
-    assert consequence_of(found) is Consequence.MOST
+    impacts = impact(*sides_of([row.written for row in undone if row.written]))
+    assert consequence_of(impacts) is Consequence.MOST

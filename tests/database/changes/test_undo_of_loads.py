@@ -1,7 +1,5 @@
 """Undo after `loaddata`: what a load wrote is no change of a person."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

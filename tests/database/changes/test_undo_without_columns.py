@@ -1,7 +1,5 @@
 """Undo of rows whose old columns no longer fit the table: it names them, and leaves them out."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """Changes of values: rules, what SQL wrote, secrets, and the keys of flags and values."""
 
-from __future__ import annotations
-
 import json
 import traceback
 from functools import partial
@@ -69,9 +67,6 @@ def test_value_that_sql_wrote_against_its_type_is_replaced() -> None:
     assert changes.values.set(KEY, 20).written
 
 
-# The brake.
-
-
 def test_set_value_lists_the_rules_that_keep_another_value() -> None:
     changes.values.create(KEY, 10, rules=RULES)
     changed = changes.values.set(KEY, 5)
@@ -113,9 +108,6 @@ def test_set_value_for_everyone_removes_the_rules_in_one_change_and_one_undo() -
     assert {difference.field for difference in newest.differences} == {"value", "rules"}
     changes.values.undo(KEY)
     assert STORED.get() == (10, RULES)
-
-
-# Secrets.
 
 
 @COMMITTED
@@ -162,9 +154,6 @@ def test_error_of_the_database_does_not_contain_a_secret_value(
         changes.values.update(KEY, fields)
     text = "".join(traceback.format_exception(caught.value.with_traceback(None)))
     assert ("hunter" in text) is not secret
-
-
-# The keys of flags and values.
 
 
 def test_new_value_refuses_the_key_of_a_flag_and_the_other_way_round() -> None:

@@ -1,7 +1,5 @@
 """A change with `expect_version` or `expect` is written only over what the caller has read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

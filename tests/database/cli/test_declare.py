@@ -1,7 +1,5 @@
 """`manage.py flags declare`: the file that declares what a database or django-constance has."""
 
-from __future__ import annotations
-
 import datetime as dt
 from datetime import date
 from decimal import Decimal

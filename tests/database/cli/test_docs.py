@@ -1,7 +1,5 @@
 """docs/reference/commands.md shows what the commands print."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """`manage.py flags`: exit statuses and messages of errors."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

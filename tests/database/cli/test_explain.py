@@ -1,7 +1,5 @@
 """`manage.py flags explain`. tests/conformance and tests/core test the results and the steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -13,15 +11,11 @@ from flagstaff import explain, flag_enabled
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.support.admin_pages import bucket_of
-from tests.support.conditions import condition
+from tests.support.conditions import condition, rule
 from tests.support.forced_off import forced_off, forced_on
 from tests.support.terminals import document, flags, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
-
-
-def rule(*conditions: dict[str, Any], **fields: object) -> dict[str, Any]:
-    return {"conditions": [*conditions], **fields}
 
 
 STAFF = rule(condition("is_staff", "in", True), name="staff")

@@ -1,7 +1,5 @@
 """`manage.py flags list` and `show`, and what the verbs that change a flag print."""
 
-from __future__ import annotations
-
 import io
 from datetime import date, timedelta
 from pathlib import Path
@@ -37,9 +35,6 @@ OWNED: dict[str, Any] = {
 def owned(open_shop: Shop) -> None:
     FeatureFlag.objects.filter(key="new_checkout").update(**OWNED)
     FeatureFlag.objects.filter(key="dark_mode").update(owner="search", tags=["mobile"])
-
-
-# Listing and showing.
 
 
 def test_list_in_a_pipe_prints_tabs_below_the_names_of_the_fields() -> None:
@@ -127,8 +122,8 @@ def test_flag_that_is_turned_on_for_no_users_says_what_to_type(shop: Shop) -> No
 def test_list_and_show_have_owner_tags_and_review_date() -> None:
     [record] = document("list", "--owner", "payments")
     expected = {**OWNED, "review_on": "2027-03-01"}
-    for found in (record, document("show", "new_checkout")):
-        assert {name: found[name] for name in OWNED} == expected
+    for shown_flag in (record, document("show", "new_checkout")):
+        assert {name: shown_flag[name] for name in OWNED} == expected
     shown = typed("flags show new_checkout")
     assert "tags             checkout, mobile\n" in shown
     assert "\ntags\tcheckout, mobile\n" in run("show new_checkout").out
@@ -212,13 +207,13 @@ def test_forced_off_flags_are_named_by_list_show_and_on() -> None:
     here = "In this process it is forced off by FLAGSTAFF_FORCE_OFF."
     with forced_off(["new_checkout", "unknown"]):
         shown = typed("flags list")
-        found = [flag["key"] for flag in document("list") if flag["forced_off"]]
+        printed = [flag["key"] for flag in document("list") if flag["forced_off"]]
         err = flags("list").err
         summary, *_ = typed("flags show new_checkout").splitlines()
         ran = flags("on", "new_checkout")
     [line] = [line for line in shown.splitlines() if "(forced off)" in line]
     assert "rollout 25 % (forced off)" in line
-    assert found == ["new_checkout"]
+    assert printed == ["new_checkout"]
     assert err == "forced off in this process by FLAGSTAFF_FORCE_OFF: new_checkout\n"
     assert summary == f"On for 25 % of all users and 1 allowed user. {here}"
     assert (ran.status, here in ran.err) == (0, True)
@@ -322,9 +317,6 @@ def test_details_adds_removes_and_replaces_tags_and_empty_texts_clear_fields(
 ) -> None:
     assert run(f"details new_checkout {options}").status == 0
     assert {name: getattr(shop.flag(), name) for name in OWNED} == OWNED | changed
-
-
-# Allowed users.
 
 
 def allowed() -> list[str]:

@@ -3,8 +3,6 @@
 tests/database/history and tests/database/changes test which entries are found and undone.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -95,8 +93,8 @@ def test_history_has_the_events_that_its_options_select(
     options: str, events: list[tuple[str, str]], since: str
 ) -> None:
     line = f"history {options.format(since=since)}"
-    found = document(*line.split())
-    assert [(event["kind"], event["key"]) for event in found] == events
+    printed = document(*line.split())
+    assert [(event["kind"], event["key"]) for event in printed] == events
     assert run(line).err == ("" if events else "no matching entries\n")
 
 
@@ -167,10 +165,10 @@ def test_undo_since_with_a_conflict_is_refused_unless_it_is_skipped(since: str) 
     why = "new_checkout: rollout was changed again and is 60 % now"
     assert f"refused: {why}" in ran.err
     ran = run(f"{line} --skip-conflicts --json")
-    found = json.loads(ran.out)
+    printed = json.loads(ran.out)
     assert (ran.status, state()) == (0, (60, True, 50))
-    assert [change["key"] for change in found["changes"]] == ["dark_mode"]
-    assert [conflict["key"] for conflict in found["conflicts"]] == ["new_checkout"]
+    assert [change["key"] for change in printed["changes"]] == ["dark_mode"]
+    assert [conflict["key"] for conflict in printed["conflicts"]] == ["new_checkout"]
     assert f"conflict: {why}" in ran.err
 
 

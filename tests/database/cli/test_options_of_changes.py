@@ -3,8 +3,6 @@
 tests/database/actions runs each action with an actor, a reason, a version and --dry-run.
 """
 
-from __future__ import annotations
-
 import getpass
 import os
 import platform
@@ -171,14 +169,14 @@ def test_json_has_old_and_new_and_after_a_dry_run_the_impact_and_no_version_and_
     old, new = {"rollout_percent": 25}, {"rollout_percent": 50}
     left_out: dict[str, list[str]] = {"skipped_users": [], "left_out": [], "waiting": []}
     rollout = {"key": "new_checkout", "old": old, "new": new, "changed": True, **left_out}
-    found = document("rollout", "new_checkout", "50", "--dry-run")
+    printed = document("rollout", "new_checkout", "50", "--dry-run")
     counts = {"users": 2, "gain": 0, "lose": 0, "on": [1, 1], "changed": 0}
-    assert counts.items() <= found.pop("impact").items()
-    assert found == {**rollout, "version": None, "undo": None, "dry_run": True}
-    found = document("rollout", "new_checkout", "50")
+    assert counts.items() <= printed.pop("impact").items()
+    assert printed == {**rollout, "version": None, "undo": None, "dry_run": True}
+    printed = document("rollout", "new_checkout", "50")
     version = flag_version("new_checkout")
     rollout["version"] = version
-    assert found == {**rollout, "undo": ["undo", "new_checkout", str(version)]}
+    assert printed == {**rollout, "undo": ["undo", "new_checkout", str(version)]}
     again = document("rollout", "new_checkout", "50")
     assert again == {**rollout, "old": new, "changed": False, "undo": None}
     several = document("off", "new_checkout", "dark_mode", "--dry-run")

@@ -1,7 +1,5 @@
 """`manage.py flags` asks on a terminal before a change that users notice."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

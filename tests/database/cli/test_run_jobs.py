@@ -1,7 +1,5 @@
 """`manage.py flags run-jobs`: output, exit status, loop, and what is deleted by age."""
 
-from __future__ import annotations
-
 import json
 import signal
 from collections.abc import Callable, Iterator
@@ -88,10 +86,10 @@ def test_failed_deliveries_are_an_error_until_they_are_retried_or_discarded(
         assert (ran.status, ran.err) == (1, message)
     ops.respond_with(200)
     assert flags("webhooks", verb) == (0, "", done)
-    found = document("run-jobs")
+    printed = document("run-jobs")
     # A receiver may be slow, so it comes after the other jobs.
-    assert [*found][-1] == "deliveries"
-    [report] = found["deliveries"]
+    assert [*printed][-1] == "deliveries"
+    [report] = printed["deliveries"]
     assert (report["delivered"], report["failed"], report["error"]) == (messages - 1, 0, None)
     assert len(ops.received) == messages
 
@@ -213,9 +211,6 @@ def test_loop_names_the_key_that_stops_it_on_a_terminal_and_pauses(
     assert by_default >= 1 > short > 0.4
 
 
-# What HISTORY_DAYS and USAGE_DAYS delete.
-
-
 @pytest.fixture
 def keep(db: None, settings: Any) -> Callable[..., None]:
     """Empties the tables. Returns a function that sets how many days are kept."""
@@ -297,8 +292,8 @@ def test_deletion_stops_after_a_second_or_a_signal_and_the_next_round_goes_on(
     starts: list[object] = []
     stops: list[Event] = []
 
-    def batches(*given: object) -> Iterator[int]:
-        starts.append(given)
+    def batches(*arguments: object) -> Iterator[int]:
+        starts.append(arguments)
         yield 1
         Event().wait(1)
         yield 2

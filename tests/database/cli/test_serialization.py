@@ -1,7 +1,5 @@
 """`manage.py flags export` and `import`. tests/database/serialization tests what is written."""
 
-from __future__ import annotations
-
 import io
 import json
 import re
@@ -62,9 +60,9 @@ def test_dry_run_prints_differences_and_has_a_status_for_them(file: Path) -> Non
     assert "7 already up to date" in ran.err
     assert "CommandError: 2 changes would be made" in ran.err
     ran = run(f"import {file} --dry-run --json")
-    found = json.loads(ran.out)
-    assert (ran.status, found["dry_run"]) == (6, True)
-    change, _value = found["changes"]
+    printed = json.loads(ran.out)
+    assert (ran.status, printed["dry_run"]) == (6, True)
+    change, _value = printed["changes"]
     assert (change["key"], change["action"]) == ("new_checkout", "change")
     difference = {"field": "rollout_percent", "old": 25, "new": 5, "secret": False}
     assert change["differences"] == [difference]
@@ -121,9 +119,9 @@ def test_import_does_not_delete_what_is_created_after_the_plan(
     real = serialization.apply
 
     def apply(*arguments: Any, **options: Any) -> serialization.Imported:
-        found = real(*arguments, **options)
+        imported = real(*arguments, **options)
         FeatureFlag.objects.create(key="newer")
-        return found
+        return imported
 
     monkeypatch.setattr(serialization, "apply", apply)
     refused(f"import {file} --delete-missing", 4, "refused: the plan is now")

@@ -1,7 +1,5 @@
 """Tables on a terminal: widths, control characters, and columns below the key."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

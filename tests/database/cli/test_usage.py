@@ -1,7 +1,5 @@
 """`manage.py flags usage`, and the function `usage`."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`manage.py flags value` and `segment`: JSON arguments, secrets, rules, and what is printed."""
 
-from __future__ import annotations
-
 import json
 import re
 from io import StringIO
@@ -43,9 +41,6 @@ def test_undo_command_of_any_value_can_be_run(old: str) -> None:
     changes.values.create("limit", json.loads(old))
     assert run(undo_of(run("value set limit 5").err)).status == 0
     assert value("limit") == json.loads(old)
-
-
-# Secrets.
 
 
 def test_show_prints_a_secret_value_and_its_rules_with_show_secret_only() -> None:
@@ -98,8 +93,6 @@ def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brough
     assert value("mail_password") == "hunter2"
 
 
-# Rules.
-
 KEY = "max_items"
 RULES = [
     {"conditions": [{"attribute": "plan", "operator": "in", "values": ["pro"]}], "value": 50},
@@ -144,9 +137,6 @@ def test_set_lists_the_rules_that_stay_and_set_for_everyone_removes_them(shop: S
     assert f"{KEY}: value 5 → 4, rules {REMOVED}\n" in ran.err
     assert "keep another value" not in ran.err
     assert run(f"value set-for-everyone {KEY} 4").err.startswith(f"{KEY}: already up to date")
-
-
-# Segments.
 
 
 def test_segment_list_and_show_have_the_conditions_and_the_flags_that_use_it() -> None:

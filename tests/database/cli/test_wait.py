@@ -1,7 +1,5 @@
 """`--wait` and `--expect`: what is waited for, the output and the exit status."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any
@@ -153,10 +151,10 @@ def test_late_workers_and_unknown_ones_have_a_status_each(
 def test_json_has_the_propagation(replace_wait: ReplaceWait) -> None:
     replace_wait(Propagation(complete=False, pending=(WORKER,), seconds=5.0))
     ran = run("off new_checkout --wait --json")
-    found = json.loads(ran.out)
-    assert (ran.status, found["changed"]) == (3, True)
-    assert (found["propagation"]["complete"], found["propagation"]["seconds"]) == (False, 5.0)
-    assert found["propagation"]["pending"][0]["pid"] == 4711
+    printed = json.loads(ran.out)
+    assert (ran.status, printed["changed"]) == (3, True)
+    assert (printed["propagation"]["complete"], printed["propagation"]["seconds"]) == (False, 5.0)
+    assert printed["propagation"]["pending"][0]["pid"] == 4711
 
 
 def test_wait_for_a_change_that_was_made_before_confirms_the_present_state(

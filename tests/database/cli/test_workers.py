@@ -1,7 +1,5 @@
 """`manage.py flags workers`, `status` and `install-triggers`."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -56,10 +54,10 @@ def test_workers_names_those_that_reload_of_an_older_version_lost_or_silent(join
         "Lost (killed, or without a connection): web-3 (pid 9).",
     ):
         assert note in ran.err
-    found = {worker.pop("host"): worker for worker in json.loads(ran.out)}
-    assert found["web-1"]["rule_format"] == 1
-    assert (found["web-2"]["rule_format"], found["web-2"]["behind"]) == (RULE_FORMAT, None)
-    assert (found["web-3"]["state"], found["web-3"]["is_expected"]) == ("lost", False)
+    printed = {worker.pop("host"): worker for worker in json.loads(ran.out)}
+    assert printed["web-1"]["rule_format"] == 1
+    assert (printed["web-2"]["rule_format"], printed["web-2"]["behind"]) == (RULE_FORMAT, None)
+    assert (printed["web-3"]["state"], printed["web-3"]["is_expected"]) == ("lost", False)
     assert "RULE FORMAT" in typed("flags workers")
 
 
@@ -80,9 +78,9 @@ def test_other_database_than_postgresql_is_an_error(
 
 @COMMITTED
 def test_status_in_direct_mode_counts_the_rows_and_names_forced_off_flags() -> None:
-    found = document("status")
-    assert (found["mode"], found["ready"]) == ("direct", True)
-    assert (found["flags"], found["values"]) == (5, 3)
+    printed = document("status")
+    assert (printed["mode"], printed["ready"]) == ("direct", True)
+    assert (printed["flags"], printed["values"]) == (5, 3)
     shown = typed("flags status")
     assert "direct (evaluations query the database)" in shown
     assert "forced_off         none\n" in shown

@@ -1,7 +1,5 @@
 """The first action that decides makes the row of a declared key, with the texts of the code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +22,7 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
 from tests.support.concurrency import run_during
+from tests.support.conditions import condition, rule
 from tests.support.fixtures import Load
 from tests.support.shop import GERMANY
 from tests.support.terminals import document, ok, refused, run, typed
@@ -31,11 +30,7 @@ from tests.support.waiting import TOMORROW, make_due, run_jobs
 
 pytestmark = pytest.mark.django_db
 
-
-def for_alice(value: object) -> list[dict[str, Any]]:
-    """Rules that give a value to one user."""
-    condition = {"attribute": "username", "operator": "in", "values": ["alice"]}
-    return [{"conditions": [condition], "value": value}]
+BY_NAME = condition("username", "in", "alice")
 
 
 @pytest.fixture
@@ -197,7 +192,7 @@ def test_value_that_a_validator_refuses_is_not_written(page_size: Value[int]) ->
 
 def test_rule_whose_value_a_validator_refuses_is_not_written(page_size: Value[int]) -> None:
     with pytest.raises(InvalidChangeError, match="less than or equal to 100"):
-        changes.values.update(page_size, rules=for_alice(101))
+        changes.values.update(page_size, rules=[rule(BY_NAME, value=101)])
 
 
 REFUSED: list[tuple[object, object]] = [
@@ -220,7 +215,7 @@ def test_value_that_evaluations_replace_is_not_written(
     with pytest.raises(InvalidChangeError, match=r"must be|null"):
         changes.values.set(value, stored)
     with pytest.raises(InvalidChangeError, match="must"):
-        changes.values.update(value, rules=for_alice(stored))
+        changes.values.update(value, rules=[rule(BY_NAME, value=stored)])
     KeyValueStore.objects.create(key="x", value=expressions.Value(stored, JSONField()))
     load()
     assert resolve_value(value).error_code == "TYPE_MISMATCH"
@@ -269,7 +264,7 @@ def test_rule_gives_null_only_if_it_is_declared(load: Load) -> None:
     changes.values.create("other", 5)
     for key in ("other", Value("page_size", 20)):
         with pytest.raises(InvalidChangeError, match=r"rule 1: .* null"):
-            changes.values.update(key, rules=for_alice(None))
+            changes.values.update(key, rules=[rule(BY_NAME, value=None)])
 
 
 @pytest.mark.parametrize(("type_", "text"), [(int, "null"), (str, "null"), (Decimal, "null")])

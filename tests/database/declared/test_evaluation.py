@@ -1,9 +1,6 @@
 """What declared flags and values evaluate to, in memory and in direct mode."""
 
-from __future__ import annotations
-
 import enum
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -27,20 +24,17 @@ from flagstaff import (
 )
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
+from tests.support.conditions import condition, rule
 from tests.support.fixtures import Load
 
 pytestmark = pytest.mark.django_db
+
+BY_NAME = condition("username", "in", "alice")
 
 
 class Plan(enum.Enum):
     FREE = "free"
     PAID = "paid"
-
-
-def for_alice(value: object) -> list[dict[str, Any]]:
-    """Rules that give a value to one user."""
-    condition = {"attribute": "username", "operator": "in", "values": ["alice"]}
-    return [{"conditions": [condition], "value": value}]
 
 
 def test_declared_flag_without_a_row_is_off(load: Load) -> None:
@@ -113,7 +107,7 @@ def test_stored_value_is_read_in_its_declared_type(
     default: Any, stored: object, expected: object, load: Load
 ) -> None:
     value = Value("x", default)
-    KeyValueStore.objects.create(key="x", value=stored, rules=for_alice(stored))
+    KeyValueStore.objects.create(key="x", value=stored, rules=[rule(BY_NAME, value=stored)])
     load()
     alice = {"username": "alice"}
     for result in (value.get(), value.get(), value.get(context=alice), get_value("x")):
@@ -153,7 +147,7 @@ def test_stored_value_of_another_type_is_its_default(
     default: Any, stored: object, load: Load
 ) -> None:
     value = Value("x", default)
-    KeyValueStore.objects.create(key="x", value=stored, rules=for_alice(stored))
+    KeyValueStore.objects.create(key="x", value=stored, rules=[rule(BY_NAME, value=stored)])
     load()
     alice = {"username": "alice"}
     for context in ({}, alice):
@@ -189,7 +183,7 @@ def test_value_that_is_declared_later_is_known_at_once(load: Load) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_wrong_values_are_problems_without_the_values() -> None:
     Value("api_key", 20, secret=True)
-    KeyValueStore.objects.create(key="api_key", value="sk_1", rules=for_alice("sk_2"))
+    KeyValueStore.objects.create(key="api_key", value="sk_1", rules=[rule(BY_NAME, value="sk_2")])
     with live_engine():
         refresh()
         problems = status().problems
@@ -223,12 +217,8 @@ def test_value_of_a_browser_needs_code_and_row(load: Load) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("engine")
 class TestUndeclaredValue:
-    @pytest.fixture(autouse=True)
-    def engine(self) -> Iterator[None]:
-        with live_engine():
-            yield
-
     def problems(self) -> list[str]:
         return [str(problem) for problem in status().problems]
 

@@ -1,7 +1,5 @@
 """The pages of declared flags and values, with and without rows."""
 
-from __future__ import annotations
-
 import enum
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -156,9 +154,6 @@ def test_empty_input_is_the_empty_text(operator: Client) -> None:
     Value("page_size", "a", null=True)
     set_to(operator, f"{VALUES}key_3Apage_size/set/", "")
     assert KeyValueStore.objects.get().value == ""
-
-
-# A secret that may be null.
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Declared keys in templates: their results are those of the user of the request."""
 
-from __future__ import annotations
-
 import pytest
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse

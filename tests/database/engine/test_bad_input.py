@@ -1,7 +1,5 @@
 """Wrong arguments raise errors; wrong rows and a server that is down do not stop evaluations."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Iterator

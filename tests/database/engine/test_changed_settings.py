@@ -1,7 +1,5 @@
 """Settings that a test changes after the first evaluation, in memory and in direct mode."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -58,11 +56,11 @@ def test_setting_that_the_extension_keeps_follows_a_change(
     experiments.create("button")
     experiments.start("button")
     load()
-    found = [has_changed()]
+    results = [has_changed()]
     with override_settings(FLAGSTAFF=changed):
-        found.append(has_changed())
-    found.append(has_changed())
-    assert found == [False, True, False]
+        results.append(has_changed())
+    results.append(has_changed())
+    assert results == [False, True, False]
 
 
 @COMMITTED

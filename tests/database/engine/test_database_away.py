@@ -1,7 +1,5 @@
 """The user, or an attribute of the user, cannot be read because the database is away."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +19,6 @@ from django.db import (
     transaction,
 )
 from django.http import HttpResponse
-from django.template import engines
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from openfeature.evaluation_context import EvaluationContext
@@ -50,7 +47,7 @@ from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import GERMANY, Shop
-from tests.support.views import new, new_async, old, old_async
+from tests.support.views import new, new_async, old, old_async, rendered
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rows", "logged_again")]
 
@@ -96,8 +93,8 @@ def logged_again() -> None:
     _log.after_fork()
 
 
-def resolved(found: Any) -> tuple[Any, str, str]:
-    return found.value, found.reason, found.error_code
+def resolved(result: Any) -> tuple[Any, str, str]:
+    return result.value, result.reason, result.error_code
 
 
 #: What needs the user: the default of the call, with the reason ERROR.
@@ -158,8 +155,8 @@ def test_evaluation_that_needs_the_user_returns_its_default(
 def test_evaluation_that_does_not_need_the_user_has_its_result(
     call: Callable[[Any], Any], expected: Any
 ) -> None:
-    found = call(Waiting().user)
-    assert found == expected
+    result = call(Waiting().user)
+    assert result == expected
 
 
 @pytest.mark.parametrize("error", OTHERS)
@@ -184,11 +181,8 @@ def test_outage_is_logged_once_a_minute(
 def test_steps_say_that_the_user_cannot_be_read() -> None:
     user = Waiting().user
     text = "the database failed while the user or an attribute was read"
-    for found in (explain("half", user), explain_value("limit", user=user)):
-        assert (found.deciding_step.name, found.deciding_step.text) == ("exists", text)
-
-
-# Attributes of a user who can be read.
+    for explained in (explain("half", user), explain_value("limit", user=user)):
+        assert (explained.deciding_step.name, explained.deciding_step.text) == ("exists", text)
 
 
 #: The users for whom the function was called.
@@ -238,8 +232,8 @@ def function_of_attributes(settings: Settings, load: Load) -> None:
 def test_evaluation_that_needs_an_attribute_returns_its_default(
     key: str, user: Any, context: Any
 ) -> None:
-    found = resolve_flag(key, user, default=True, context=context)
-    assert resolved(found) == (True, "ERROR", "GENERAL")
+    result = resolve_flag(key, user, default=True, context=context)
+    assert resolved(result) == (True, "ERROR", "GENERAL")
     assert all_flags(user, context=context)["all"] is True
 
 
@@ -254,9 +248,6 @@ def test_flag_that_reads_no_failed_attribute_has_its_result() -> None:
     enabled = flags_of(request).enabled
     assert [enabled("german"), enabled("staff"), enabled("german")] == [False, True, False]
     assert len(calls) == 1
-
-
-# A transaction that the error has broken.
 
 
 def with_timeout() -> Any:
@@ -337,9 +328,6 @@ def test_evaluation_while_django_cannot_connect_returns_its_default(
     assert is_staff() is True
 
 
-# A user whose reading waits for the database.
-
-
 def in_request_of(waiting: Waiting, view: Callable[[Any], Any]) -> None:
     request: Any = RequestFactory().post("/", {"context": {}}, "application/json")
     request.user, request.auser = waiting.user, waiting.auser
@@ -374,11 +362,11 @@ def test_user_outside_of_a_request_is_read_again_after_a_moment(
     times = iter([1000.0, 1000.0, 1004.9, 1005.0, 1005.0])
     monkeypatch.setattr(request_user, "monotonic", lambda: next(times))
     waiting = Waiting()
-    found = []
+    reads = []
     for _ in range(4):
         assert flag_enabled("half", waiting.user, default=True) is True
-        found.append(waiting.reads)
-    assert found == [1, 1, 1, 2]
+        reads.append(waiting.reads)
+    assert reads == [1, 1, 1, 2]
 
 
 def test_user_whose_query_was_refused_is_read_each_time() -> None:
@@ -403,28 +391,25 @@ def test_tag_reads_the_user_that_it_names_only_if_it_needs_the_user() -> None:
             "{% load flagstaff %}{% flag key user %}new{% else %}old{% endflag %} "
             "{% value 'limit' 7 user=user %} {% variant 'shipped' user %}"
         )
-        return str(engines["django"].from_string(text).render({"key": key, "user": user}))
+        return rendered(None, text, key=key, user=user)
 
     waiting = Waiting()
     assert results("half", waiting.user) == "old 7 treatment"
     assert waiting.reads == 1
     text = "{% load flagstaff %}{% flag 'all' user %}new{% endflag %}"
     waiting = Waiting()
-    assert engines["django"].from_string(text).render({"user": waiting.user}) == "new"
+    assert rendered(None, text, user=waiting.user) == "new"
     assert waiting.reads == 0
 
 
 def test_openfeature_with_a_targeting_key_and_a_user_returns_its_default() -> None:
     waiting = Waiting()
-    given = EvaluationContext("1", {"user": waiting.user})
+    context = EvaluationContext("1", {"user": waiting.user})
     resolve = FlagstaffProvider().resolve_boolean_details
-    found = [resolve(key, True, given) for key in ("half", "staff", "all")]
+    found = [resolve(key, True, context) for key in ("half", "staff", "all")]
     general = ErrorCode.GENERAL
     assert [result.error_code for result in found] == [general, general, None]
     assert waiting.reads == 1
-
-
-# A request whose session cannot be read.
 
 
 async def in_async_view(request: Any) -> list[Any]:
@@ -438,9 +423,7 @@ async def in_async_view(request: Any) -> list[Any]:
     ]
 
 
-def rendered(request: Any) -> str:
-    text = "{% load flagstaff %}{% flag 'half' %}new{% else %}old{% endflag %}{% value 'limit' 7 %}"
-    return str(engines["django"].from_string(text).render({}, request))
+TAGS = "{% load flagstaff %}{% flag 'half' %}new{% else %}old{% endflag %}{% value 'limit' 7 %}"
 
 
 def codes(response: HttpResponse) -> list[Any]:
@@ -456,7 +439,7 @@ IN_REQUEST: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "variant": (lambda request: request.flags.variant("button", "a"), "a"),
     "all": (lambda request: request.flags.all()["all"], True),
     "client_side": (lambda request: request.flags.client_side(), {"staff": False}),
-    "tags": (rendered, "old7"),
+    "tags": (lambda request: rendered(request, TAGS), "old7"),
     "decorator": (lambda request: flag_required("half", old)(new)(request).content, b"old 0 of 0"),
     "async decorator": (
         lambda request: async_to_sync(flag_required("half", old_async)(new_async))(request).content,
@@ -478,9 +461,9 @@ IN_REQUEST: dict[str, tuple[Callable[[Any], Any], Any]] = {
 def test_evaluation_in_a_request_returns_its_default(
     call: Callable[[Any], Any], expected: Any
 ) -> None:
-    found: list[Any] = []
-    in_request_of(Waiting(), lambda request: found.append(call(request)))
-    assert found == [expected]
+    results: list[Any] = []
+    in_request_of(Waiting(), lambda request: results.append(call(request)))
+    assert results == [expected]
 
 
 @pytest.mark.usefixtures("function_of_attributes")

@@ -1,7 +1,5 @@
 """What evaluations read in direct mode: the statements that the driver gets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

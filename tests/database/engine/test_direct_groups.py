@@ -1,7 +1,5 @@
 """Groups in direct mode: each evaluation reads those that its rules name."""
 
-from __future__ import annotations
-
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection

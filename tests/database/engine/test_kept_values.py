@@ -1,10 +1,7 @@
 """A process keeps the object of a short immutable value, as long as the value does not change."""
 
-from __future__ import annotations
-
 import gc
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,16 +10,9 @@ from django.db.models import JSONField, Value
 
 from flagstaff import flag_enabled, get_value, refresh
 from flagstaff.models import KeyValueStore
-from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED
 
-pytestmark = COMMITTED
-
-
-@pytest.fixture(autouse=True)
-def engine(transactional_db: None) -> Iterator[None]:
-    with live_engine():
-        yield
+pytestmark = [COMMITTED, pytest.mark.usefixtures("engine")]
 
 
 def create(value: Any) -> None:
@@ -86,5 +76,5 @@ def test_key_of_a_subclass_of_str_is_looked_up_by_its_text() -> None:
 def test_threads_return_the_same_object() -> None:
     create("stripe")
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(get_value, ["gateway"] * 8))
-    assert [value is found[0] for value in found] == [True] * 8
+        values = list(pool.map(get_value, ["gateway"] * 8))
+    assert [value is values[0] for value in values] == [True] * 8

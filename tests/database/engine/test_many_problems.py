@@ -1,47 +1,31 @@
 """Problems of many rows: one for each missing name, few texts, and no work without news."""
 
-from __future__ import annotations
-
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from flagstaff import ready, refresh, status
+from flagstaff import refresh, status
 from flagstaff._engine import lifecycle
 from flagstaff._workers.status import prometheus_text
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.testing import live_engine
-from tests.support.conditions import condition
+from tests.support.conditions import condition, rule
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
-
-
-@pytest.fixture
-def engine() -> Iterator[None]:
-    with live_engine():
-        assert ready(10)
-        yield
-
-
-def in_group(name: str) -> list[dict[str, Any]]:
-    return [condition("groups", "in", name)]
 
 
 def add_flags(count: int, group: Callable[[int], str]) -> None:
     """Adds flags whose rules name a group, as SQL does: nothing checks the names."""
     FeatureFlag.objects.bulk_create(
-        FeatureFlag(key=f"flag {number:03}", rules=[{"conditions": in_group(group(number))}])
+        FeatureFlag(key=f"flag {number:03}", rules=[rule(condition("groups", "in", group(number)))])
         for number in range(count)
     )
 
 
 def test_group_that_many_flags_name_is_one_problem_when_it_is_missing() -> None:
     add_flags(300, lambda _number: "gone")
-    KeyValueStore.objects.create(
-        key="limit", value=1, rules=[{"conditions": in_group("gone"), "value": 2}]
-    )
+    rules = [rule(condition("groups", "in", "gone"), value=2)]
+    KeyValueStore.objects.create(key="limit", value=1, rules=rules)
     refresh(10)
     group = 'the rules of flag "flag 000" and 300 more name a group that does not exist: "gone"'
     assert (status().problems, status().problem_count) == ((group,), 1)

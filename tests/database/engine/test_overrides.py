@@ -1,7 +1,5 @@
 """Overrides and FLAGSTAFF_FORCE_OFF together with rows, in memory and in direct mode."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.request import urlopen
 
@@ -113,9 +111,6 @@ class DecoratedTestCase(TestCase):
     @override_value("gateway", "paypal")
     async def test_decorated_async_method_has_override(self) -> None:
         assert results() == (True, "paypal")
-
-
-# FLAGSTAFF_FORCE_OFF, with rows that say something else.
 
 
 @pytest.mark.urls(__name__)

@@ -1,7 +1,5 @@
 """`read_own_writes()`: only the block evaluates from its own open transaction."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`resolve_flag`, `resolve_value` and `resolve_variant`, from memory and from the database."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -77,8 +75,8 @@ def test_flag_is_resolved_with_its_reason_variant_and_rule(
     # The bucket of user 1 for "half" is below 50.
     context = {"country": country}
     for resolve in (resolve_flag, snapshot().resolve_flag):
-        found = resolve(key, user, default=key == "unknown", context=context)
-        assert fields(found) == expected
+        result = resolve(key, user, default=key == "unknown", context=context)
+        assert fields(result) == expected
     enabled = flag_enabled(key, user, default=key == "unknown", context=context)
     assert enabled == expected[0]
 
@@ -107,9 +105,9 @@ def test_variant_is_resolved_in_each_state(flags: Load) -> None:
     assert fields(resolve_variant("button", 1)) == (None, "DISABLED", None, None, None)
     experiments.start("button")
     flags()
-    given = get_variant("button", 1)
+    variant = get_variant("button", 1)
     for resolve in (resolve_variant, snapshot().resolve_variant):
-        assert fields(resolve("button", 1)) == (given, "SPLIT", None, given, None)
+        assert fields(resolve("button", 1)) == (variant, "SPLIT", None, variant, None)
         without_unit = resolve("button", default="plain")
         assert fields(without_unit) == ("plain", "DEFAULT", None, None, None)
         unknown = resolve("unknown", 1, default="plain")
@@ -139,8 +137,8 @@ def test_overrides_are_resolved() -> None:
 
 @pytest.mark.usefixtures("flags")
 def test_kind_of_a_key_is_known_with_overrides_and_forced_off_keys() -> None:
-    found = [snapshot().kind_of(key) for key in ("on", "gateway", "button", "unknown")]
-    assert found == ["flag", "value", "variant", None]
+    kinds = [snapshot().kind_of(key) for key in ("on", "gateway", "button", "unknown")]
+    assert kinds == ["flag", "value", "variant", None]
     with override_flag("a", True), override_value("b", 1), override_variant("c", None):
         assert [_core.current(key).kind_of(key) for key in "abcd"] == [
             "flag",
@@ -163,9 +161,9 @@ def test_kind_of_a_key_is_that_of_the_rows_that_the_transaction_has_written() ->
 
 @pytest.mark.usefixtures("flags")
 def test_resolution_is_immutable_and_shown_by_repr() -> None:
-    found = resolve_flag("ruled", 1, context={"country": "FR"})
+    result = resolve_flag("ruled", 1, context={"country": "FR"})
     text = "Resolution(value=True, reason='TARGETING_MATCH', variant='on', rule=2)"
-    assert repr(found) == text
+    assert repr(result) == text
     assert "error_code='FLAG_NOT_FOUND'" in repr(resolve_flag("unknown"))
     with pytest.raises(AttributeError):
-        found.value = False  # type: ignore[misc]
+        result.value = False  # type: ignore[misc]

@@ -3,8 +3,6 @@
 tests/system/engine/test_other_projects.py runs these tests with other types of primary keys.
 """
 
-from __future__ import annotations
-
 import random
 import uuid
 from collections.abc import Callable, Iterator
@@ -164,13 +162,13 @@ def differences(
     population: Population, count: int, *others: Callable[[str, MakeUser], bool]
 ) -> list[tuple[object, ...]]:
     """The pairs for which other evaluators return another result than flagstaff."""
-    found = []
+    different = []
     for key, make_user in population.pairs(count):
         results = [evaluate(key, make_user) for evaluate in others]
         results.append(flag_enabled(key, make_user()))
         if len(set(results)) > 1:
-            found.append((key, repr(make_user()), explain(key, make_user()), *results))
-    return found
+            different.append((key, repr(make_user()), explain(key, make_user()), *results))
+    return different
 
 
 def article(store: Any) -> Callable[[str, MakeUser], bool]:

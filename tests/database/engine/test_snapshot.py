@@ -1,7 +1,5 @@
 """`snapshot()` and `all_flags()`, from memory and from the database."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 
@@ -88,9 +86,9 @@ def test_snapshot_does_not_change_with_rows(load: Load, alice: User) -> None:
     assert held.all_flags(alice) == before
     assert held.flag_enabled("all") is True
     assert held.get_value("cities") == ["Rome"]
-    found = explanation_of(Explanation, "listed", held.explain("listed", alice))
-    assert (found.key, found.value, found.reason) == ("listed", True, "TARGETING_MATCH")
-    assert (found.bucket, found.bucket_by, found.rollout_percent) == (37, "user", 0)
+    explained = explanation_of(Explanation, "listed", held.explain("listed", alice))
+    assert (explained.key, explained.value, explained.reason) == ("listed", True, "TARGETING_MATCH")
+    assert (explained.bucket, explained.bucket_by, explained.rollout_percent) == (37, "user", 0)
     assert all_flags(alice) == {"all": False}
     assert get_value("cities") == ["Oslo"]
 

@@ -1,7 +1,5 @@
 """Every wait ends while Python's clocks stand still, as under freezegun."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterator
@@ -82,5 +80,5 @@ def test_aready_without_a_server_returns_false(
 
 def test_wait_for_a_worker_that_does_not_connect_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_required", lambda: False)
-    found = wait_for_workers(TIMEOUT, expect=1)
-    assert (found.missing, found.seconds >= TIMEOUT) == (1, True)
+    outcome = wait_for_workers(TIMEOUT, expect=1)
+    assert (outcome.missing, outcome.seconds >= TIMEOUT) == (1, True)

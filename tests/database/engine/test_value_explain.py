@@ -1,7 +1,5 @@
 """`explain_value`: the result of `get_value`, why, and the steps in sentences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -25,24 +23,27 @@ def store(*rules: object, value: object = 10, **fields: Any) -> None:
 
 
 def steps(user: int | None = None, **context: object) -> list[tuple[str, bool | None, str]]:
-    found = explain_value(KEY, user, context=context).steps
-    assert sum(step.decides for step in found) == 1
-    assert next(step for step in found if step.decides).met
-    return [(step.name, step.met, step_text(step, "")) for step in found]
+    explained = explain_value(KEY, user, context=context).steps
+    assert sum(step.decides for step in explained) == 1
+    assert next(step for step in explained if step.decides).met
+    return [(step.name, step.met, step_text(step, "")) for step in explained]
 
 
 def test_explanation_is_the_result_of_get_value_with_its_reason() -> None:
     store(GERMANY, OTHERS)
     for user in (None, *range(1, 30)):
         for context in ({}, {"country": "DE"}):
-            found = explain_value(KEY, user, context=context)
-            assert found.value == get_value(KEY, user=user, context=context)
-    found = explain_value(KEY, 1, context={"country": "DE"})
-    assert (found.value, found.reason, found.rule, found.rule_name, found.has_own) == (
-        *(50, "TARGETING_MATCH", 1, "germany"),
-        False,
-    )
-    assert found.deciding_step.values == {"name": "germany", "percent": 100}
+            explained = explain_value(KEY, user, context=context)
+            assert explained.value == get_value(KEY, user=user, context=context)
+    explained = explain_value(KEY, 1, context={"country": "DE"})
+    assert (
+        explained.value,
+        explained.reason,
+        explained.rule,
+        explained.rule_name,
+        explained.has_own,
+    ) == (*(50, "TARGETING_MATCH", 1, "germany"), False)
+    assert explained.deciding_step.values == {"name": "germany", "percent": 100}
 
 
 def test_value_of_an_explanation_is_not_in_its_repr() -> None:
@@ -95,16 +96,16 @@ def test_rule_that_matches_and_leaves_the_value_itself_decides(
 ) -> None:
     store({"conditions": GERMANY["conditions"], "rollout_percent": percent, "value": 5})
     assert steps(user, country="DE")[1] == ("rule 1", True, text)
-    found = explain_value(KEY, user, context={"country": "DE"})
-    assert (found.value, found.has_own) == (10, True)
+    explained = explain_value(KEY, user, context={"country": "DE"})
+    assert (explained.value, explained.has_own) == (10, True)
 
 
 def test_bucket_is_compared_with_the_percentage() -> None:
     store(OTHERS)
-    found = explain_value(KEY, 1)
-    assert found.bucket is not None
-    place = "in" if found.value == 20 else "not in"
-    assert steps(1)[1][2] == f"25 %: matches; {place} the first 25 % (bucket {found.bucket})"
+    explained = explain_value(KEY, 1)
+    assert explained.bucket is not None
+    place = "in" if explained.value == 20 else "not in"
+    assert steps(1)[1][2] == f"25 %: matches; {place} the first 25 % (bucket {explained.bucket})"
 
 
 def test_conditions_of_a_segment_are_steps() -> None:
@@ -117,8 +118,8 @@ def test_conditions_of_a_segment_are_steps() -> None:
 
 def test_rules_that_cannot_be_read_decide_nothing() -> None:
     store({"value": None})
-    found = explain_value(KEY, 1)
-    assert (found.value, found.reason, found.rule) == (10, "STATIC", None)
+    explained = explain_value(KEY, 1)
+    assert (explained.value, explained.reason, explained.rule) == (10, "STATIC", None)
     [_exists, rules, own] = steps(1)
     assert rules[0] == "rules"
     assert rules[2].startswith("cannot be read, so they decide nothing: ")
@@ -128,9 +129,9 @@ def test_rules_that_cannot_be_read_decide_nothing() -> None:
 def test_override_decides_in_place_of_the_row() -> None:
     store(GERMANY)
     with override_value(KEY, 7):
-        found = explain_value(KEY, 1, context={"country": "DE"})
-        assert (found.value, found.reason, found.has_own) == (7, "STATIC", False)
-        assert found.override == "override_value"
+        explained = explain_value(KEY, 1, context={"country": "DE"})
+        assert (explained.value, explained.reason, explained.has_own) == (7, "STATIC", False)
+        assert explained.override == "override_value"
         assert steps(1) == [("override", True, "overridden by a test")]
 
 
@@ -142,9 +143,9 @@ def test_unknown_value_is_an_error() -> None:
 
 def test_command_explains_a_value() -> None:
     store(GERMANY, OTHERS)
-    found = document("explain", KEY, "alice", "--context", "country=DE")
-    assert (found["value"], found["result"], found["rule"]) == (50, "rule 1", 1)
-    assert [step["name"] for step in found["steps"] if step["decides"]] == ["rule 1"]
+    printed = document("explain", KEY, "alice", "--context", "country=DE")
+    assert (printed["value"], printed["result"], printed["rule"]) == (50, "rule 1", 1)
+    assert [step["name"] for step in printed["steps"] if step["decides"]] == ["rule 1"]
     shown = typed(f"flags explain {KEY} --anonymous")
     assert shown.splitlines()[0] == "items_per_page is 10 for anonymous users."
 

@@ -1,7 +1,5 @@
 """get_value returns the ORM's value, of the same type; lists and dicts are new objects."""
 
-from __future__ import annotations
-
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -100,8 +98,8 @@ def test_values_written_by_sql_equal_the_orms(load: Load, subtests: pytest.Subte
     for key, expected in KeyValueStore.objects.values_list("key", "value"):
         for read in (get_value, current.get_value):
             with subtests.test(key):
-                found = read(key, default="missing")
-                assert (type(found), repr(found)) == (type(expected), repr(expected))
+                stored = read(key, default="missing")
+                assert (type(stored), repr(stored)) == (type(expected), repr(expected))
 
 
 def test_missing_value_returns_the_default_object(start_mode: Start) -> None:

@@ -1,7 +1,5 @@
 """For whom a value with rules is evaluated, and who hears of it."""
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 from typing import Any
@@ -173,5 +171,5 @@ def test_unreadable_rules_give_everyone_the_value_itself(reload: Load) -> None:
     create("unreadable", value=11)
     rows("UPDATE flagstaff_keyvaluestore SET rules = '[1]' WHERE key = 'unreadable'")
     reload()
-    found = resolve_value("unreadable", user=STAFF_USER)
-    assert (found.value, found.reason, found.error_code) == (11, "STATIC", None)
+    result = resolve_value("unreadable", user=STAFF_USER)
+    assert (result.value, result.reason, result.error_code) == (11, "STATIC", None)

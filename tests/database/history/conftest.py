@@ -1,7 +1,5 @@
 """What the tests of the history start with."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff.models import Change, FeatureFlag

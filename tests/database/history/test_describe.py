@@ -1,7 +1,5 @@
 """Events in words, for people and for other programs."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
@@ -9,6 +7,7 @@ from io import StringIO
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 
 from flagstaff import acting_as, changes
 from flagstaff.history import as_csv, as_dicts, flag_version
@@ -18,8 +17,11 @@ from flagstaff.history.describe import (
     names_of_actors,
     names_of_users,
 )
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.admin_pages import VALUES, page
 from tests.support.history import flag_history
+from tests.support.screen import Screen
+from tests.support.terminals import run
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,3 +76,46 @@ def test_export_to_json_and_csv_has_the_same_content(flag: FeatureFlag) -> None:
     [row, *_] = csv.DictReader(StringIO(as_csv(events), newline=""))
     assert (row["actor"], row["reason"]) == ("1", "'=1+1, \n and more")
     assert json.loads(row["removed"]) == newest["removed"]
+
+
+# Each change is a transaction of its own, as in production.
+KEY = "payment_gateway"
+ROWS = [{"id": number, "name": f"rate {number * 7919 % 1000}"} for number in range(10_000)]
+# The values, one after another, and how the newest change is shown.
+SHOWN: dict[str, tuple[list[object], str]] = {
+    "members": (
+        [
+            {"retries": {"max": 3}, "hosts": ["a"], "timeout": 5},
+            {"retries": {"max": 5}, "hosts": ["a", "x"], "fee": 1.5},
+        ],
+        'hosts: ["a"] → ["a", "x"]; retries.max: 3 → 5; timeout: removed 5; fee: added 1.5',
+    ),
+    "many members": (
+        [{f"a{part}": number for part in range(20)} for number in (0, 1)],
+        "a0: 0 → 1; a1: 0 → 1; a2: 0 → 1; a3: 0 → 1; a4: 0 → 1; and 15 more",
+    ),
+    "no object on one side": (["stripe", ["stripe"]], '"stripe" → ["stripe"]'),
+    "a long value": (
+        [ROWS, {"rows": ROWS[:200], "max": 3}, {"rows": ROWS[:200], "max": 5}],
+        "max: 3 → 5",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "shown"), SHOWN.values(), ids=SHOWN)
+def test_history_page_shows_the_parts_that_differ(
+    values: list[object], shown: str, admin_client: Client
+) -> None:
+    changes.values.create(KEY, values[0])
+    for value in values[1:]:
+        changes.values.set(KEY, value)
+    html = page(admin_client, f"{VALUES}{KeyValueStore.objects.get().pk}/history/")
+    assert shown in Screen(html).texts("strong")
+    assert len(html) < 60_000
+
+
+def test_commands_show_the_parts_that_differ() -> None:
+    changes.values.create(KEY, {"max": 3, "min": 1})
+    ran = run(f"""value set {KEY} '{{"max": 5, "min": 1}}'""")
+    assert ran.err.startswith(f"{KEY}: value max: 3 → 5\n")
+    assert "value max: 3 → 5" in run(f"history {KEY} --value").out

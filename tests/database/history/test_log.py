@@ -1,7 +1,5 @@
 """The entries of the history, the events that they make up, and the versions of rows."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -46,9 +44,6 @@ def three_rows(shop: Shop) -> None:
     shop.segment()
 
 
-# What one event has.
-
-
 def test_event_has_the_differences_the_version_and_the_author(flag: FeatureFlag) -> None:
     before = flag_version(KEY)
     with acting_as("nightly", reason="cleans up", source="celery"):
@@ -83,8 +78,6 @@ def test_event_of_a_deletion_has_all_fields_and_users(flag: FeatureFlag) -> None
     actions = [event.action for event in flag_history(KEY)]
     assert actions == ["delete", "create", "delete", "change", "create"]
 
-
-# Which entries are one event.
 
 # Transaction, relation, primary key, actor, role.
 ANA = (1, "f", "1", "ana", "app")
@@ -153,9 +146,6 @@ def test_users_of_an_event_are_in_the_order_of_its_entries_with_null_last() -> N
     assert all_events()[0].added == Users(6, (3, 5, None, 3, 5, None))
 
 
-# Which entries are found.
-
-
 def test_key_finds_the_row_that_has_it_and_rows_that_had_it(three_rows: None) -> None:
     changes.flags.update(KEY, {"key": "checkout"})
     changes.flags.create(KEY)
@@ -219,8 +209,8 @@ def test_since_is_included_and_until_is_not(three_rows: None) -> None:
     # A time without an offset is in the time zone of the project.
     zone = timezone.get_default_timezone()
     for since, until in (times, [timezone.make_naive(time, zone) for time in times]):
-        found = Change.objects.since(since).until(until)
-        assert [entry.key for entry in found] == ["payment_gateway"]
+        entries = Change.objects.since(since).until(until)
+        assert [entry.key for entry in entries] == ["payment_gateway"]
 
 
 def test_transaction_does_not_have_entries_of_a_reused_number() -> None:
@@ -247,8 +237,8 @@ def test_role_without_rights_on_values_reads_the_other_kinds(three_rows: None) -
     assert unreadable_kinds() == []
     with role_that_reads("flagstaff_featureflag", "flagstaff_segment", "flagstaff_change"):
         assert unreadable_kinds() == [Kind.VALUE]
-        found = Change.objects.of_kinds([Kind.FLAG, Kind.SEGMENT])
-        assert [entry.key for entry in found] == ["enterprise", KEY]
+        entries = Change.objects.of_kinds([Kind.FLAG, Kind.SEGMENT])
+        assert [entry.key for entry in entries] == ["enterprise", KEY]
         # The usernames cannot be read either.
         assert not Change.objects.by("alice").exists()
 
@@ -258,9 +248,6 @@ def test_version_of_a_row_without_an_entry_is_zero(three_rows: None) -> None:
     Change.objects.all().delete()
     assert (flag_version(KEY), value_version("payment_gateway")) == (0, 0)
     assert flag_history(KEY) == []
-
-
-# Long values and lists.
 
 
 def test_short_entries_have_the_start_of_long_values_and_the_first_users(flag: FeatureFlag) -> None:
@@ -290,9 +277,6 @@ def test_short_entries_of_short_values_are_as_whole_ones(value: Any) -> None:
     [newest, *_] = events(Change.objects.short().newest())
     assert newest.differences == value_history("limit")[0].differences
     assert newest.differences[0].new == value
-
-
-# Which events were undone.
 
 
 def undoing(ids: object, percent: int) -> int:

@@ -1,7 +1,5 @@
 """What is deleted from the history: old entries, and the traces of a user."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from datetime import timedelta
 

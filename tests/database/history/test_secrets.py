@@ -1,7 +1,5 @@
 """The history stores of a secret value only that its value, choices or rules were set."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from contextlib import closing

@@ -1,7 +1,5 @@
 """The history is read by the right index, whatever the planner knows about the table."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
@@ -61,20 +59,20 @@ def indexes_of(read: Callable[[], object], part: str) -> set[str]:
         read()
     [statement] = [query["sql"] for query in queries if part in query["sql"]]
     plan = "\n".join(line for [line] in rows(f"EXPLAIN {statement}"))
-    found = re.findall(
+    used_indexes = re.findall(
         r"using (flagstaff_change_\w+)|Bitmap Index Scan on (flagstaff_change_\w+)"
         r"|(Seq Scan) on flagstaff_change ",
         plan,
     )
-    return {"".join(row) for row in found}
+    return {"".join(row) for row in used_indexes}
 
 
 @pytest.mark.parametrize("statistics", STATISTICS.values(), ids=STATISTICS)
 def test_list_of_flags_finds_the_entries_of_each_by_its_primary_key(statistics: str) -> None:
     rows(statistics)
     pks = [str(FeatureFlag.objects.create(key=f"flag_{number}").pk) for number in range(20)]
-    found = indexes_of(lambda: newest_entries(pks), "newest.id")
-    assert found == {"flagstaff_change_object"}
+    used = indexes_of(lambda: newest_entries(pks), "newest.id")
+    assert used == {"flagstaff_change_object"}
 
 
 def test_changes_of_transactions_are_found_by_their_number() -> None:
@@ -83,5 +81,5 @@ def test_changes_of_transactions_are_found_by_their_number() -> None:
     rows("ANALYZE flagstaff_change")
     FeatureFlag.objects.create(key="flag")
     newest = [*events(Change.objects.newest()[:30])]
-    found = indexes_of(lambda: others_of(newest), "wanted (transaction_id")
-    assert found == {"flagstaff_change_transaction"}
+    used = indexes_of(lambda: others_of(newest), "wanted (transaction_id")
+    assert used == {"flagstaff_change_transaction"}

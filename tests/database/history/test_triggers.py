@@ -1,7 +1,5 @@
 """The history triggers record every change, and never block one."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress

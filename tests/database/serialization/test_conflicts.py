@@ -3,8 +3,6 @@
 A kill beside an import waits for nothing but the write of its own row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from textwrap import dedent
 from typing import Any
@@ -249,8 +247,6 @@ def test_import_does_what_its_dry_run_has_shown(text: str, options: dict[str, bo
     assert (imported.plan, imported.changed) == (planned.plan, planned.changed)
     assert dry_run(document, **options).changed == {}
 
-
-# Versions and expected plans.
 
 NARROWER, WIDER = '"rollout_percent": 25', '"rollout_percent": 30'
 

@@ -1,7 +1,5 @@
 """Comparisons of a document with the database, in words."""
 
-from __future__ import annotations
-
 from itertools import combinations
 from random import Random
 from typing import Any

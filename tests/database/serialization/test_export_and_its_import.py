@@ -1,7 +1,5 @@
 """Exports: what a file contains, and that an import restores it."""
 
-from __future__ import annotations
-
 import json
 from datetime import date
 from typing import Any

@@ -1,7 +1,5 @@
 """Imports: what a plan says, what is written, and how secrets are treated."""
 
-from __future__ import annotations
-
 import json
 from datetime import date
 from typing import Any

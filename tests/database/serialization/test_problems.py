@@ -1,7 +1,5 @@
 """Problems of a file: all are reported at once, with their place, and without secrets."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff import serialization

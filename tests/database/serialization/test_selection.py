@@ -1,7 +1,5 @@
 """Imports of some groups of fields and some keys, such as a promotion of rules from staging."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

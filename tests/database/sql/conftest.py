@@ -1,7 +1,5 @@
 """Sessions that commit, beside Django's connection."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

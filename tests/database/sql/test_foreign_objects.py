@@ -1,7 +1,5 @@
 """A role that may create in the schema cannot have its own tables or functions taken over."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The function of groups writes a change token if rules read one of the groups."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -213,8 +211,8 @@ def test_serializable_sign_ups_do_not_abort_each_other(open_session: OpenSession
 @pytest.mark.parametrize("claim", ["1", "x", ""])
 def test_claimed_token_of_another_transaction_is_not_changed(claim: str, tokens: Tokens) -> None:
     before = "SELECT id, pks FROM flagstaff_token WHERE relation = 'f' ORDER BY id"
-    found = rows(before)
-    rows("SELECT set_config('flagstaff.group_token', %s, true)", claim or str(found[-1][0]))
+    before_it = rows(before)
+    rows("SELECT set_config('flagstaff.group_token', %s, true)", claim or str(before_it[-1][0]))
     if claim == "x":
         # It fails if the table has rows that are compared with it.
         with suppress(Error), transaction.atomic():
@@ -222,7 +220,7 @@ def test_claimed_token_of_another_transaction_is_not_changed(claim: str, tokens:
     else:
         change(["beta"], ["1"], ["7"])
         assert tokens() == ["g"]
-    assert rows(before) == found
+    assert rows(before) == before_it
 
 
 def test_role_without_any_right_may_call_it_and_nothing_else(tokens: Tokens) -> None:

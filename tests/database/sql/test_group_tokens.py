@@ -1,7 +1,5 @@
 """A change of groups by Django writes a change token, and never fails because of it."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Row level security that hides rows from Django's role: an error, never a part of the rows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """The queries of a load agree with their readers in Rust and with the models."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

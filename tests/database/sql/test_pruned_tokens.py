@@ -1,7 +1,5 @@
 """A token that prunes others says which: a load can tell their end from a change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -54,14 +52,14 @@ def sums(tokens: Iterable[Token]) -> set[str]:
 
 def test_token_has_the_sums_of_each_relation_that_it_pruned() -> None:
     rows(FILL)
-    found: list[str] | None = None
-    while found is None:
+    removed: list[str] | None = None
+    while removed is None:
         before = stored()
         [[token]] = rows("SELECT flagstaff_barrier_v1()")
-        [[found]] = rows("SELECT removed FROM flagstaff_token WHERE id = %s", token)
+        [[removed]] = rows("SELECT removed FROM flagstaff_token WHERE id = %s", token)
     pruned = before - stored()
     assert {relation for relation, *_ in pruned} == {"f", "k"}
-    assert (len(found), {*found}) == (2, sums(pruned))
+    assert (len(removed), {*removed}) == (2, sums(pruned))
     [[newest, own]] = rows("SELECT removed_xact, xact FROM flagstaff_token WHERE id = %s", token)
     # Those of this test are all of one transaction.
     assert newest == own

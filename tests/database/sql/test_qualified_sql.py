@@ -5,8 +5,6 @@ type of argument that PostgreSQL has. The role that plans the statements may not
 planning a statement that selects one of them is an error.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

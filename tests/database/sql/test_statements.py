@@ -1,7 +1,5 @@
 """Each statement writes tokens with the keys of its rows, and entries of the history."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -67,6 +65,19 @@ STATEMENTS: dict[str, tuple[str | Callable[[], object], str, str]] = {
         "f 1; f 7",
         "f insert banner; f update new_checkout",
     ),
+    "UPDATE of a view": (
+        f"CREATE TEMP VIEW seen AS TABLE {FLAGS}; UPDATE seen SET enabled = false",
+        "f 1",
+        "f update new_checkout",
+    ),
+    "UPDATE at a cursor": (
+        (
+            f"DECLARE c CURSOR FOR SELECT FROM {FLAGS} FOR UPDATE; MOVE c; "
+            f"UPDATE {FLAGS} SET enabled = false WHERE CURRENT OF c"
+        ),
+        "f 1",
+        "f update new_checkout",
+    ),
     "UPDATE of no row": (f"UPDATE {FLAGS} SET enabled = false WHERE id = 9", "", ""),
     "DELETE of no row": (f"DELETE FROM {FLAGS} WHERE id = 9", "", ""),
     "DELETE that cascades": (
@@ -101,6 +112,7 @@ STATEMENTS: dict[str, tuple[str | Callable[[], object], str, str]] = {
         "m delete new_checkout; m insert new_checkout",
     ),
     "UPDATE": (f"UPDATE {USERS} SET user_id = 2", "m 1/1 1/2", "m update new_checkout"),
+    "WITH": (f"WITH gone AS (DELETE FROM {USERS} RETURNING 1) TABLE gone", "m 1/1", REMOVED),
     "UPDATE to the same": (f"UPDATE {USERS} SET user_id = user_id", "m 1/1", ""),
     "TRUNCATE": (f"TRUNCATE {USERS}", "m any", "m truncate new_checkout"),
     "COPY of users": (

@@ -3,8 +3,6 @@
 test_statements.py has the tokens of all statements.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +64,12 @@ def test_commits_out_of_order_are_both_visible(open_session: OpenSession) -> Non
 
 
 @pytest.mark.parametrize(
-    "level", [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.SERIALIZABLE]
+    "level",
+    [
+        psycopg.IsolationLevel.READ_COMMITTED,
+        psycopg.IsolationLevel.SERIALIZABLE,
+        psycopg.IsolationLevel.REPEATABLE_READ,
+    ],
 )
 def test_two_writers_do_not_wait_for_each_other(
     level: psycopg.IsolationLevel, open_session: OpenSession
@@ -121,9 +124,9 @@ def test_restored_server_with_the_same_ids_has_another_token_set() -> None:
             rows("DELETE FROM flagstaff_token")
             rows("ALTER TABLE flagstaff_token ALTER COLUMN id RESTART")
             rows("SELECT flagstaff_barrier_v1()")
-            found = token_set()
+            tokens_left = token_set()
             transaction.set_rollback(True)
-        return found
+        return tokens_left
 
     assert token_one() != token_one()
 
@@ -156,8 +159,6 @@ def test_change_fails_if_its_token_cannot_be_written(shop: Shop) -> None:
         FeatureFlag.objects.update(enabled=False)
     assert FeatureFlag.objects.filter(enabled=True).exists()
 
-
-# The keys that a token carries.
 
 ALLOWED = "flagstaff_featureflag_allowed_users"
 SEGMENTS = "flagstaff_segment"

@@ -1,7 +1,5 @@
 """Python and `identify_v1.sql`, which workers use, agree on whether changes write tokens."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import psycopg
@@ -156,9 +154,9 @@ def identified(column: str) -> Any:
 @pytest.mark.parametrize(("statements", "expected"), cases(WITH_TOKENS, WITHOUT_TOKENS))
 def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expected: bool) -> None:
     rows(statements)
-    found = triggers()
-    assert found[f'"{TABLE}"'].write_tokens is expected
-    assert all(health.write_tokens for health in found.values()) is expected
+    states = triggers()
+    assert states[f'"{TABLE}"'].write_tokens is expected
+    assert all(health.write_tokens for health in states.values()) is expected
     lacking = "functions" if "CREATE OR REPLACE FUNCTION" in statements else "triggers"
     assert identified("lacking") == (None if expected else lacking)
 
@@ -201,8 +199,8 @@ def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:
 @pytest.mark.parametrize(("statements", "expected"), cases(WITH_HISTORY, WITHOUT_HISTORY))
 def test_history_is_written_only_with_all_triggers_firing(statements: str, expected: bool) -> None:
     rows(statements)
-    found = triggers()
-    assert found[f'"{TABLE}"'].write_history is expected
+    states = triggers()
+    assert states[f'"{TABLE}"'].write_history is expected
     # The tables share the functions.
-    of_values = found['"flagstaff_keyvaluestore"']
+    of_values = states['"flagstaff_keyvaluestore"']
     assert of_values.write_history is ("FUNCTION" not in statements)

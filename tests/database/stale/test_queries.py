@@ -1,7 +1,5 @@
 """What is read about flags: their history, their usage, and their columns."""
 
-from __future__ import annotations
-
 import re
 from datetime import date, timedelta
 from typing import Any
@@ -25,7 +23,6 @@ from tests.support.stale_flags import (
     evaluate,
     make_flag,
     serve,
-    set_columns,
     signals,
 )
 from tests.support.usage_rows import add_usage, delete_usage
@@ -251,12 +248,10 @@ def test_flag_served_in_bulk_is_not_known_to_be_unused() -> None:
     assert assess_one().unknown == ()
 
 
-def test_review_date_owner_and_tags_are_read_from_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:
-    flag = make_flag()
+def test_review_date_owner_and_tags_are_read_from_the_flag() -> None:
+    make_flag(review_on=date(2020, 1, 31), owner="web", tags=["a", "b"])
     collect_usage()
     evaluate(KEY)
-    columns = {"review_on": date(2020, 1, 31), "owner": "web", "tags": ["a", "b"]}
-    set_columns(monkeypatch, flag, **columns)
     assessment = assess_one()
     assert [(finding.signal, finding.since) for finding in assessment.findings] == [
         (Signal.REVIEW, date(2020, 1, 31))

@@ -1,7 +1,5 @@
 """`manage.py flags references`: the lines that name keys, and the keys that no line names."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path
@@ -57,11 +55,8 @@ def found_in(text: str, *keys: str) -> list[str]:
     write(Path("page.html"), text)
     records = document("references", *keys)["keys"] or []
     places = [(place, record["key"]) for record in records for place in record["places"]]
-    found = [(place["line"], key) for place, key in places if place["path"] == "page.html"]
-    return [key for _line, key in sorted(found)]
-
-
-# What counts as a key.
+    by_line = [(place["line"], key) for place, key in places if place["path"] == "page.html"]
+    return [key for _line, key in sorted(by_line)]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +135,6 @@ def test_line_that_uses_the_constant_of_a_key_is_a_place_of_the_key() -> None:
     ]
 
 
-# Which files are searched.
-
-
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -156,9 +148,9 @@ def test_binary_file_is_skipped_and_other_files_that_are_not_searched_are_named(
     data: bytes, reason: str | None
 ) -> None:
     Path("page.html").write_bytes(data)
-    found = document("references", "known")
-    assert len(found["keys"][0]["places"]) == 1
-    assert found["not_searched"] == ({"page.html": reason} if reason else {})
+    printed = document("references", "known")
+    assert len(printed["keys"][0]["places"]) == 1
+    assert printed["not_searched"] == ({"page.html": reason} if reason else {})
     shown = f"not searched: page.html ({reason})\n" if reason else ""
     assert flags("references", "known").err == shown
 
@@ -202,9 +194,6 @@ def test_references_without_git_is_an_error(
     ran = flags("references")
     assert (ran.status, ran.out) == (2, "")
     assert ("not a git repository" if path else "git cannot be run") in ran.err
-
-
-# What is printed.
 
 
 def test_references_prints_each_line_that_names_a_key() -> None:
@@ -259,8 +248,6 @@ def test_database_without_keys_says_so() -> None:
     experiments.delete("color")
     assert flags("references") == Ran(0, "", "nothing has a key\n")
 
-
-# Keys that nothing has.
 
 UNKNOWN = """\
 from flagstaff import flag_enabled, get_value

@@ -1,7 +1,5 @@
 """What the database refuses, so that no reader meets it."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

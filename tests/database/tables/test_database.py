@@ -1,7 +1,5 @@
 """The database of the flags: nothing of a thread, a tenant or a setting is kept."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any

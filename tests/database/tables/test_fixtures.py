@@ -1,7 +1,5 @@
 """Fixtures of Django: `dumpdata` and `loaddata`, within a database and from one to another."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The tables of groups are those of the project's own models of users and groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,9 +25,9 @@ from tests.support.sql import Tokens, rows
 pytestmark = pytest.mark.django_db
 
 
-def load(found: dict[str, str], *groups: str) -> dict[str, list[Any]]:
+def load(names: dict[str, str], *groups: str) -> dict[str, list[Any]]:
     """The members by the name of the group, as workers load them. Workers join equal names."""
-    query = fill(sql("load_groups_v1"), found).replace("$1", "%(names)s")
+    query = fill(sql("load_groups_v1"), names).replace("$1", "%(names)s")
     members: dict[str, list[Any]] = {}
     with connection.cursor() as cursor:
         cursor.execute(query, {"names": [*groups] or None})
@@ -72,8 +70,8 @@ class Project:
         body = {"operations": [*self.operations]}
         migration = type("Migration", (migrations.Migration,), body)("0001", "common")
         with connection.schema_editor(atomic=True) as editor:
-            found: ProjectState = migration.apply(state, editor)
-        return found
+            after: ProjectState = migration.apply(state, editor)
+        return after
 
 
 def model(name: str, *fields: tuple[str, Any], **options: Any) -> Operation:
@@ -300,6 +298,6 @@ def test_groups_of_tenants_are_not_read() -> None:
 @pytest.mark.usefixtures("tenants")
 @override_settings(SHARED_APPS=["flagstaff", "django.contrib.auth"], TENANT_APPS=["shop"])
 def test_shared_groups_are_read_from_the_shared_schema() -> None:
-    found = engine_names(connection)
-    assert found["membership_table"] == '"public"."auth_user_groups"'
-    assert found["group_table"] == '"public"."auth_group"'
+    names = engine_names(connection)
+    assert names["membership_table"] == '"public"."auth_user_groups"'
+    assert names["group_table"] == '"public"."auth_group"'

@@ -3,8 +3,6 @@
 tests/faults/engine/test_tenants.py has a project with django-tenants itself.
 """
 
-from __future__ import annotations
-
 import pytest
 from django.db import connection
 

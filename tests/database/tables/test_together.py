@@ -1,7 +1,5 @@
 """Rows of several tables that are read in one query are those that Django reads."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

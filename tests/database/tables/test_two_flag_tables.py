@@ -1,7 +1,5 @@
 """A project that moved from flagstaff's models to its own: each table has a history of its own."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Look-ups of users: text or primary key to user, and user to name."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -148,9 +146,6 @@ def test_pks_of_accepts_one_user_or_many_without_duplicates() -> None:
     assert table.pks_of(iter([])) == []
 
 
-# Primary keys.
-
-
 def test_existing_returns_primary_keys_that_users_have(
     integers: UserTable, uuids: UserTable, texts: UserTable
 ) -> None:
@@ -183,9 +178,6 @@ def test_look_ups_of_many_users_are_split_into_batches(
     }
     assert len(integers.unique_usernames(range(9))) == 7
     assert len(integers.names(map(str, range(9)))) == 7
-
-
-# Text to user.
 
 
 def test_find_by_key_accepts_any_spelling_of_a_number_or_uuid(
@@ -241,11 +233,8 @@ def test_model_without_username_field_has_primary_keys_only(nameless: UserTable)
 
 def test_find_many_returns_users_by_the_text_that_named_them(integers: UserTable) -> None:
     BigintMember._base_manager.create(pk=43, username="7")
-    found = integers.find_many(["42", "042", "alice", "7", "8", "carol", "a\0", "\ud800", "42"])
-    assert found == {"42": 42, "042": 42, "alice": 42, "7": 43}
-
-
-# User to name.
+    users = integers.find_many(["42", "042", "alice", "7", "8", "carol", "a\0", "\ud800", "42"])
+    assert users == {"42": 42, "042": 42, "alice": 42, "7": 43}
 
 
 def test_names_need_the_usual_spelling_of_a_key(
@@ -255,9 +244,6 @@ def test_names_need_the_usual_spelling_of_a_key(
     assert integers.names(["042", "deploy"]) == {}
     assert uuids.names([str(UUID), UUID.hex]) == {str(UUID): "alice"}
     assert texts.names(["042", "42", "\0"]) == {"042": "alice"}
-
-
-# The two tables.
 
 
 class ReplicaRouter:

@@ -3,8 +3,6 @@
 The results of all kinds of values, contexts and users are those of tests/conformance.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging
@@ -82,9 +80,6 @@ def outcome(user: UserLike = None, context: Mapping[str, object] | None = None) 
     return outcomes_of(explain("beta", user, context=context))[0]
 
 
-# Built-in attributes.
-
-
 @pytest.mark.parametrize("pk", [42, "42"], ids=["an integer", "a text"])
 def test_primary_key_is_authenticated_and_needs_the_user_for_the_rest(
     load: Load, pk: UserLike, caplog: pytest.LogCaptureFixture
@@ -110,9 +105,6 @@ def test_context_cannot_set_a_built_in_attribute(
     assert not flag_enabled("beta", BOB, context={"is_staff": True})
     assert not flag_enabled("grouped", BOB, context={"groups": ["beta"]})
     assert "context cannot set 'is_staff'" in caplog.text
-
-
-# Context.
 
 
 @pytest.mark.parametrize("kind", [dict, MappingProxyType, ChainMap])
@@ -206,9 +198,6 @@ def test_text_that_cannot_be_read_to_its_end_ends_the_evaluation(
     for function in (flag_enabled, explain):
         with pytest.raises(error):
             function("beta", context={"a": text})
-
-
-# ATTRIBUTES: columns.
 
 
 def test_columns_that_the_setting_names_are_read_from_the_user_object(
@@ -313,10 +302,10 @@ def test_number_with_a_fraction_is_no_bucketing_unit_and_logged(
 ) -> None:
     FeatureFlag.objects.create(key="by_size", bucket_by="size", enabled=True, rollout_percent=99)
     load()
-    found = [
+    buckets = [
         explain("by_size", context={"size": size}).bucket for size in (7, 7.0, Decimal("7.00"))
     ]
-    assert len(set(found)) == 1
+    assert len(set(buckets)) == 1
     assert caplog.text == ""
     fractions = [
         explain("by_size", context={"size": size}).reason
@@ -325,9 +314,6 @@ def test_number_with_a_fraction_is_no_bucketing_unit_and_logged(
     assert fractions == ["DEFAULT"] * 3
     [message] = caplog.messages
     assert message.startswith("'size' is no bucketing unit where it has a fraction")
-
-
-# ATTRIBUTES: a callable.
 
 
 @pytest.fixture
@@ -516,9 +502,6 @@ def test_callable_that_waits_for_another_thread_of_its_request_does_not_deadlock
         assert request_of(ALICE).flags.enabled("beta")
 
 
-# A kill.
-
-
 class Unreadable(Mapping[str, object]):
     """A mapping that cannot be read."""
 
@@ -548,9 +531,6 @@ def test_context_that_cannot_be_read_is_empty_and_logged(
     for context in (None, Unreadable()):
         assert flag_enabled("beta", ALICE, context=context) is False
         assert all_flags(ALICE, context=context) == {"beta": False}
-
-
-# Requests.
 
 
 def request_of(user: UserLike) -> Any:
@@ -637,9 +617,6 @@ def test_request_is_freed_with_its_snapshot_and_context() -> None:
     assert freed
 
 
-# Rules.
-
-
 @pytest.mark.parametrize("default", [False, True])
 def test_rules_that_cannot_be_read_return_the_default_of_an_enabled_flag(
     load: Load, *, default: bool
@@ -653,8 +630,12 @@ def test_rules_that_cannot_be_read_return_the_default_of_an_enabled_flag(
     assert flag_enabled("beta", ALICE, default=default) is default
     assert snapshot().flag_enabled("beta", ALICE, default=default) is default
     assert all_flags(ALICE) == {"beta": False, "killed": False, "other": True}
-    found = explain("beta", ALICE)
-    assert (found.value, found.reason, found.error_code) == (False, "ERROR", "PARSE_ERROR")
+    explained = explain("beta", ALICE)
+    assert (explained.value, explained.reason, explained.error_code) == (
+        False,
+        "ERROR",
+        "PARSE_ERROR",
+    )
     assert flag_enabled("killed", ALICE, default=True) is False
     assert explain("killed", ALICE).reason == "DISABLED"
 

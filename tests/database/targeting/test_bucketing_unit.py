@@ -1,8 +1,5 @@
 """The bucketing unit of a flag: how it is changed, recorded, exported and described."""
 
-from __future__ import annotations
-
-from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +7,6 @@ from django.contrib.auth.models import User
 from django.utils.functional import SimpleLazyObject
 
 from flagstaff import _log, all_flags, changes, explain, flag_enabled
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.testing import override_flag
 from tests.support.fixtures import COMMITTED, Load
@@ -27,9 +23,6 @@ def nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_log, "_logged", set())
 
 
-# Changes.
-
-
 def test_unit_is_created_and_updated_and_recorded(shop: Shop) -> None:
     changes.flags.create(KEY, bucket_by="organization")
     assert shop.flag().bucket_by == "organization"
@@ -38,24 +31,6 @@ def test_unit_is_created_and_updated_and_recorded(shop: Shop) -> None:
     changed = changes.flags.update(KEY, {"bucket_by": "visitor"})
     assert (changed.old, changed.new) == ({"bucket_by": "organization"}, {"bucket_by": "visitor"})
     assert shop.flag().bucket_by == "visitor"
-
-
-@pytest.mark.parametrize(
-    ("unit", "message"),
-    [("", "cannot be blank"), (None, "cannot be null"), ("groups", "bucketing unit")],
-)
-def test_unusable_unit_is_refused(unit: Any, message: str, shop: Shop) -> None:
-    shop.flag()
-    for write in (
-        partial(changes.flags.update, KEY, {"bucket_by": unit}),
-        partial(changes.flags.create, "search", bucket_by=unit),
-    ):
-        with pytest.raises(InvalidChangeError, match=f"^bucket_by: .*{message}"):
-            write()
-    assert shop.flag().bucket_by == "user"
-
-
-# Tests of projects.
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -1,7 +1,5 @@
 """Rules may name a group that does not exist. The terminal and the admin warn of it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

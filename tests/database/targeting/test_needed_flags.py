@@ -3,8 +3,6 @@
 tests/core/needed_flags.rs and tests/conformance have the results.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Rules that name other flags: what is refused at save, and what must stay."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable
@@ -38,9 +36,6 @@ def flags() -> None:
 
 def save(key: str, needed: str) -> object:
     return changes.flags.update(key, rules=needs(needed))
-
-
-# What is refused.
 
 
 def test_flag_that_does_not_exist_is_refused_with_a_similar_one() -> None:
@@ -142,8 +137,6 @@ def test_client_side_flag_that_needs_another_one_says_what_browsers_learn() -> N
     assert text in run("details b --client-side").err
 
 
-# What is needed stays.
-
 DELETIONS: dict[str, Callable[[], object]] = {
     "changes": partial(changes.flags.delete, "a"),
     "ORM": lambda: FeatureFlag.objects.filter(key="a").delete(),
@@ -174,8 +167,6 @@ def test_flags_that_need_each_other_are_deleted_together() -> None:
 def test_show_says_what_uses_a_flag(plain_terminal: None) -> None:
     assert "used by flags" in run("show a").out
 
-
-# Two sessions.
 
 use_c = partial(changes.flags.update, "b", {"rules": needs("c")})
 

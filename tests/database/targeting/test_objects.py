@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,16 +64,13 @@ def rules_for(*keys: object) -> list[dict[str, Any]]:
     return [{"conditions": [condition("organizations", "in", *keys)]}]
 
 
-# In the terminal.
-
-
 def test_rules_of_a_file_may_have_names_and_keep_keys(shop: Shop, acme: Group) -> None:
     shop.flag(rollout_percent=0)
     names = rules_for("acme", f"globex ({Group.objects.get(name='globex').pk})", 7_000)
     shown = ok(f"rules new_checkout '{json.dumps(names)}'")
     [rule] = shop.flag().rules
-    [found] = rule["conditions"]
-    assert found["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True), 7_000]
+    [stored] = rule["conditions"]
+    assert stored["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True), 7_000]
     assert f'organizations is "acme" ({acme.pk}) or "globex"' in shown.out + shown.err
     # Data has keys alone.
     assert document("show", "new_checkout")["rules"] == [rule]
@@ -119,8 +117,6 @@ def test_explain_takes_a_name_and_reads_a_user_by_the_path(shop: Shop, acme: Gro
     refused("explain new_checkout --anonymous --context organizations=acne", 2, "Did you mean")
 
 
-# Primary keys that are no numbers.
-
 TEXT, A_UUID = "gl(o)bex", "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 
 
@@ -142,15 +138,11 @@ def companies(monkeypatch: pytest.MonkeyPatch) -> Callable[[models.Field[Any, An
     return companies
 
 
-def text_pk() -> models.Field[Any, Any]:
-    return models.CharField(primary_key=True, max_length=50)
+TEXT_PK = partial(models.CharField, primary_key=True, max_length=50)
+UUID_PK = partial(models.UUIDField, primary_key=True)
 
 
-def uuid_pk() -> models.Field[Any, Any]:
-    return models.UUIDField(primary_key=True)
-
-
-@pytest.mark.parametrize(("pk", "key"), [(text_pk, TEXT), (uuid_pk, A_UUID)])
+@pytest.mark.parametrize(("pk", "key"), [(TEXT_PK, TEXT), (UUID_PK, A_UUID)])
 def test_name_and_key_that_is_no_number_stand_for_its_text(
     pk: Any, key: str, companies: Any
 ) -> None:
@@ -162,13 +154,13 @@ def test_name_and_key_that_is_no_number_stand_for_its_text(
 
 
 def test_uuid_of_another_form_becomes_that_of_the_context(companies: Any) -> None:
-    companies(uuid_pk(), A_UUID)
+    companies(UUID_PK(), A_UUID)
     deleted = "7" + A_UUID[1:]
     typed = [A_UUID.upper(), A_UUID.replace("-", ""), deleted.upper()]
     assert ObjectReader().keys("companies", typed) == [A_UUID, A_UUID, deleted]
 
 
-@pytest.mark.parametrize(("pk", "key"), [(text_pk, TEXT), (uuid_pk, A_UUID)])
+@pytest.mark.parametrize(("pk", "key"), [(TEXT_PK, TEXT), (UUID_PK, A_UUID)])
 def test_wrong_name_is_refused_where_keys_are_no_numbers(pk: Any, key: str, companies: Any) -> None:
     companies(pk(), key)
     with pytest.raises(ValidationError, match="Did you mean “Globex”"):
@@ -176,13 +168,10 @@ def test_wrong_name_is_refused_where_keys_are_no_numbers(pk: Any, key: str, comp
 
 
 def test_text_that_is_like_no_name_or_belongs_to_a_hidden_object_is_a_key(companies: Any) -> None:
-    globex = companies(text_pk(), TEXT)
+    globex = companies(TEXT_PK(), TEXT)
     type(globex).objects.create(pk="globex-2", name="hidden")
     visible = ObjectReader(lambda model: model._base_manager.filter(name="Globex"))
     assert visible.keys("companies", ["deleted", "globex-2"]) == ["deleted", "globex-2"]
-
-
-# Evaluations and counts.
 
 
 def test_evaluation_takes_the_keys_from_the_context_or_the_function_alone(
@@ -260,9 +249,6 @@ def test_attribute_without_a_path_is_named_as_not_counted(
     assert impact_of_enabling([flag])[Kind.FLAG, "invoices"].ignored == ("organizations",)
 
 
-# In the admin.
-
-
 @pytest.fixture
 def flag(shop: Shop, acme: Group) -> FeatureFlag:
     """A flag that is on for an organization, and for one that was deleted."""
@@ -334,8 +320,8 @@ def test_flag_is_on_for_two_organizations_in_few_clicks(
     assert "1 user gains the flag. Afterwards 2 of 4 users have it." in counted.text
     # The button that saves is the third click.
     rules_page(ana, flag, **counted.fields())
-    [found] = shop.flag().rules[0]["conditions"]
-    assert found["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True)]
+    [stored] = shop.flag().rules[0]["conditions"]
+    assert stored["values"] == [*Group.objects.order_by("name").values_list("pk", flat=True)]
 
 
 def test_objects_are_searched_while_a_name_is_typed(ana: Client, flag: FeatureFlag) -> None:

@@ -1,7 +1,5 @@
 """A percentage of a bucket by which the same rule selects: of these users, all or none. Refused."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Callable

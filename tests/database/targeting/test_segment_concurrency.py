@@ -1,7 +1,5 @@
 """Segments that change beside rules that name them, each with a connection of its own."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Segments: created, changed, deleted, undone and restored; the rules that name them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
@@ -36,9 +34,6 @@ def enterprise() -> Segment:
     with acting_as("alice"):
         changes.segments.create("enterprise", PAYING)
     return Segment.objects.get()
-
-
-# Changes.
 
 
 FIXED = "key: the key of a segment cannot be changed, because rules name it; create another segment"
@@ -79,9 +74,6 @@ def test_segment_is_deleted_once(enterprise: Segment) -> None:
     assert not changes.segments.delete("enterprise").written
     with pytest.raises(UnknownSegmentError, match="segment list"):
         changes.segments.delete("never_existed")
-
-
-# Rules that name segments.
 
 
 @pytest.fixture
@@ -162,11 +154,11 @@ INVALID_RULES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("invalid", "message"), INVALID_RULES.values(), ids=INVALID_RULES)
 def test_invalid_rules_are_rejected(flag: FeatureFlag, invalid: Any, message: str) -> None:
-    for found in (
+    for text in (
         message_of(changes.flags.update, "new_checkout", {"rules": invalid}),
         message_of(changes.flags.create, "search", rules=invalid),
     ):
-        assert found.startswith(f"rules: {message}")
+        assert text.startswith(f"rules: {message}")
     with pytest.raises(InvalidExperimentError, match=re.escape(message)):
         experiments.create("price", rules=invalid)
     assert FeatureFlag.objects.get().rules == rules("enterprise")
@@ -195,9 +187,6 @@ def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None
         """('a', '{"segment": "enterprise"}'), ('b', '[1, {"conditions": 2}]'), ('c', '2')"""
     )
     assert changes.segments.delete("enterprise").written
-
-
-# Undo and restore.
 
 
 GONE = (

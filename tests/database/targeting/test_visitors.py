@@ -1,7 +1,5 @@
 """Flags bucketed by visitor, in requests of real browsers: who gets a cookie, and what it keeps."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 
@@ -10,7 +8,6 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
-from django.template import engines
 from django.test import AsyncClient, Client
 from django.urls import include, path
 from rest_framework.views import APIView
@@ -25,6 +22,7 @@ from tests.support.conditions import condition
 from tests.support.draws import draws
 from tests.support.fixtures import Load
 from tests.support.shop import Shop
+from tests.support.views import rendered
 
 pytestmark = pytest.mark.django_db
 
@@ -78,9 +76,7 @@ VIEWS: dict[str, Any] = {
     "request": lambda request: HttpResponse(str(request.flags.enabled(KEY))),
     "function": lambda request: HttpResponse(str(flag_enabled(KEY, request.user))),
     "all": lambda request: HttpResponse(str(all_flags(request.user)[KEY])),
-    "template": lambda request: HttpResponse(
-        engines["django"].from_string(TEMPLATE).render({}, request)
-    ),
+    "template": lambda request: HttpResponse(rendered(request, TEMPLATE)),
     "decorator": by_decorator,
     "async request": by_request_async,
     "async function": by_function_async,
@@ -131,9 +127,9 @@ def result_of(visitor: str, percent: int = 50) -> str:
 
 
 def visitor_in(response: Any) -> str:
-    found = read_id(response.cookies[NAME].value, 60)
-    assert found
-    return found.id
+    signed = read_id(response.cookies[NAME].value, 60)
+    assert signed
+    return signed.id
 
 
 def test_browser_gets_the_visitor_that_decides_and_keeps_it(
@@ -298,9 +294,6 @@ def test_request_without_middleware_has_no_visitor(
         assert (response.content, len(response.cookies)) == (b"False", 0)
     [record] = [record for record in caplog.records if record.name == "flagstaff"]
     assert "FlagstaffMiddleware" in record.message
-
-
-# Log-in and log-out.
 
 
 LOGIN = {"username": "alice", "password": "secret"}

@@ -1,7 +1,5 @@
 """A long value: people read its beginning, programs get the whole."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

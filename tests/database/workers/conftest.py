@@ -1,7 +1,5 @@
 """A process that serves, and whose waits take no time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The echo: reports change a row, by which copies of the database know that changes arrive."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The rows of workers behind replication, which report rarely and over connections of others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -39,9 +37,9 @@ def in_region(join: Join) -> InRegion:
 def test_worker_of_a_region_is_named_with_it(in_region: InRegion) -> None:
     worker = in_region("web-7")
     worker.leave()
-    [found] = read_workers().registered
-    assert (str(found), found.region, found.is_replicated) == ("web-7 (eu, pid 1)", "eu", True)
-    assert found.is_expected
+    [shown] = read_workers().registered
+    assert (str(shown), shown.region, shown.is_replicated) == ("web-7 (eu, pid 1)", "eu", True)
+    assert shown.is_expected
 
 
 def test_region_is_silent_until_one_of_its_workers_reports(join: Join, in_region: InRegion) -> None:
@@ -93,9 +91,9 @@ def test_wait_for_a_silent_region_is_not_complete_and_says_so(
     in_region("web-2")
     let_pass(301)
     set_steps(local.load)
-    found = wait_for_workers()
-    assert (found.complete, found.applied, found.silent_regions) == (False, 1, ("eu",))
-    assert "Regions in which no worker reports: eu." in [*propagation_messages(found)]
+    outcome = wait_for_workers()
+    assert (outcome.complete, outcome.applied, outcome.silent_regions) == (False, 1, ("eu",))
+    assert "Regions in which no worker reports: eu." in [*propagation_messages(outcome)]
 
 
 def test_wait_counts_a_worker_of_a_region(in_region: InRegion, set_steps: SetSteps) -> None:
@@ -110,9 +108,9 @@ def test_wait_that_does_not_ask_regions_is_complete_without_them_and_names_them(
     local = join("web-1")
     in_region("web-2")
     set_steps(local.load)
-    found = wait_for_workers(regions=False)
-    assert (found.complete, found.applied, found.unasked_regions) == (True, 1, ("eu",))
-    assert "Regions that were not asked: eu." in [*propagation_messages(found)]
+    outcome = wait_for_workers(regions=False)
+    assert (outcome.complete, outcome.applied, outcome.unasked_regions) == (True, 1, ("eu",))
+    assert "Regions that were not asked: eu." in [*propagation_messages(outcome)]
 
 
 def test_only_a_wait_that_asks_regions_leaves_a_token_that_says_so() -> None:
@@ -157,8 +155,8 @@ def test_server_that_does_not_say_which_one_it_is_leaves_workers_as_they_are(
     rows("REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")
     rows("CREATE ROLE stranger; GRANT pg_read_all_data TO stranger; SET ROLE stranger")
     try:
-        [found] = read_workers().registered
+        [shown] = read_workers().registered
     finally:
         rows("RESET ROLE; DROP ROLE stranger")
         rows("GRANT EXECUTE ON FUNCTION pg_control_system TO PUBLIC")
-    assert (found.timeline, found.is_elsewhere) == (1, False)
+    assert (shown.timeline, shown.is_elsewhere) == (1, False)

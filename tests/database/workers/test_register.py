@@ -1,7 +1,5 @@
 """The function that writes the register of workers, and what a hostile caller can do with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import psycopg
@@ -36,8 +34,8 @@ def stranger() -> Iterator[FakeWorker]:
 def test_report_updates_the_own_row_and_the_end_deletes_it(join: Join) -> None:
     one, other = join("web-1"), join("web-2")
     one.report(7, -1, "poll")
-    found = rows("SELECT mode, token, nonce, session FROM flagstaff_worker ORDER BY host")
-    assert found == [("poll", 7, -1, one.session), ("live", 0, 0, other.session)]
+    registered = rows("SELECT mode, token, nonce, session FROM flagstaff_worker ORDER BY host")
+    assert registered == [("poll", 7, -1, one.session), ("live", 0, 0, other.session)]
     one.end()
     assert hosts() == ["web-2"]
 
@@ -77,10 +75,10 @@ def test_false_row_speaks_only_for_the_session_of_its_caller(
     for is_pooled in (False, True):
         stranger.is_pooled = is_pooled
         stranger.report(1, 1)
-        found = read_workers()
-        assert {worker.host for worker in found.expected} == {"evil", "web-1"}
+        register = read_workers()
+        assert {worker.host for worker in register.expected} == {"evil", "web-1"}
         # The worker without a row has another role and another session.
-        assert found.unreported >= 1
+        assert register.unreported >= 1
     stranger.report(mode="ended")
     worker.report(1, 1)
     assert read_workers().unreported >= 1
@@ -92,8 +90,8 @@ def test_workers_that_are_equally_behind_are_in_the_order_of_their_hosts(join: J
         join(name)
     rows("SELECT flagstaff_barrier_v1()")
     rows("UPDATE flagstaff_token SET at = at - interval '1 minute'")
-    found = read_workers()
-    assert [worker.host for worker in found.behind] == names
+    register = read_workers()
+    assert [worker.host for worker in register.behind] == names
 
 
 def test_sizes_of_a_row_are_bounded(stranger: FakeWorker) -> None:

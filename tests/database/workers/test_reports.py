@@ -1,7 +1,5 @@
 """The register of workers: which are lost, and which rows go."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 
@@ -56,8 +54,8 @@ def test_worker_is_lost_after_two_intervals_and_ten_seconds_without_its_end(
     register_worker(report, pid=1, interval=interval, seconds_ago=late - 2)
     register_worker(report, pid=2, interval=interval, seconds_ago=late + 2)
     register_worker(report, pid=3, interval=interval, seconds_ago=late + 2, stopped=True)
-    found = {after: [lost.pid for lost in lost_workers(after)] for after in REPORTS}
-    assert found == {after: [2] if after == report else [] for after in REPORTS}
+    lost_by_report = {after: [lost.pid for lost in lost_workers(after)] for after in REPORTS}
+    assert lost_by_report == {after: [2] if after == report else [] for after in REPORTS}
 
 
 def test_workers_lost_before_or_after_a_period_are_left_out() -> None:

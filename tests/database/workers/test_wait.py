@@ -1,7 +1,5 @@
 """`wait_for_workers`: which workers have applied what is committed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,12 +32,15 @@ def create_token() -> tuple[int, int]:
     return id_, nonce
 
 
-def counts(found: Propagation) -> tuple[int, int, int, int, int]:
+def counts(outcome: Propagation) -> tuple[int, int, int, int, int]:
     """The numbers of workers that applied it, are pending, lost, do not report, and are missing."""
-    return found.applied, len(found.pending), len(found.lost), found.unreported, found.missing
-
-
-# Which workers have applied it.
+    return (
+        outcome.applied,
+        len(outcome.pending),
+        len(outcome.lost),
+        outcome.unreported,
+        outcome.missing,
+    )
 
 
 Steps = Callable[[FakeWorker, FakeWorker], "tuple[Callable[[], object], ...]"]
@@ -68,11 +69,11 @@ def test_wait_is_complete_if_all_workers_have_loaded_or_ended(
     for worker in (one, other):
         worker.report(*create_token())
     set_steps(*steps(one, other))
-    found = wait_for_workers()
-    assert (found.complete, counts(found)) == (expected[1] == 0, expected)
-    assert found.seconds < 0.1 if found.complete else found.seconds == pytest.approx(5.5 + 1)
-    assert (found.applied_after is None) is (found.applied == 0)
-    assert {str(worker) for worker in found.pending} <= {"web-1 (pid 9)"}
+    outcome = wait_for_workers()
+    assert (outcome.complete, counts(outcome)) == (expected[1] == 0, expected)
+    assert outcome.seconds < 0.1 if outcome.complete else outcome.seconds == pytest.approx(5.5 + 1)
+    assert (outcome.applied_after is None) is (outcome.applied == 0)
+    assert {str(worker) for worker in outcome.pending} <= {"web-1 (pid 9)"}
 
 
 def test_killed_worker_is_expected_for_30_seconds_and_then_lost(join: Join) -> None:
@@ -83,9 +84,9 @@ def test_killed_worker_is_expected_for_30_seconds_and_then_lost(join: Join) -> N
     let_pass(16)
     # The other one has a session.
     worker.load()
-    found = wait_for_workers(0)
-    assert counts(found) == (0, 1, 1, 0, 0)
-    assert [str(lost) for lost in found.lost] == ["web-2 (pid 7)"]
+    outcome = wait_for_workers(0)
+    assert counts(outcome) == (0, 1, 1, 0, 0)
+    assert [str(lost) for lost in outcome.lost] == ["web-2 (pid 7)"]
 
 
 def test_lost_worker_does_not_keep_the_wait_and_is_named(join: Join, set_steps: SetSteps) -> None:
@@ -93,8 +94,8 @@ def test_lost_worker_does_not_keep_the_wait_and_is_named(join: Join, set_steps: 
     join("web-2").leave()
     let_pass(31)
     set_steps(worker.load)
-    found = wait_for_workers()
-    assert (found.complete, counts(found)) == (True, (1, 0, 1, 0, 0))
+    outcome = wait_for_workers()
+    assert (outcome.complete, counts(outcome)) == (True, (1, 0, 1, 0, 0))
 
 
 def test_token_created_before_the_barrier_does_not_count_after_a_late_commit(
@@ -134,11 +135,8 @@ def test_worker_with_an_invalid_token_is_pending(
 ) -> None:
     worker = join()
     set_steps(lambda: worker.report(*claim(*worker.query(NEWEST)[0])))
-    found = wait_for_workers()
-    assert (found.complete, counts(found)) == (False, (0, 1, 0, 0, 0))
-
-
-# Workers without a row.
+    outcome = wait_for_workers()
+    assert (outcome.complete, counts(outcome)) == (False, (0, 1, 0, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -158,15 +156,15 @@ def test_session_of_a_worker_without_a_row_makes_the_wait_incomplete(
     worker = join()
     join(reports=False, application_name=name.format(**oids()))
     set_steps(worker.load)
-    found = wait_for_workers()
-    assert (found.complete, counts(found)) == (count == 0, (1, 0, 0, count, 0))
+    outcome = wait_for_workers()
+    assert (outcome.complete, counts(outcome)) == (count == 0, (1, 0, 0, count, 0))
 
 
 def test_worker_that_has_just_connected_is_waited_for(join: Join, set_steps: SetSteps) -> None:
     worker, new = join("web-1"), join("web-2", reports=False)
     set_steps(worker.load, new.report, new.load)
-    found = wait_for_workers()
-    assert (found.complete, counts(found)) == (True, (2, 0, 0, 0, 0))
+    outcome = wait_for_workers()
+    assert (outcome.complete, counts(outcome)) == (True, (2, 0, 0, 0, 0))
 
 
 def test_worker_that_reconnects_has_one_row(join: Join, set_steps: SetSteps) -> None:
@@ -175,8 +173,8 @@ def test_worker_that_reconnects_has_one_row(join: Join, set_steps: SetSteps) -> 
     before.leave()
     assert counts(wait_for_workers(0)) == (0, 1, 0, 1, 0)
     set_steps(after.load)
-    found = wait_for_workers()
-    assert (found.complete, counts(found)) == (True, (1, 0, 0, 0, 0))
+    outcome = wait_for_workers()
+    assert (outcome.complete, counts(outcome)) == (True, (1, 0, 0, 0, 0))
 
 
 @pytest.fixture
@@ -193,8 +191,8 @@ def test_session_of_a_pooler_belongs_to_the_workers_of_its_role(
     worker = join(is_pooled=True)
     join(reports=False)
     set_steps(worker.load)
-    found = wait_for_workers()
-    assert (found.complete, counts(found)) == (True, (1, 0, 0, 0, 0))
+    outcome = wait_for_workers()
+    assert (outcome.complete, counts(outcome)) == (True, (1, 0, 0, 0, 0))
     name = f"flagstaff {oids()['flagstaff_token']} 99 celery-1"
     for parameters in (other_role, {"application_name": name}):
         session = join(reports=False, **parameters)
@@ -212,15 +210,15 @@ def test_wait_continues_until_the_expected_workers_are_registered(
 ) -> None:
     worker = join("web-1")
     set_steps(worker.load, lambda: join("web-2").load())
-    found = wait_for_workers(expect=2)
-    assert (found.complete, counts(found)) == (True, (2, 0, 0, 0, 0))
+    outcome = wait_for_workers(expect=2)
+    assert (outcome.complete, counts(outcome)) == (True, (2, 0, 0, 0, 0))
     late = join("web-3")
     set_steps(worker.load, late.load)
-    found = wait_for_workers(expect=5)
-    assert (found.complete, counts(found)) == (False, (2, 1, 0, 0, 2))
+    outcome = wait_for_workers(expect=5)
+    assert (outcome.complete, counts(outcome)) == (False, (2, 1, 0, 0, 2))
     # When the last of them had applied it.
-    assert found.applied_after is not None
-    assert 0 < found.applied_after < 0.1
+    assert outcome.applied_after is not None
+    assert 0 < outcome.applied_after < 0.1
 
 
 @pytest.mark.parametrize(("poll_interval", "timeout"), [(1, 5.0), (5, 6.5), (60, 67.0)])
@@ -230,9 +228,6 @@ def test_wait_without_a_timeout_is_long_enough_for_workers_that_poll(
     monkeypatch.setattr(type(conf), "poll_interval", poll_interval)
     join()
     assert wait_for_workers().seconds == pytest.approx(timeout)
-
-
-# Transactions and rights.
 
 
 def test_open_transaction_is_refused_before_a_barrier_is_created() -> None:
@@ -250,11 +245,11 @@ def test_open_transaction_is_refused_before_a_barrier_is_created() -> None:
 
 def test_on_commit_callback_may_wait(join: Join, set_steps: SetSteps) -> None:
     set_steps(join().load)
-    found = []
+    waited = []
     with transaction.atomic():
         FeatureFlag.objects.create(key="new_checkout")
-        transaction.on_commit(lambda: found.append(wait_for_workers()))
-    assert [propagation.complete for propagation in found] == [True]
+        transaction.on_commit(lambda: waited.append(wait_for_workers()))
+    assert [outcome.complete for outcome in waited] == [True]
 
 
 @pytest.fixture
@@ -317,9 +312,6 @@ def test_disabled_token_trigger_is_reported_because_the_change_wrote_no_token(
         rows(always("flagstaff_keyvaluestore"))
 
 
-# Restores and failures.
-
-
 def test_sequence_behind_its_rows_is_reported(join: Join) -> None:
     worker = join()
     create_token()
@@ -377,9 +369,6 @@ def test_propagation_is_json_serializable(join: Join) -> None:
         *("seconds", "applied_after", "direct"),
     }
     assert (document["pending"][0]["host"], document["pending"][0]["pid"]) == ("web-1", 7)
-
-
-# Direct mode.
 
 
 @pytest.mark.django_db

@@ -1,7 +1,5 @@
 """Two concurrent writers of one flag, each with the version that it read."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A kill waits for no lock of a command that counts users or asks about the same flags."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

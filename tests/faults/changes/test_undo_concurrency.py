@@ -1,7 +1,5 @@
 """Threads that undo, rename, create, delete and toggle the same rows: nothing is lost."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """The engine connects as libpq does: by socket or port, with passwords and several hosts."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

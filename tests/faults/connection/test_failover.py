@@ -1,7 +1,5 @@
 """Workers follow a failover from the primary to a promoted standby."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """The postmaster hangs: the kernel accepts connections, and the server never responds."""
 
-from __future__ import annotations
-
 import operator
 import os
 import signal

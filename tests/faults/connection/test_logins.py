@@ -3,8 +3,6 @@
 tests/core/postgres_refresh.rs has the refusals that need a fake server.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

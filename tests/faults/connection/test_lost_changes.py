@@ -1,7 +1,5 @@
 """Workers follow a database that has lost changes, and say it once."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Sixty workers reconnect at the same time, or are more than the server has connections for."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The server is down, crashes or ends sessions: evaluations go on, and reconnects are rare."""
 
-from __future__ import annotations
-
 import signal
 import time
 

@@ -1,7 +1,5 @@
 """The network drops packets: connections are neither refused nor closed, and get no response."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

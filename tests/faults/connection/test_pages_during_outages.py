@@ -1,7 +1,5 @@
 """Pages of a user who is logged in, while Django has no connection to the database."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Workers behind PgBouncer poll, whatever the pooler does to its clients and backends."""
 
-from __future__ import annotations
-
 import psycopg
 import pytest
 from django.db import connection as django_connection

@@ -1,7 +1,5 @@
 """The pool through faults: what is counted arrives once, and neither threads nor sockets grow."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Workers leave no session state on the backends of a pool, which other clients use too."""
 
-from __future__ import annotations
-
 import time
 from contextlib import ExitStack
 

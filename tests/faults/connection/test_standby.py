@@ -1,7 +1,5 @@
 """Workers on a standby poll it, and never return to an older state on one that lags."""
 
-from __future__ import annotations
-
 import time
 
 import psycopg

@@ -3,8 +3,6 @@
 tests/system/connection/test_tls.py has what is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Flag tables filled by logical replication, for which statement triggers do not fire."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 

@@ -1,7 +1,5 @@
 """The snapshot equals what the ORM reads, for any content of the tables."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, TypeVar
 
@@ -31,7 +29,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 def examples(strategy: st.SearchStrategy[T], count: int) -> list[T]:
     """Returns examples of a strategy, to be written to the database together."""
-    found: list[T] = []
+    drawn: list[T] = []
 
     @settings(
         max_examples=count,
@@ -42,10 +40,10 @@ def examples(strategy: st.SearchStrategy[T], count: int) -> list[T]:
     )
     @given(strategy)
     def draw(example: T) -> None:
-        found.append(example)
+        drawn.append(example)
 
     draw()
-    return found
+    return drawn
 
 
 def number(sign: str, whole: str, fraction: str, exponent: int | None) -> str:
@@ -91,9 +89,9 @@ documents = st.recursive(
 EACH_TYPE = ["1", "1.5", '"1"', "true", "null", "[1]", '{"1": 1}']
 
 
-def outcome(found: object) -> tuple[type, str]:
+def outcome(value: object) -> tuple[type, str]:
     """Returns the type and repr, which distinguish 1, 1.0 and True."""
-    return type(found), repr(found)
+    return type(value), repr(value)
 
 
 def write(documents: list[str]) -> None:
@@ -115,27 +113,12 @@ def test_value_equals_the_orms_in_value_and_type() -> None:
         expected = {key: outcome(value) for key, value in stored}
         assert len(expected) >= VALUES
         for get in (get_value, current.get_value):
-            found = {key: outcome(get(key, MISSING)) for key in expected}
-            assert {key: found[key] for key in found if found[key] != expected[key]} == {}
+            outcomes = {key: outcome(get(key, MISSING)) for key in expected}
+            assert {key: outcomes[key] for key in outcomes if outcomes[key] != expected[key]} == {}
         assert (status().values, status().problems) == (len(expected), ())
     assert {int, float, str, bool, type(None), list, dict} == {
         kind for kind, _ in expected.values()
     }
-
-
-def depth(value: Any) -> int:
-    found = 0
-    while value:
-        found, value = found + 1, value[0]
-    return found
-
-
-def test_value_of_500_levels_equals_the_orms() -> None:
-    write(["[" * 500 + "]" * 500])
-    with live_engine():
-        refresh()
-        assert depth(get_value("key 1")) == depth(KeyValueStore.objects.get().value) == 499
-        assert status().problems == ()
 
 
 flags: st.SearchStrategy[dict[str, Any]] = st.builds(

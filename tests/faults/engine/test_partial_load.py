@@ -1,7 +1,5 @@
 """A change of one table loads that table only, not a million allowed users."""
 
-from __future__ import annotations
-
 import time
 from statistics import quantiles
 

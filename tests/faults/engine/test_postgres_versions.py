@@ -1,7 +1,5 @@
 """Every supported PostgreSQL behaves like the newest one."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

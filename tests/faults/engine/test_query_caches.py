@@ -3,8 +3,6 @@
 Both cache queries of the ORM and notice writes of the ORM only, not those of SQL and triggers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Restoring a backup: workers load the restored data, whatever the change tokens say."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Equal token sets mean equal rows, and after the last commit the workers equal the database.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """A migration locks the tables: the workers wait for it and do not block it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """django-tenants: all tenants share the flags."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

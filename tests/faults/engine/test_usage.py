@@ -1,7 +1,5 @@
 """Usage is counted exactly under application servers that fork and exit."""
 
-from __future__ import annotations
-
 import json
 from contextlib import ExitStack
 

@@ -1,7 +1,5 @@
 """A visitor in several workers, during log-in and log-out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

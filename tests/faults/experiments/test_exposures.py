@@ -1,7 +1,5 @@
 """Exposures of experiments are written once, whatever happens to workers and to the database."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

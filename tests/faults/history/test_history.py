@@ -1,7 +1,5 @@
 """Changes by psql are recorded with old and new values, and without an actor."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

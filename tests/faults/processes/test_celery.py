@@ -1,7 +1,5 @@
 """Celery's prefork pool, with and without an evaluation in its parent before the fork."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

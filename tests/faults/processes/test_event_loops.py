@@ -1,7 +1,5 @@
 """asyncio and gevent while the first load is pending: an evaluation blocks only its own task."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """os.fork during changes and loads, two hundred times."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

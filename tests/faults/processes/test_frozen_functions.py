@@ -1,7 +1,5 @@
 """A function of a cloud: its process runs only while it serves a request."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

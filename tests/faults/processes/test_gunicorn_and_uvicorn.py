@@ -3,8 +3,6 @@
 uWSGI by default forks without calling Python's fork hooks.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

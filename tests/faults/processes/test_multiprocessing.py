@@ -1,7 +1,5 @@
 """multiprocessing and concurrent.futures: each process has its own engine, and stops it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Events of OpenFeature in servers that fork: each worker emits each event once, in order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """A process at its limits, such as those of a container: no thread, no descriptor."""
 
-from __future__ import annotations
-
 import resource
 import threading
 import time

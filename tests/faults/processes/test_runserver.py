@@ -1,7 +1,5 @@
 """Commands of Django: the development server with its reloader, the shell, and commands."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """A process exits soon and with its status, whatever its engine and threads are doing."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A primary, standbys behind each other, and a subscriber, each a server or database of its own."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack

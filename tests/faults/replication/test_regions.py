@@ -1,7 +1,5 @@
 """A wait at the primary asks the workers behind replication, which report to it."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """Workers behind replication notice that nothing arrives from the primary, and say why."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event

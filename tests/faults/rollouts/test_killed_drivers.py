@@ -1,7 +1,5 @@
 """Ten drivers of rollout plans at once, of which about half are killed."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.support.fixtures import Query

@@ -1,7 +1,5 @@
 """What rollout plans measure is counted exactly under application servers and task queues."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

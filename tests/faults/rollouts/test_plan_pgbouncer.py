@@ -1,7 +1,5 @@
 """A rollout plan whose workers, driver and commands reach the database through PgBouncer."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """The database is down when a step of a rollout plan is due."""
 
-from __future__ import annotations
-
 import time
 from datetime import timedelta
 from subprocess import DEVNULL

@@ -1,7 +1,5 @@
 """The ASGI application. Loads the flags first, and writes the last counts, as the guide advises."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

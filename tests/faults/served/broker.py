@@ -1,7 +1,5 @@
 """Celery with folders as its broker, so that no broker has to run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from celery import Celery

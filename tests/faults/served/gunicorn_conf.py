@@ -1,7 +1,5 @@
 """gunicorn with OpenFeature: handlers are added in each worker, as the guide advises."""
 
-from __future__ import annotations
-
 import os
 
 if os.environ.get("PATCH_FIRST"):

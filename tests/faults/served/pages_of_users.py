@@ -1,7 +1,5 @@
 """Pages that evaluate for a user or a visitor, and what their tests do to the process."""
 
-from __future__ import annotations
-
 import os
 import threading
 from typing import Any

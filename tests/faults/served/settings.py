@@ -1,7 +1,5 @@
 """Settings of the served project. Tests change them by environment variables."""
 
-from __future__ import annotations
-
 import json
 import os
 

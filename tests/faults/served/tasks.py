@@ -1,7 +1,5 @@
 """The Celery tasks. With EVALUATE_AT_IMPORT they evaluate a value before the pool forks."""
 
-from __future__ import annotations
-
 import os
 import time
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """The WSGI application. Variables make it evaluate or set a provider at import."""
 
-from __future__ import annotations
-
 import os
 
 from django.core.wsgi import get_wsgi_application

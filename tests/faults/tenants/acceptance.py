@@ -1,7 +1,5 @@
 """A test of the project itself, in the style of django-tenants."""
 
-from __future__ import annotations
-
 from django_tenants.test.cases import TenantTestCase
 
 from flagstaff import explain, flag_enabled

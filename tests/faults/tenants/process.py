@@ -1,7 +1,5 @@
 """What the tests do in a process of the project. Prints the results as JSON."""
 
-from __future__ import annotations
-
 import json
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """A project with a schema for each tenant. The environment says which apps tenants have."""
 
-from __future__ import annotations
-
 import os
 
 from tests.support.settings import DATABASES, FLAGSTAFF, SECRET_KEY, USE_TZ

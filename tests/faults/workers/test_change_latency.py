@@ -1,7 +1,5 @@
 """Another process evaluates a change soon after its commit, without a poll."""
 
-from __future__ import annotations
-
 import random
 import subprocess
 import time

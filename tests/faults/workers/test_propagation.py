@@ -1,7 +1,5 @@
 """`wait_for_workers` counts exactly the workers that have applied a change."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

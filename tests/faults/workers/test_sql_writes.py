@@ -1,6 +1,7 @@
-"""Writes by SQL, with and without the triggers, reach the workers."""
+"""Writes by SQL that leave no token reach the workers.
 
-from __future__ import annotations
+tests/database/sql/test_statements.py has the tokens of those that leave some.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -47,46 +48,6 @@ def execute(session: psycopg.Connection[object], *statements: str) -> None:
     with session.transaction():
         for statement in statements:
             session.execute(statement.encode())
-
-
-# tests/system/workers/test_writes_reach_workers.py has the writes that projects make every day.
-SQL = {
-    "cascade in the database": [
-        f"ALTER TABLE {ALLOWED} ADD FOREIGN KEY (user_id) REFERENCES auth_user ON DELETE CASCADE",
-        "DELETE FROM auth_user WHERE id = 2",
-    ],
-    "MERGE": [
-        f"""
-        MERGE INTO {FLAGS} AS f USING (VALUES ('new_checkout')) AS v (key) ON f.key = v.key
-        WHEN MATCHED THEN UPDATE SET enabled = false
-        """
-    ],
-    "WITH": [f"WITH gone AS (DELETE FROM {ALLOWED} RETURNING 1) SELECT count(*) FROM gone"],
-    "view": [f"CREATE TEMP VIEW seen AS TABLE {FLAGS}", "UPDATE seen SET enabled = false"],
-    "cursor": [
-        f"DECLARE c CURSOR FOR SELECT FROM {FLAGS} FOR UPDATE",
-        "MOVE c",
-        f"UPDATE {FLAGS} SET enabled = false WHERE CURRENT OF c",
-    ],
-    "triggers disabled on another table": [
-        f"ALTER TABLE {VALUES} DISABLE TRIGGER ALL",
-        OFF,
-        f"ALTER TABLE {VALUES} ENABLE TRIGGER ALL",
-    ],
-}
-
-
-@pytest.mark.parametrize("statements", SQL.values(), ids=SQL)
-def test_sql_write_is_seen_within_a_second(
-    statements: list[str], database: str, shop: psycopg.Connection[object]
-) -> None:
-    if "MERGE" in statements[0] and shop.info.server_version < 150_000:
-        pytest.skip("MERGE needs PostgreSQL 15")
-    # Polls rarely, so it learns of the change by the notification.
-    with Worker(database, POLL_INTERVAL=60) as worker:
-        assert worker.ask(*HAS_FLAG) is True
-        execute(shop, *statements)
-        worker.sees(HAS_FLAG, False, within=1)
 
 
 def disabled(*tables: str) -> list[str]:

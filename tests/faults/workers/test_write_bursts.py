@@ -1,7 +1,5 @@
 """Bursts of changes: few loads, and the last change is evaluated soon after its commit."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 

@@ -14,7 +14,7 @@ from flagstaff.models import Change, FeatureFlag
 from flagstaff.stale.signals import Signal
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of
-from tests.support.stale_flags import age_history, collect_usage, evaluate, make_flag, set_columns
+from tests.support.stale_flags import age_history, collect_usage, evaluate, make_flag
 from tests.support.terminals import rows, run, typed
 
 PAGE = "how-to/clean-up.md"
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def stale_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+def stale_shop() -> None:
     """The flags of the page, as old as there."""
     Change.objects.all().delete()
     collect_usage()
-    shipped, unused, reviewed = map(make_flag, ("new_checkout", "old_banner", "price_display"))
+    shipped, unused = make_flag("new_checkout"), make_flag("old_banner")
+    reviewed = make_flag("price_display", owner="web", review_on=date(2026, 11, 1))
     changes.flags.set_rollout(shipped.key, 100)
     age_history(41, shipped)
     evaluate(shipped.key)
     evaluate(unused.key, 36)
     evaluate(reviewed.key)
-    set_columns(monkeypatch, reviewed, owner="web", review_on=date(2026, 11, 1))
 
 
 def test_table_is_the_printed_one(stale_shop: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """The field that an argument of an action has on a page, and what the action gets from it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -32,8 +30,8 @@ BOTH = YesNo("yes or no")
     ],
 )
 def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value: Any) -> None:
-    found = argument.form_field("Label", required=False).clean(typed)
-    assert (found, type(found)) == (value, type(value))
+    cleaned = argument.form_field("Label", required=False).clean(typed)
+    assert (cleaned, type(cleaned)) == (value, type(value))
 
 
 @pytest.mark.parametrize(

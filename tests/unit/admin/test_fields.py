@@ -1,7 +1,5 @@
 """The admin's options for models of other projects, as Django's checks see them."""
 
-from __future__ import annotations
-
 import pytest
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.db import models

@@ -1,7 +1,5 @@
 """Registered admins are imported when an attribute or a URL of theirs is needed."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from threading import Barrier, Thread

@@ -1,7 +1,5 @@
 """Texts that the admin reads: addresses in them, and misspelt keys."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff.admin.changes.events import with_links

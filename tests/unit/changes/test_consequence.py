@@ -1,7 +1,5 @@
 """What a change means for the users: by the counts, and by the fields where these are not whole."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

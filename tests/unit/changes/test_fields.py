@@ -1,7 +1,5 @@
 """What the fields of a model accept, and what a change writes instead of it."""
 
-from __future__ import annotations
-
 from datetime import date, datetime, timezone
 from typing import Any
 
@@ -88,6 +86,7 @@ def test_field_is_cleaned_as_by_the_model(name: str, given: object, new: object)
         (FeatureFlag, "rollout_percent", 101, "rollout_percent: Ensure this value is less than"),
         (FeatureFlag, "rollout_percent", -1, "rollout_percent: Ensure this value is greater"),
         (FeatureFlag, "bucket_by", "", "bucket_by: This field cannot be blank."),
+        (FeatureFlag, "bucket_by", None, "bucket_by: This field cannot be null."),
         (FeatureFlag, "bucket_by", "groups", 'bucket_by: "groups" cannot be the bucketing unit'),
         (FeatureFlag, "bucket_by", "x" * 101, "bucket_by: the bucketing unit has 101"),
         (FeatureFlag, "rules", None, "rules: "),

@@ -1,7 +1,5 @@
 """The system checks that do not connect: settings, connection parameters and models."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable
@@ -42,10 +40,8 @@ PAGE = TESTED.parent / "docs" / "reference" / "checks.md"
 
 
 def messages() -> list[CheckMessage]:
-    """The messages of the checks that do not connect. Each has a hint."""
-    found = check_messages("flagstaff")
-    assert all(message.hint for message in found)
-    return found
+    """The messages of the checks that do not connect."""
+    return check_messages("flagstaff")
 
 
 def only_message() -> tuple[str, str, str]:
@@ -87,8 +83,8 @@ RETURNS_ADDRESS = "write a function (request) that returns an IP address"
 def test_setting_that_names_what_cannot_be_used_is_reported(
     setting: str, name: str, problem: str, hint: str
 ) -> None:
-    given = ["email", name] if setting == "ATTRIBUTES" else name
-    with override_settings(FLAGSTAFF={setting: given}):
+    names = ["email", name] if setting == "ATTRIBUTES" else name
+    with override_settings(FLAGSTAFF={setting: names}):
         message = f'FLAGSTAFF["{setting}"] names {name!r}, {problem}'
         assert only_message() == ("flagstaff.E001", message, hint)
 
@@ -437,8 +433,8 @@ def test_inherited_field_that_is_replaced_or_removed_is_reported(
 def test_field_in_the_table_of_a_parent_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     parent = value_model_of("Parent")
     monkeypatch.setattr(Conf, "value_model", model_of("Setting", {}, parent))
-    found = {str(message.msg) for message in messages()}
-    assert "rules is stored in the table of common.Parent, expected one table for all" in found
+    texts = {str(message.msg) for message in messages()}
+    assert "rules is stored in the table of common.Parent, expected one table for all" in texts
 
 
 def test_model_whose_meta_does_not_inherit_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """A loop that a signal stops."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Times as arguments of `manage.py flags history --since`."""
 
-from __future__ import annotations
-
 from argparse import ArgumentTypeError
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo

@@ -1,7 +1,5 @@
 """The reader of Python code: which lines use which key."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The reader of templates and of text in other languages: which keys they name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

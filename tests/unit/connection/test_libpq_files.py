@@ -1,7 +1,5 @@
 """The password file and the service file are read as libpq reads them."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -96,8 +94,6 @@ def test_password_is_taken_in_the_order_of_libpq(
     assert connection_parameters(connection)["password"] == "of the environment"
 
 
-# The service file.
-
 SERVICES = """
 # the databases of the shop
 [replica]
@@ -163,18 +159,18 @@ def test_service_is_used_after_the_settings_and_before_the_environment(
     monkeypatch.setenv("PGSSLMODE", "disable")
     monkeypatch.setitem(connection.settings_dict, "HOST", "given")
     monkeypatch.setitem(connection.settings_dict, "PORT", "")
-    for given in ({"service": "shop"}, {}):
-        monkeypatch.setitem(connection.settings_dict, "OPTIONS", given)
-        if not given:
+    for options in ({"service": "shop"}, {}):
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+        if not options:
             monkeypatch.setenv("PGSERVICE", "shop")
-        found = connection_parameters(connection)
-        assert (found["host"], found["port"]) == ("given", "5433")
-        assert found["sslmode"] == "verify-full"
-        assert "service" not in found
+        parameters = connection_parameters(connection)
+        assert (parameters["host"], parameters["port"]) == ("given", "5433")
+        assert parameters["sslmode"] == "verify-full"
+        assert "service" not in parameters
 
 
 def test_security_parameters_of_the_environment_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGREQUIREAUTH", "scram-sha-256")
     monkeypatch.setenv("PGREQUIRESSL", "1")
-    found = connection_parameters(connections["default"])
-    assert (found["require_auth"], found["sslmode"]) == ("scram-sha-256", "require")
+    parameters = connection_parameters(connections["default"])
+    assert (parameters["require_auth"], parameters["sslmode"]) == ("scram-sha-256", "require")

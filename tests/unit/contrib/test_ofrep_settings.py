@@ -1,7 +1,5 @@
 """The settings of OFREP. Error messages do not contain keys."""
 
-from __future__ import annotations
-
 from types import MappingProxyType
 from typing import Any
 
@@ -37,8 +35,8 @@ NAMES = (
 def test_invalid_setting_is_rejected_without_showing_a_key(
     setting: Any, value: object, problem: str
 ) -> None:
-    given = override_settings(FLAGSTAFF={setting.name: value})
-    with given, pytest.raises(ConfigurationError) as error:
+    settings = override_settings(FLAGSTAFF={setting.name: value})
+    with settings, pytest.raises(ConfigurationError) as error:
         setting.current()
     assert str(error.value) == f'FLAGSTAFF["{setting.name}"]{problem}'
     assert "s3cr3t" not in str(error.value)

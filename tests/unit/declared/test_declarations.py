@@ -1,7 +1,5 @@
 """Flags and values that code declares: what they are, and what is refused at import."""
 
-from __future__ import annotations
-
 import copy
 import enum
 import pickle
@@ -18,7 +16,9 @@ from django.template import Context, Template
 
 from flagstaff import Flag, Value
 from flagstaff._declared import DECLARED, discover
+from flagstaff.changes.changed import command_line, quoted_command
 from flagstaff.exceptions import DeclarationError
+from flagstaff.validators import key_problem
 
 
 class Plan(enum.Enum):
@@ -189,3 +189,13 @@ def test_foreign_flags_module_that_cannot_be_imported_is_ignored(
 ) -> None:
     module_of_app("import missing_module\n", monkeypatch, tmp_path, settings)
     discover()
+
+
+def test_command_in_a_message_has_the_text_of_the_key() -> None:
+    key = Flag("new_checkout")
+    assert quoted_command("history", key) == '"manage.py flags history new_checkout"'
+    assert command_line("undo", key, "7") == "python manage.py flags undo new_checkout 7"
+
+
+def test_declared_key_is_a_valid_key() -> None:
+    assert key_problem(Flag("new_checkout")) is None

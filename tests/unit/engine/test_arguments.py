@@ -1,7 +1,5 @@
 """Arguments of evaluations that have a wrong type: the error names the argument and the cure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any

@@ -1,7 +1,5 @@
 """Overrides of flags and values in memory. No test here may use the database."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -20,9 +18,6 @@ from flagstaff.testing import override_flag, override_value, override_variant
 
 def results() -> tuple[bool, Any]:
     return flag_enabled("new_checkout"), get_value("gateway")
-
-
-# Context manager and decorator.
 
 
 def test_block_sets_and_resets_and_the_innermost_wins() -> None:
@@ -85,9 +80,6 @@ class InheritingTestCase(DecoratedTestCase):
         assert results() == (True, None)
 
 
-# Several overrides.
-
-
 def test_overrides_may_end_in_any_order_and_be_active_twice() -> None:
     first, second = override_flag("new_checkout", True), override_flag("new_checkout", False)
     third = override_flag("banner", True)
@@ -144,9 +136,6 @@ def test_error_in_block_or_decorated_function_resets(error: type[BaseException])
     assert results() == (False, None)
 
 
-# Results.
-
-
 def test_overridden_flag_is_static_and_same_for_all_users() -> None:
     with override_flag("new_checkout", False):
         assert flag_enabled("new_checkout", default=True) is False
@@ -167,8 +156,8 @@ VALUES: list[Any] = [
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_overridden_value_is_equal(value: Any) -> None:
     with override_value("gateway", value):
-        found = get_value("gateway", "default")
-    assert (found, type(found), repr(found)) == (value, type(value), repr(value))
+        result = get_value("gateway", "default")
+    assert (result, type(result), repr(result)) == (value, type(value), repr(value))
 
 
 def test_overridden_value_is_a_fresh_object_of_json() -> None:
@@ -184,8 +173,6 @@ def test_any_string_is_accepted_as_key(key: str) -> None:
     with override_flag(key, True), override_value(key, 1):
         assert (flag_enabled(key), get_value(key)) == (True, 1)
 
-
-# One user.
 
 ANA, BEN = User(pk=42), User(pk=7)
 
@@ -223,9 +210,6 @@ def test_override_for_what_is_no_user_is_rejected(user: Any, message: str) -> No
     with pytest.raises(TypeError) as error:
         override_flag("new_checkout", True, user=user)
     assert str(error.value).startswith(message)
-
-
-# Errors.
 
 
 def test_override_of_a_plain_class_is_rejected_with_the_mark() -> None:

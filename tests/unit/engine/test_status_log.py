@@ -1,7 +1,5 @@
 """The lines that a worker logs about its state."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which users are accepted, and which text of them is hashed. The flag is a stub: no database."""
 
-from __future__ import annotations
-
 import asyncio
 import enum
 import hashlib
@@ -176,9 +174,9 @@ USERS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("user", "text"), USERS.values(), ids=USERS)
 def test_text_of_the_key_is_hashed_and_looked_up(table: StubTable, user: Any, text: str) -> None:
     for form in (user, SimpleLazyObject(lambda: user)):
-        found = explain("new_checkout", form)
-        assert (found.bucket, found.value) == (bucket(text), bucket(text) < 50)
-        assert flag_enabled("new_checkout", form) is found.value
+        explained = explain("new_checkout", form)
+        assert (explained.bucket, explained.value) == (bucket(text), bucket(text) < 50)
+        assert flag_enabled("new_checkout", form) is explained.value
     table.row, table.allowed = (True, 1), {text}
     assert flag_enabled("new_checkout", user)
     assert explain("new_checkout", user).reason == "TARGETING_MATCH"
@@ -205,8 +203,8 @@ ANONYMOUS = {
 @pytest.mark.parametrize("user", ANONYMOUS.values(), ids=ANONYMOUS)
 def test_user_without_a_key_is_anonymous(table: StubTable, user: Any) -> None:
     table.allowed = {"None", ""}
-    found = explain("new_checkout", user)
-    assert (found.value, found.reason, found.bucket) == (False, "DEFAULT", None)
+    explained = explain("new_checkout", user)
+    assert (explained.value, explained.reason, explained.bucket) == (False, "DEFAULT", None)
     assert not flag_enabled("new_checkout", user)
 
 
@@ -296,9 +294,6 @@ def test_rows_that_cannot_be_read_return_the_default(monkeypatch: pytest.MonkeyP
     assert explain("new_checkout", 42).error_code == "PROVIDER_NOT_READY"
 
 
-# Texts that cannot be a primary key of the project, whose users have integers.
-
-
 @pytest.fixture
 def _texts_are_compared(settings: Any) -> None:
     """As after the start of the process."""
@@ -331,9 +326,6 @@ def test_text_that_can_be_a_primary_key_a_tenant_or_that_of_an_object_does_not_w
     monkeypatch.setattr(users, "user_field", lambda _model: models.CharField())
     flag_enabled("new_checkout", "alice")
     assert not caplog.records
-
-
-# In an event loop.
 
 
 def test_lazy_user_in_an_event_loop_raises_the_error_of_django_with_what_to_call() -> None:

@@ -1,7 +1,5 @@
 """The ready function for IS_CRAWLER."""
 
-from __future__ import annotations
-
 import pytest
 from django.test import RequestFactory
 

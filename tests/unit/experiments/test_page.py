@@ -1,7 +1,5 @@
 """The drawings, the numbers and the results of the page of an experiment, without a database."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -38,9 +36,6 @@ def path(svg: str, css: str) -> list[float]:
 def drawn(*changes: Change, css: str = "fine") -> list[str]:
     axis = Axis(changes)
     return [str(axis.drawing(change, css, f"<{change.value}>")) for change in changes]
-
-
-# The drawings.
 
 
 def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> None:
@@ -126,8 +121,8 @@ def row(role: str, low: float | None, high: float | None, **more: Any) -> Metric
 def test_colour_of_a_metric_is_that_of_its_interval(  # noqa: PLR0913, PLR0917 (a table)
     low: float, high: float, decided: float | None, higher_is_better: bool, words: str, colour: str
 ) -> None:
-    found = row(PRIMARY, low, high, decided=decided, higher_is_better=higher_is_better)
-    css, text, note = found.verdict
+    shown = row(PRIMARY, low, high, decided=decided, higher_is_better=higher_is_better)
+    css, text, note = shown.verdict
     assert f"{text}: {note}".startswith(words)
     assert css == colour
 
@@ -163,15 +158,12 @@ def test_interval_of_a_guardrail_begins_at_the_bound_that_decides(  # noqa: PLR0
         low, high = ends
         return (-high, -low) if higher_is_better and low is not None and high is not None else ends
 
-    found = row(GUARDRAIL, *turned(interval), bound=bound, higher_is_better=higher_is_better)
-    assert found.difference is not None
-    assert (found.difference["low"], found.difference["high"]) == turned(drawn)
+    shown = row(GUARDRAIL, *turned(interval), bound=bound, higher_is_better=higher_is_better)
+    assert shown.difference is not None
+    assert (shown.difference["low"], shown.difference["high"]) == turned(drawn)
     worst = f"{MINUS}0.2" if higher_is_better else "+0.2"
-    css, text, note = found.verdict
+    css, text, note = shown.verdict
     assert (css, f"{text}: {note}") == (colour, words.format(worst))
-
-
-# The numbers.
 
 
 def test_numbers_have_as_many_digits_as_they_need() -> None:
@@ -187,14 +179,14 @@ def test_numbers_have_as_many_digits_as_they_need() -> None:
 
 
 def test_difference_has_a_sign_unless_it_is_zero() -> None:
-    found = [signed(number, points_text) for number in (0.06, -0.06, 0.0, -1e-15)]
-    assert found == ["+6.00", f"{MINUS}6.00", "0", "0"]
+    texts = [signed(number, points_text) for number in (0.06, -0.06, 0.0, -1e-15)]
+    assert texts == ["+6.00", f"{MINUS}6.00", "0", "0"]
 
 
 def test_interval_names_the_bounds_that_are_known() -> None:
     bounds = [(-1, 2), (None, 2), (1, None), (None, None)]
-    found = [EffectReport(value=0.0, standard_error=1.0, low=low, high=hi) for low, hi in bounds]
-    assert [interval_text(report, number_text) for report in found] == [
+    reports = [EffectReport(value=0.0, standard_error=1.0, low=low, high=hi) for low, hi in bounds]
+    assert [interval_text(report, number_text) for report in reports] == [
         f"{MINUS}1 to +2",
         "at most +2",
         "at least +1",

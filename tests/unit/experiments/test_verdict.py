@@ -1,7 +1,5 @@
 """The verdict: what comes first, and what may be concluded."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

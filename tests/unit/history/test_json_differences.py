@@ -1,7 +1,5 @@
 """The differences of two JSON objects."""
 
-from __future__ import annotations
-
 import copy
 import json
 from functools import reduce
@@ -79,9 +77,9 @@ def test_deep_members_are_compared_as_a_whole() -> None:
 @pytest.mark.thorough
 def test_each_difference_is_true_and_only_equal_objects_have_none(old: Any, new: Any) -> None:
     assert differences(old, copy.deepcopy(old)) == []
-    found = [*json_differences(old, new)]
-    assert bool(found) == (text(old) != text(new))
-    for difference in found:
+    parts = [*json_differences(old, new)]
+    assert bool(parts) == (text(old) != text(new))
+    for difference in parts:
         if difference.action == "removed":
             assert text(reduce(getitem, difference.path, old)) == text(difference.old)
         else:

@@ -1,7 +1,5 @@
 """The messages for translators, what can be translated, and the German translation."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -54,8 +52,8 @@ def test_messages_of_a_module_are_sentences_and_errors_also_inside_an_f_string()
 label = f"{say('state')}: {say('{count} user', '{count} users', count=2)}"
 raise UnknownFlagError("no flag " '"{key}"', key=key)
 """
-    found = [*messages_of(source, "page.py")]
-    assert found == [("state", ""), ("{count} user", "{count} users"), ('no flag "{key}"', "")]
+    messages = [*messages_of(source, "page.py")]
+    assert messages == [("state", ""), ("{count} user", "{count} users"), ('no flag "{key}"', "")]
 
 
 def test_messages_of_a_template_are_tags_and_paragraphs() -> None:
@@ -80,8 +78,8 @@ def test_nothing_of_the_package_is_translated_without_its_context() -> None:
     )
     package = POT.parents[1]
     files = [*package.rglob("*.html"), *package.rglob("*.py")]
-    found = [path for path in files if other.search(path.read_text(encoding="utf-8"))]
-    assert found == [package / "_text" / "__init__.py"]
+    paths = [path for path in files if other.search(path.read_text(encoding="utf-8"))]
+    assert paths == [package / "_text" / "__init__.py"]
 
 
 @needs_gettext
@@ -215,8 +213,8 @@ def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_an
 
 def test_source_of_flagstaff_is_translated() -> None:
     with german(HISTORY):
-        found = [source_label(source) for source in ("command", "deploy script", None)]
-    assert found == ["Befehl", "deploy script", ""]
+        labels = [source_label(source) for source in ("command", "deploy script", None)]
+    assert labels == ["Befehl", "deploy script", ""]
     assert source_label("command") == "command"
 
 
@@ -259,20 +257,22 @@ def is_translated(message: Message) -> bool:
 
 def problems(message: Message) -> list[str]:
     """Returns what is wrong with the translation of one message."""
-    found = []
+    texts = []
     if any("TODO" in text for text in message.translated):
-        found.append("has a TODO")
+        texts.append("has a TODO")
     originals = [message.text, message.plural] if message.plural else [message.text]
     if len(message.translated) != len(originals):
-        found.append(FORMS)
+        texts.append(FORMS)
     for original, text in zip(originals, message.translated, strict=False):
-        expected_ones, given = (Counter(PLACEHOLDER.findall(form)) for form in (original, text))
-        missing, more = expected_ones - given, given - expected_ones
+        expected_ones, placeholders = (
+            Counter(PLACEHOLDER.findall(form)) for form in (original, text)
+        )
+        missing, more = expected_ones - placeholders, placeholders - expected_ones
         # The form for one may say it without the number: "in der letzten Stunde".
         is_singular = bool(message.plural) and text is message.translated[0]
         if more or (set(missing) - NUMBERS if is_singular else missing):
-            found.append(f"{OTHER}: {text}")
-    return found
+            texts.append(f"{OTHER}: {text}")
+    return texts
 
 
 def warn_of_untranslated(messages: list[Message]) -> None:

@@ -1,7 +1,5 @@
 """Django's cache never stores the page of a visitor."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from collections.abc import Callable

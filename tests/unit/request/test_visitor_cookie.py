@@ -1,7 +1,5 @@
 """The cookie of a visitor: when a response sets or deletes it, and what it says to caches."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import logging
@@ -15,6 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.signing import TimestampSigner
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
@@ -23,9 +22,10 @@ from rest_framework.request import Request as RestRequest
 
 from flagstaff import _log
 from flagstaff._core import Observation, observed_request
+from flagstaff._request import visitor
 from flagstaff._request.context import visitor_of
 from flagstaff._request.flags import flags_of
-from flagstaff._request.visitor import read_id, sign_id
+from flagstaff._request.visitor import draw_id, read_id, sign_id
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
 
@@ -130,12 +130,9 @@ def served(view: Callable[[Any], HttpResponse]) -> Any:
 
 def id_in(response: Any) -> str:
     """The id in the cookie that a response sets."""
-    found = read_id(response.cookies[NAME].value, YEAR)
-    assert found
-    return found.id
-
-
-# When the cookie is set.
+    signed = read_id(response.cookies[NAME].value, YEAR)
+    assert signed
+    return signed.id
 
 
 def test_first_use_of_visitor_sets_cookie_which_keeps_the_id(get: Get, page: str) -> None:
@@ -206,9 +203,9 @@ def test_cookie_signed_with_a_fallback_key_is_signed_again_for_the_rest_of_its_a
     assert response.content.decode() == id_in(response) == "visitor"
     assert response["Cache-Control"] == "private"
     cookie = response.cookies[NAME]
-    found = read_id(cookie.value, YEAR)
-    assert found
-    assert found.drawn_at == drawn_at
+    signed = read_id(cookie.value, YEAR)
+    assert signed
+    assert signed.drawn_at == drawn_at
     assert abs(cookie["max-age"] - (YEAR - 86_400)) < 60
 
 
@@ -272,18 +269,12 @@ def test_threads_of_one_request_draw_one_id() -> None:
     assert {id_in(served(view))} == ids
 
 
-# What it says to caches.
-
-
 @pytest.mark.parametrize("cookie", [None, sign_id("visitor")], ids=["no cookie", "a cookie"])
 def test_response_is_private_and_varies_on_cookie(get: Get, page: str, cookie: str | None) -> None:
     response = get(page, cookie)
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
     public = get("/public/", cookie)
     assert set(public["Cache-Control"].split(", ")) == {"private", "max-age=600"}
-
-
-# Consent.
 
 
 @pytest.fixture
@@ -389,9 +380,6 @@ def test_interrupt_of_consent_ends_the_request(client: Client, asks: Any) -> Non
         client.get("/visitor/")
 
 
-# Before and after the middleware, and without it.
-
-
 def body_of(response: Any) -> bytes:
     async def joined() -> bytes:
         return b"".join([part async for part in response])
@@ -463,22 +451,19 @@ def test_request_of_rest_framework_has_the_visitor_of_djangos() -> None:
     assert response.content.decode() == id_in(response)
 
 
-# The interface of the extension.
-
-
 def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
-    found: list[str | None] = []
+    visitors: list[str | None] = []
 
     def view(request: Any) -> HttpResponse:
         # A task that the request runs in place.
         with Observation():
-            found.extend([visitor_of(None, None, False), visitor_of(None, None, True)])
-        found.append(visitor_of(None, None, True))
-        found.append(visitor_of({"visitor": "given"}, request.flags.context, False))
+            visitors.extend([visitor_of(None, None, False), visitor_of(None, None, True)])
+        visitors.append(visitor_of(None, None, True))
+        visitors.append(visitor_of({"visitor": "given"}, request.flags.context, False))
         return text_of(request)
 
     response = served(view)
-    assert found == [None, *[id_in(response)] * 3]
+    assert visitors == [None, *[id_in(response)] * 3]
     assert visitor_of(None, None, True) is None
     assert visitor_of({}, {}, True) is None
     assert observed_request() is None
@@ -487,8 +472,8 @@ def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
 def test_context_has_the_visitor_id_when_it_is_known_and_its_copies_do_not() -> None:
     def view(request: Any) -> HttpResponse:
         context = request.flags.context
-        found = [context.visitor_id, context.visitor(False), context.visitor_id]
-        assert found == [None, None, None]
+        visitors = [context.visitor_id, context.visitor(False), context.visitor_id]
+        assert visitors == [None, None, None]
         assert context.visitor(True)
         assert context.visitor_id == context.visitor(False) == context.visitor(True)
         context["country"] = "DE"
@@ -498,3 +483,54 @@ def test_context_has_the_visitor_id_when_it_is_known_and_its_copies_do_not() -> 
         return HttpResponse()
 
     served(view)
+
+
+DAY = 86_400
+
+
+def test_drawn_ids_are_random_and_readable_when_signed() -> None:
+    ids = {draw_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(visitor_id) for visitor_id in ids} == {22}
+    visitor_id = ids.pop()
+    signed = read_id(sign_id(visitor_id), DAY)
+    assert signed is not None
+    assert (signed.id, signed.is_current) == (visitor_id, True)
+    assert time.time() - signed.drawn_at < 60
+
+
+NOT_OURS = {
+    "empty": "",
+    "one colon": ":",
+    "two colons": "::",
+    "no signature": "abc",
+    "a wrong signature": "abc:1:2",
+    "not ASCII": "é" * 22,
+    "half a character": "\ud800:1:2",
+    "long": "a" * 100_000,
+    "another key": TimestampSigner(key="another key", salt="flagstaff.visitor").sign("forged"),
+    "another salt": TimestampSigner(salt="django.contrib.sessions").sign("of another cookie"),
+}
+
+
+@pytest.mark.parametrize("text", NOT_OURS.values(), ids=NOT_OURS)
+def test_text_that_is_not_ours_is_no_id(text: str) -> None:
+    assert read_id(text, DAY) is None
+
+
+def test_id_is_valid_until_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, later = sign_id("visitor", time.time()), time.time() + DAY
+    # The clocks of two machines differ.
+    assert read_id(sign_id("visitor", time.time() + 5), DAY) is not None
+    monkeypatch.setattr(time, "time", lambda: later - 10)
+    assert read_id(text, DAY) is not None
+    monkeypatch.setattr(time, "time", lambda: later + 10)
+    assert read_id(text, DAY) is None
+
+
+def test_id_signed_with_a_fallback_key_is_read_as_not_current(settings: Any) -> None:
+    text = sign_id("visitor", 1_700_000_000)
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "a new secret"
+    assert read_id(text, 10**9) is None
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert read_id(text, 10**9) == visitor.SignedId("visitor", 1_700_000_000, is_current=False)

@@ -1,7 +1,5 @@
 """The parts of the 5 % of false trips that the runs of a plan are given."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 
@@ -23,14 +21,14 @@ def test_all_runs_of_all_steps_and_guards_get_at_most_five_percent(seed: int) ->
     percents = sorted({source.randint(1, 99) for _ in range(source.randint(1, 8))})
     steps = [*(Step(percent, 60) for percent in percents), Step(100, 0)]
     guards = GUARDS[: source.randint(1, 2)]
-    given = 0.0
+    spent = 0.0
     for index in range(len(steps)):
         for number in range(1, source.choice([2, 5, 2000])):
             alpha = alpha_of_run(steps, index, guards, number)
-            given += alpha.guard * len(guards) + alpha.brake
+            spent += alpha.guard * len(guards) + alpha.brake
             assert (alpha.guard > 0) == (steps[index].percent < 100)
             assert (alpha.brake > 0) == (steps[index].percent <= 50)
-    assert given <= PLAN_ALPHA
+    assert spent <= PLAN_ALPHA
 
 
 def test_steps_get_equal_parts_and_runs_of_a_step_ever_smaller_ones() -> None:
@@ -44,8 +42,8 @@ def test_steps_get_equal_parts_and_runs_of_a_step_ever_smaller_ones() -> None:
 def test_hundredth_run_still_trips_and_one_that_compares_nothing_takes_nothing() -> None:
     # Each lost worker starts a step again.
     sides = GuardCounts(60, 210)
-    found = judge(STEPS, 1, GUARDS, replace(EVIDENCE, failed={0: sides}), 1000, 100)
-    assert found.trip == "errors"
+    verdict = judge(STEPS, 1, GUARDS, replace(EVIDENCE, failed={0: sides}), 1000, 100)
+    assert verdict.trip == "errors"
     assert alpha_of_run(STEPS, 4, GUARDS, 1) == (0, 0)
     only_functions = [Guard("function", path="shop.guards.orders")]
     assert alpha_of_run(STEPS, 0, only_functions, 1).guard == 0

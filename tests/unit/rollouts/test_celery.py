@@ -1,7 +1,5 @@
 """The signals of Celery's tasks, in the orders in which Celery sends them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 

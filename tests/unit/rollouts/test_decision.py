@@ -1,7 +1,5 @@
 """What the driver does, from the verdict and the function guards."""
 
-from __future__ import annotations
-
 from contextvars import ContextVar
 from threading import Event
 
@@ -89,8 +87,6 @@ def test_function_guard_is_fine_only_if_it_returns_true(
     assert outcome.fine is None
     assert outcome.why.startswith(f"{__name__}.was_removed raised ImportError; repair it")
 
-
-# The thread of its own in which a guard is called.
 
 SECONDS = 10.0
 variable = ContextVar("variable", default="outside")

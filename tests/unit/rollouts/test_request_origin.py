@@ -1,7 +1,5 @@
 """The network of a request's client, and when its body is read."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator
@@ -37,10 +35,10 @@ def by_function(settings: Settings) -> Iterator[None]:
 def network(address: object) -> bytes:
     request: Any = RequestFactory().get("/")
     request.address = address
-    found, drawn_at = origin_of(RequestFlags(request))
-    assert found is not None
+    network, drawn_at = origin_of(RequestFlags(request))
+    assert network is not None
     assert drawn_at is None
-    return found
+    return network
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The formulas of guarded rollouts, against exact fractions and against simulations."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections import Counter
@@ -41,21 +39,21 @@ def exact_q(theta: float, ratio: float | Fraction) -> Fraction:
 
 def exact_e_value(inside: int, outside: int, theta: float) -> Fraction:
     """The mean of the likelihood ratios of the failing users, one by one."""
-    null, found = Fraction(theta), Fraction(0)
+    null, total = Fraction(theta), Fraction(0)
     for alternative in RATIOS:
         chance = exact_q(theta, alternative)
-        found += (chance / null) ** inside * ((1 - chance) / (1 - null)) ** outside
-    return found / len(RATIOS)
+        total += (chance / null) ** inside * ((1 - chance) / (1 - null)) ** outside
+    return total / len(RATIOS)
 
 
 def exact_e_value_against_smaller(
     inside: int, outside: int, theta: float, bound: float
 ) -> Fraction:
-    null, found = exact_q(theta, bound), Fraction(0)
+    null, total = exact_q(theta, bound), Fraction(0)
     for divisor in RATIOS:
         chance = exact_q(theta, Fraction(bound) / Fraction(divisor))
-        found += (chance / null) ** inside * ((1 - chance) / (1 - null)) ** outside
-    return found / len(RATIOS)
+        total += (chance / null) ** inside * ((1 - chance) / (1 - null)) ** outside
+    return total / len(RATIOS)
 
 
 @pytest.mark.parametrize("theta", THETAS)
@@ -157,10 +155,10 @@ def test_upper_bound_and_ratio_without_failures_and_with_many() -> None:
 
 @pytest.mark.parametrize(("outside", "theta"), [(60, 0.5), (300, 0.25), (2000, 0.05)])
 def test_smallest_ratio_trips_in_four_of_five_cases(outside: int, theta: float) -> None:
-    found = smallest_ratio(outside, theta, 300)
-    assert found is not None
+    smallest = smallest_ratio(outside, theta, 300)
+    assert smallest is not None
     least = next(x for x in range(10_000) if e_value(x, outside, theta) >= 300)
-    chance = scipy.stats.poisson.sf(least - 1, found * outside * theta / (1 - theta))
+    chance = scipy.stats.poisson.sf(least - 1, smallest * outside * theta / (1 - theta))
     assert chance == pytest.approx(0.8, abs=0.06)
     assert smallest_ratio(0, theta, 300) is None
 
@@ -206,8 +204,8 @@ def ranks_of_many(users: int, source: random.Random) -> Counter[int]:
 @pytest.mark.parametrize("users", [0, 1, 10, 500, 5_000, 100_000])
 def test_cardinality_of_hashed_users_is_within_four_standard_errors(users: int) -> None:
     for seed in range(3):
-        found = cardinality(ranks_of_hashes(users, random.Random(f"{users} {seed}")))
-        assert found == pytest.approx(users, rel=4 * CARDINALITY_ERROR)
+        estimated = cardinality(ranks_of_hashes(users, random.Random(f"{users} {seed}")))
+        assert estimated == pytest.approx(users, rel=4 * CARDINALITY_ERROR)
 
 
 @pytest.mark.parametrize("users", [1_000_000, 10_000_000])
@@ -228,10 +226,10 @@ def test_cardinality_of_a_growing_set_never_falls_or_jumps() -> None:
         register, rank = hash_user(source)
         registers[register] = max(registers[register], rank)
         if number % 50 == 0:
-            found = cardinality(Counter(registers))
+            estimated = cardinality(Counter(registers))
             # 50 users change the estimate by 50 on average.
-            assert 0 <= found - previous < 50 + 0.02 * number
-            previous = found
+            assert 0 <= estimated - previous < 50 + 0.02 * number
+            previous = estimated
 
 
 def test_cardinality_of_full_registers_is_finite_or_infinite() -> None:

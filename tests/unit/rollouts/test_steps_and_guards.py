@@ -1,7 +1,5 @@
 """The steps and the guards of a rollout plan as texts."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff.exceptions import InvalidPlanError
@@ -65,11 +63,9 @@ def test_last_step_at_all_users_needs_no_time() -> None:
     ],
 )
 def test_defaults_follow_the_users_of_a_day(users: float | None, first: str, required: int) -> None:
-    found = defaults_for(users)
-    assert (str(found.steps[0]), found.required_users) == (first, required)
+    defaults = defaults_for(users)
+    assert (str(defaults.steps[0]), defaults.required_users) == (first, required)
 
-
-# Guards.
 
 PATH = f"{__name__}.fine"
 ERRORS = Guard("errors")

@@ -1,7 +1,5 @@
 """The verdict on a step of a rollout plan, with its sentence."""
 
-from __future__ import annotations
-
 import doctest
 import json
 import math
@@ -56,15 +54,15 @@ def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
 
 
 def test_guard_at_its_threshold_trips() -> None:
-    found = judged(evidence(errors=(41, 210)))
-    assert (found.trip, found.trip_action, found.passed) == ("errors", "rollback", False)
+    verdict = judged(evidence(errors=(41, 210)))
+    assert (verdict.trip, verdict.trip_action, verdict.passed) == ("errors", "rollback", False)
     figures = "41 of 2,000 users with the flag failed, 210 of 38,000 without it; 3.7 times as often"
-    assert found.why == f"errors: {figures}"
-    assert found.guards[0].threshold == pytest.approx(200)
-    assert found.guards[0].e_value > 200
+    assert verdict.why == f"errors: {figures}"
+    assert verdict.guards[0].threshold == pytest.approx(200)
+    assert verdict.guards[0].e_value > 200
     # More guards raise the threshold.
-    found = judged(evidence(), guards=(ERRORS, SLOW, SLOW))
-    assert [guard.threshold for guard in found.guards] == pytest.approx([600, 600, 600])
+    verdict = judged(evidence(), guards=(ERRORS, SLOW, SLOW))
+    assert [guard.threshold for guard in verdict.guards] == pytest.approx([600, 600, 600])
     # A trip needs no complete data.
     assert judged(replace(evidence(errors=(41, 210)), lost_workers=2, dropped=9)).trip == "errors"
 
@@ -93,43 +91,43 @@ def test_counts_that_only_two_networks_make_harmful_do_not_pass() -> None:
     # With all of them e is 52, and without two of them 15.
     counts = evidence(errors=(25, 210))
     assert not judged(counts).passed
-    found = judged(replace(counts, spare=2))
-    assert (found.trip, found.passed) == (None, False)
+    verdict = judged(replace(counts, spare=2))
+    assert (verdict.trip, verdict.passed) == (None, False)
 
 
 def test_trip_names_the_failing_visitors_whose_cookie_is_younger_than_the_step() -> None:
     new = "9 of 41 failing visitors with the flag have a cookie that is younger than the step"
     counts = GuardCounts(41, 210, visitors=41, new_visitors=9)
-    found = judged(replace(evidence(), failed={0: counts}))
-    assert found.why.endswith(f"without it; 3.7 times as often; {new}")
-    found = judged(replace(evidence(), failed={0: replace(counts, outside=0)}))
-    assert found.why.endswith(f"failed, 0 of 38,000 without it; {new}")
+    verdict = judged(replace(evidence(), failed={0: counts}))
+    assert verdict.why.endswith(f"without it; 3.7 times as often; {new}")
+    verdict = judged(replace(evidence(), failed={0: replace(counts, outside=0)}))
+    assert verdict.why.endswith(f"failed, 0 of 38,000 without it; {new}")
 
 
 def test_latency_guard_uses_the_counts_of_its_number() -> None:
     assert numbered([SLOW, FUNCTION, ERRORS, SLOW]) == [(1, SLOW), (0, ERRORS), (4, SLOW)]
-    found = judged(evidence(slow=(41, 210)), guards=(ERRORS, SLOW))
-    assert found.trip == "latency over 0.5 s"
-    assert [guard.failed.inside for guard in found.guards] == [0, 41]
+    verdict = judged(evidence(slow=(41, 210)), guards=(ERRORS, SLOW))
+    assert verdict.trip == "latency over 0.5 s"
+    assert [guard.failed.inside for guard in verdict.guards] == [0, 41]
     figures = "41 of 2,000 users with the flag failed, 210 of 38,000 without it; 3.7 times as often"
-    assert found.why == f"latency over 0.5 s: {figures}"
+    assert verdict.why == f"latency over 0.5 s: {figures}"
 
 
 def test_rollback_comes_before_hold() -> None:
-    found = judged(evidence(errors=(41, 210)), guards=(replace(ERRORS, action="hold"),))
-    assert (found.trip, found.trip_action) == ("errors", "hold")
+    verdict = judged(evidence(errors=(41, 210)), guards=(replace(ERRORS, action="hold"),))
+    assert (verdict.trip, verdict.trip_action) == ("errors", "hold")
     holding = replace(SLOW, action="hold")
-    found = judged(evidence(errors=(41, 210), slow=(80, 210)), guards=(holding, ERRORS))
-    assert (found.trip, found.trip_action) == ("errors", "rollback")
+    verdict = judged(evidence(errors=(41, 210), slow=(80, 210)), guards=(holding, ERRORS))
+    assert (verdict.trip, verdict.trip_action) == ("errors", "rollback")
 
 
 def test_uncertain_share_counts_against_a_trip_and_against_a_pass() -> None:
     sure = replace(evidence(errors=(110, 2000)), theta_error=0.0)
     unsure = replace(sure, theta_error=0.2)
-    exact, found = judged(sure).guards[0], judged(unsure).guards[0]
-    assert found.e_value < exact.e_value
-    assert found.upper > exact.upper
-    assert found.ratio == exact.ratio
+    exact, inexact = judged(sure).guards[0], judged(unsure).guards[0]
+    assert inexact.e_value < exact.e_value
+    assert inexact.upper > exact.upper
+    assert inexact.ratio == exact.ratio
     huge = judged(replace(evidence(errors=(900, 1)), theta_error=50.0)).guards[0]
     assert (huge.e_value, huge.upper) == (1.0, math.inf)
 
@@ -138,61 +136,61 @@ def test_brake_trips_at_its_number_of_users_and_none_outside() -> None:
     assert judged(evidence()).brake == 3
     assert judged(evidence(errors=(2, 0))).trip is None
     assert judged(evidence(errors=(3, 1)), guards=(FUNCTION,)).trip is None
-    found = judged(evidence(errors=(3, 0)))
-    assert (found.trip, found.trip_action, found.brake) == ("brake", "rollback", 3)
-    assert found.why == "errors: 3 of 2,000 users with the flag failed, 0 of 38,000 without it"
+    verdict = judged(evidence(errors=(3, 0)))
+    assert (verdict.trip, verdict.trip_action, verdict.brake) == ("brake", "rollback", 3)
+    assert verdict.why == "errors: 3 of 2,000 users with the flag failed, 0 of 38,000 without it"
     # It watches errors without a guard of errors.
     assert judged(evidence(errors=(3, 0)), guards=(SLOW,)).trip == "brake"
     assert judged(evidence(slow=(4, 0)), guards=(SLOW,)).trip == "latency over 0.5 s"
 
 
 def test_brake_needs_more_users_where_more_are_inside_and_is_off_above_fifty_percent() -> None:
-    found = judged(evidence(20_000, 20_000, errors=(10, 0)), step=HALF)
-    assert (found.brake, found.trip) == (11, None)
-    found = judge([Step(60, 3600)], 0, [SLOW], evidence(24_000, 16_000, errors=(200, 0)), 1000)
-    assert (found.brake, found.trip) == (None, None)
+    verdict = judged(evidence(20_000, 20_000, errors=(10, 0)), step=HALF)
+    assert (verdict.brake, verdict.trip) == (11, None)
+    verdict = judge([Step(60, 3600)], 0, [SLOW], evidence(24_000, 16_000, errors=(200, 0)), 1000)
+    assert (verdict.brake, verdict.trip) == (None, None)
 
 
 def test_step_with_a_low_upper_bound_passes() -> None:
-    found = judged(evidence(500, 9_500, errors=(20, 400)), required=1000)
-    assert found.passed
-    assert found.guards[0].smallest_harm is None
-    assert found.guards[0].upper < 2
-    assert found.why == "fine after 500 users with the flag: errors at most 1.8 times as often"
+    verdict = judged(evidence(500, 9_500, errors=(20, 400)), required=1000)
+    assert verdict.passed
+    assert verdict.guards[0].smallest_harm is None
+    assert verdict.guards[0].upper < 2
+    assert verdict.why == "fine after 500 users with the flag: errors at most 1.8 times as often"
     # Every guard must pass.
-    found = judged(evidence(500, 9_500, errors=(20, 400)), guards=(ERRORS, SLOW))
-    assert [guard.passed for guard in found.guards] == [True, False]
-    assert not found.passed
+    verdict = judged(evidence(500, 9_500, errors=(20, 400)), guards=(ERRORS, SLOW))
+    assert [guard.passed for guard in verdict.guards] == [True, False]
+    assert not verdict.passed
 
 
 def test_step_with_a_high_upper_bound_holds_until_there_are_enough_users() -> None:
-    found = judged(evidence(500, 9_500, errors=(2, 38)))
-    assert not found.passed
-    assert not found.guards[0].passed
+    verdict = judged(evidence(500, 9_500, errors=(2, 38)))
+    assert not verdict.passed
+    assert not verdict.guards[0].passed
     seen = "500 of 1,000 users with the flag seen, errors may be up to 4.9 times as often"
-    assert found.why == f"waits for users: {seen}"
-    found = judged(evidence(1_000, 19_000, errors=(2, 38)))
-    assert found.passed
-    assert found.guards[0].upper > 2
+    assert verdict.why == f"waits for users: {seen}"
+    verdict = judged(evidence(1_000, 19_000, errors=(2, 38)))
+    assert verdict.passed
+    assert verdict.guards[0].upper > 2
     tripping = "errors would have tripped at 6.3 times as often"
-    assert found.why == f"fine after 1,000 users with the flag: {tripping}"
+    assert verdict.why == f"fine after 1,000 users with the flag: {tripping}"
 
 
 def test_hold_names_the_guard_that_does_not_pass_and_not_a_worse_one_that_does() -> None:
     lenient = Guard("errors", limit=10)
     counts = evidence(500, 9_500, errors=(2, 38), slow=(10, 200))
-    found = judged(counts, guards=(lenient, SLOW))
-    errors, slow = found.guards
+    verdict = judged(counts, guards=(lenient, SLOW))
+    errors, slow = verdict.guards
     assert (errors.passed, slow.passed) == (True, False)
     assert errors.upper > slow.upper > slow.limit
-    assert found.why is not None
-    assert "seen, latency over 0.5 s may be up to" in found.why
+    assert verdict.why is not None
+    assert "seen, latency over 0.5 s may be up to" in verdict.why
 
 
 def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
-    found = judged(evidence(1_000, 99_000, errors=(6, 99)), step=0)
-    assert (found.trip, found.passed) == (None, False)
-    assert found.why == (
+    verdict = judged(evidence(1_000, 99_000, errors=(6, 99)), step=0)
+    assert (verdict.trip, verdict.passed) == (None, False)
+    assert verdict.why == (
         "signs of harm, not certain yet: errors: 6 of 1,000 users with the flag failed, 99 of "
         "99,000 without it; 6.0 times as often; find the cause, or set the rollout by hand"
     )
@@ -201,10 +199,11 @@ def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
 def test_step_without_any_failure_passes_with_enough_users_only() -> None:
     seen = "999 of 1,000 users with the flag seen, too few failures to compare errors"
     assert judged(evidence(999, 20_000)).why == f"waits for users: {seen}"
-    found = judged(evidence(1_000, 20_000))
-    assert (found.passed, found.guards[0].smallest_harm) == (True, None)
+    verdict = judged(evidence(1_000, 20_000))
+    assert (verdict.passed, verdict.guards[0].smallest_harm) == (True, None)
     assert (
-        found.why == "fine after 1,000 users with the flag: errors with too few failures to compare"
+        verdict.why
+        == "fine after 1,000 users with the flag: errors with too few failures to compare"
     )
     # No counts are no failures.
     assert judged(replace(evidence(), failed={})).guards[0].failed == GuardCounts(0, 0)
@@ -232,13 +231,10 @@ def test_missing_data_is_never_a_pass(
 ) -> None:
     counts = evidence(500, 9_500, errors=(20, 400))
     assert judged(counts, guards=guards).passed
-    found = judged(replace(counts, **change), guards=guards, required=0)  # type: ignore[arg-type]
-    assert not found.passed
-    assert found.trip is None
-    assert found.why == f"waits for data: {why}"
-
-
-# Requests at risk, and faults that begin late.
+    verdict = judged(replace(counts, **change), guards=guards, required=0)  # type: ignore[arg-type]
+    assert not verdict.passed
+    assert verdict.trip is None
+    assert verdict.why == f"waits for data: {why}"
 
 
 def counted(
@@ -264,27 +260,27 @@ def compared(found: StepEvidence, compare: str = "") -> StepVerdict:
 
 
 def test_users_who_make_more_requests_hold_the_plan_and_are_no_harm() -> None:
-    found = compared(ASK_TWICE)
-    assert (found.trip, found.passed, found.guards[0].decides) == (None, False, COMPARISONS)
-    assert found.why == (
+    verdict = compared(ASK_TWICE)
+    assert (verdict.trip, verdict.passed, verdict.guards[0].decides) == (None, False, COMPARISONS)
+    assert verdict.why == (
         "users with the flag make 2.0 times the requests: by users, errors 2.0 times as often; by "
         "requests, 1.0 times; wait, or create the plan again with --compare requests or --compare "
         "users"
     )
     assert compared(ASK_TWICE, "users").trip == "errors"
-    found = compared(ASK_TWICE, "requests")
-    assert (found.trip, found.passed) == (None, True)
+    verdict = compared(ASK_TWICE, "requests")
+    assert (verdict.trip, verdict.passed) == (None, True)
 
 
 def test_number_of_users_passes_where_more_requests_explain_their_failures() -> None:
-    found = compared(counted(((900, 76), (180_000, 14_200))))
-    by_users, by_requests = found.guards[0].comparisons
+    verdict = compared(counted(((900, 76), (180_000, 14_200))))
+    by_users, by_requests = verdict.guards[0].comparisons
     assert by_users.explained == pytest.approx(4 / 3, abs=0.01)
     assert by_requests.explained == 1
     # Neither the bound of the ratio nor the evidence against equal failures would let it pass.
     assert by_users.upper > 2
     assert by_users.log_e_values[0] > math.log(20)
-    assert found.passed
+    assert verdict.passed
     # More failures than that, the same ones with equal requests, and one comparison alone.
     assert not compared(counted(((900, 95), (180_000, 14_200)))).passed
     assert not compared(counted(((900, 76), (180_000, 9_500)))).passed
@@ -321,9 +317,9 @@ def test_user_who_fails_in_several_workers_counts_once() -> None:
 
 def test_requests_decide_where_many_users_have_failed_already() -> None:
     # Twice the failures of requests, and hardly more users.
-    found = compared(counted(((34_000, 1_980), (170_000, 4_950))))
-    assert (found.trip, found.guards[0].decides) == ("errors", ("requests",))
-    assert found.why.endswith(
+    verdict = compared(counted(((34_000, 1_980), (170_000, 4_950))))
+    assert (verdict.trip, verdict.guards[0].decides) == ("errors", ("requests",))
+    assert verdict.why.endswith(
         "89 % of the users without the flag have failed already: compared by requests"
     )
     fine = compared(counted(((34_000, 1_790), (170_000, 8_950))))
@@ -334,16 +330,18 @@ def test_requests_decide_where_many_users_have_failed_already() -> None:
 def test_users_who_always_fail_and_make_fewer_requests_do_not_trip_by_requests() -> None:
     # 30 % of the users on both sides fail at once, and those inside make half the requests.
     half = counted(((11_400, 600), (280_000, 7_600)))
-    found = compared(half)
-    assert (found.trip, found.passed, found.guards[0].decides) == (None, False, ("requests",))
+    verdict = compared(half)
+    assert (verdict.trip, verdict.passed, verdict.guards[0].decides) == (None, False, ("requests",))
     assert compared(half, "requests").trip == "errors"
 
 
 def test_users_alone_pass_only_below_what_they_can_show_where_many_have_failed() -> None:
-    found = compared(counted(((34_000, 1_790), (170_000, 8_950))), "users")
-    assert (found.trip, found.passed) == (None, False)
-    assert found.why.startswith("89 % of the users without the flag have failed already, so users")
-    assert found.why.endswith("create the plan again with --compare requests")
+    verdict = compared(counted(((34_000, 1_790), (170_000, 8_950))), "users")
+    assert (verdict.trip, verdict.passed) == (None, False)
+    assert verdict.why.startswith(
+        "89 % of the users without the flag have failed already, so users"
+    )
+    assert verdict.why.endswith("create the plan again with --compare requests")
     # Without requests at risk, too.
     assert not judged(evidence(errors=(1_790, 34_000))).passed
     assert judged(evidence(errors=(400, 7_700))).passed
@@ -356,25 +354,25 @@ def test_fault_that_begins_late_trips_and_one_that_is_not_certain_holds() -> Non
     # Averaged over the whole step it is nothing.
     assert late.guards[0].comparisons[0].log_e_values[0] < 0
     began_at = datetime(2026, 1, 30, 14, tzinfo=timezone.utc)
-    found = compared(replace(counted(*fine, ((60, 13), (8_000, 400))), began_at=began_at))
-    assert (found.trip, found.passed) == (None, False)
-    assert re.match(r"signs of harm since .+:54:00, not certain yet: errors: ", found.why)
+    verdict = compared(replace(counted(*fine, ((60, 13), (8_000, 400))), began_at=began_at))
+    assert (verdict.trip, verdict.passed) == (None, False)
+    assert re.match(r"signs of harm since .+:54:00, not certain yet: errors: ", verdict.why)
     assert compared(counted(*fine, ((60, 4), (8_000, 400)))).passed
 
 
 def test_step_at_all_users_or_without_statistical_guards_needs_no_comparison() -> None:
-    found = judged(evidence(40_000, 0, errors=(900, 0)), step=ALL)
-    assert (found.trip, found.passed, found.guards) == (None, True, ())
-    assert found.why == "at 100 % only function guards watch the step"
-    found = judged(evidence(3, 50), guards=(FUNCTION,))
-    assert found.passed
-    assert found.why == "fine after 3 users with the flag: no guard compares errors"
+    verdict = judged(evidence(40_000, 0, errors=(900, 0)), step=ALL)
+    assert (verdict.trip, verdict.passed, verdict.guards) == (None, True, ())
+    assert verdict.why == "at 100 % only function guards watch the step"
+    verdict = judged(evidence(3, 50), guards=(FUNCTION,))
+    assert verdict.passed
+    assert verdict.why == "fine after 3 users with the flag: no guard compares errors"
 
 
 def test_figures_are_strict_json() -> None:
-    found = judged(evidence(errors=(2, 0)))
-    assert found.guards[0].upper == math.inf
-    stored = json.loads(json.dumps(found.figures(), allow_nan=False))
+    verdict = judged(evidence(errors=(2, 0)))
+    assert verdict.guards[0].upper == math.inf
+    stored = json.loads(json.dumps(verdict.figures(), allow_nan=False))
     assert stored["guards"][0]["upper"] is None
     assert stored["guards"][0]["failed"] == asdict(GuardCounts(inside=2))
     assert stored["brake"] == 3

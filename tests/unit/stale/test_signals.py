@@ -1,7 +1,5 @@
 """Which flags are stale, and which are not counted because too little is known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -14,6 +12,7 @@ from flagstaff._workers.usage import NOT_USED, KeyUsage, UsagePeriod
 from flagstaff.stale.facts import problem_of_coverage
 from flagstaff.stale.signals import (
     Assessment,
+    Configuration,
     Constant,
     Facts,
     Finding,
@@ -21,6 +20,7 @@ from flagstaff.stale.signals import (
     Signal,
     Unknown,
     assess,
+    constant_result,
 )
 from tests.support.translations import german
 
@@ -194,3 +194,36 @@ def test_reason_why_usage_is_unknown_is_translated() -> None:
     with german({reason: "kein Worker hat gemeldet"}):
         text = localized(problem_of_coverage(UsagePeriod(None, None), since=ago(30), now=NOW))
     assert text == "kein Worker hat gemeldet"
+
+
+def rules(*percents: int) -> list[object]:
+    return [{"conditions": [], "rollout_percent": percent} for percent in percents]
+
+
+@pytest.mark.parametrize(
+    ("enabled", "percent", "found", "has_users", "expected"),
+    [
+        (False, 100, None, True, False),
+        (False, 100, "unreadable", True, False),
+        (True, 100, None, False, True),
+        (True, 100, [], True, True),
+        (True, 0, None, False, False),
+        (True, 0, None, True, None),
+        (True, 99, [], False, None),
+        (True, 100, rules(100), False, True),
+        (True, 100, [{"conditions": []}], False, True),
+        (True, 100, rules(100, 99), False, None),
+        (True, 0, rules(0), False, False),
+        (True, 0, rules(1), False, None),
+        (True, 0, [{"conditions": []}], False, None),
+        (True, 100, {}, False, None),
+        (True, 100, ["x"], False, None),
+        (True, 100, [{"rollout_percent": "100"}], False, None),
+        (True, 150, None, False, True),
+    ],
+)
+def test_result_is_constant_unless_users_can_differ(
+    enabled: bool, percent: int, found: object, has_users: bool, expected: bool | None
+) -> None:
+    configuration = Configuration(enabled, percent, found)
+    assert constant_result(configuration, has_allowed_users=has_users) is expected

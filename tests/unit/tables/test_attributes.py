@@ -1,7 +1,5 @@
 """Values of conditions that never match."""
 
-from __future__ import annotations
-
 import pytest
 
 from flagstaff._tables.attributes import Attribute, AttributeType, impossible_value
@@ -78,13 +76,13 @@ def test_value_that_never_matches_is_found(
     attribute: str, operator: str, value: object, hint: str | None, *, negate: bool
 ) -> None:
     one = {**condition(attribute, operator, value), "negate": negate}
-    found = impossible_value(one, KNOWN)
+    problem = impossible_value(one, KNOWN)
     if hint is None:
-        assert found is None
+        assert problem is None
     else:
-        assert found is not None
-        assert found.problem.startswith(f'value 1 never matches "{attribute}": {hint}')
-        assert found.is_certain is (attribute in KNOWN and not hint.startswith("if it is"))
+        assert problem is not None
+        assert problem.problem.startswith(f'value 1 never matches "{attribute}": {hint}')
+        assert problem.is_certain is (attribute in KNOWN and not hint.startswith("if it is"))
 
 
 @pytest.mark.parametrize("attribute", ["text", "unknown"])
@@ -102,14 +100,17 @@ def test_value_that_never_matches_is_found(
 def test_text_that_looks_misspelled_is_found_and_not_certain(
     attribute: str, operator: str, value: str, hint: str | None
 ) -> None:
-    found = impossible_value(condition(attribute, operator, value), KNOWN)
-    assert (found is None) is (hint is None)
-    assert found is None or (str(hint) in str(found.problem), found.is_certain) == (True, False)
+    problem = impossible_value(condition(attribute, operator, value), KNOWN)
+    assert (problem is None) is (hint is None)
+    assert problem is None or (str(hint) in str(problem.problem), problem.is_certain) == (
+        True,
+        False,
+    )
 
 
 def test_message_names_the_value_by_its_number_only() -> None:
-    found = impossible_value(condition("number", "in", 1, "secret"), KNOWN)
-    assert found is not None
-    assert found.problem == (
+    problem = impossible_value(condition("number", "in", 1, "secret"), KNOWN)
+    assert problem is not None
+    assert problem.problem == (
         'value 2 never matches "number": it is a number; write one, such as 42'
     )

@@ -1,7 +1,5 @@
 """How flagstaff reads rows: where it decides something, and where the admin shows them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

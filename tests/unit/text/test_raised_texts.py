@@ -1,7 +1,5 @@
 """Where texts are raised: each gets the values that its English names."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator
@@ -48,24 +46,24 @@ def texts_in(source: str) -> Iterator[tuple[ast.Call, str | None]]:
 
 def problems(source: str) -> list[str]:
     """Returns the texts whose values are not those that their English names."""
-    found = []
+    texts = []
     for call, english in texts_in(source):
         given = {keyword.arg for keyword in call.keywords}
         if english is None:
-            found.append(f"line {call.lineno}: an f-string is in no catalogue")
+            texts.append(f"line {call.lineno}: an f-string is in no catalogue")
             continue
         names = set(re.findall(r"\{(\w+)\}", english))
         # The number that chooses the form need not be shown.
         names |= {"count"} & given if len(call.args) > 1 else set()
         if None not in given and given != names:
-            found.append(f"line {call.lineno}: {english}")
-    return found
+            texts.append(f"line {call.lineno}: {english}")
+    return texts
 
 
 def test_text_gets_the_values_that_its_english_names() -> None:
     files = PACKAGE.rglob("*.py")
-    found = {str(path): problems(path.read_text(encoding="utf-8")) for path in files}
-    assert {path: texts for path, texts in found.items() if texts} == {}
+    by_file = {str(path): problems(path.read_text(encoding="utf-8")) for path in files}
+    assert {path: texts for path, texts in by_file.items() if texts} == {}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The problems of the workers' parser of rules: texts of Rust, with all their values."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Rules, conditions and choices: in sentences, as JSON that people edit, and their problems."""
 
-from __future__ import annotations
-
 from time import process_time
 from typing import Any
 

@@ -1,14 +1,27 @@
 """Texts: English with values, in the reader's language, and joined."""
 
-from __future__ import annotations
-
 import pickle
+from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from django.utils import translation
 from django.utils.html import format_html
+from django.utils.timezone import override
 
-from flagstaff._text import Sentence, TextError, joined, localized, say, text_of
+from flagstaff._text import (
+    Sentence,
+    TextError,
+    is_storable,
+    joined,
+    localized,
+    say,
+    some,
+    storable,
+    text_of,
+)
+from flagstaff._text.times import ago, duration, full_time
+from flagstaff.changes import Changed
 from flagstaff.conf import SettingError
 from flagstaff.exceptions import (
     ConflictError,
@@ -17,6 +30,9 @@ from flagstaff.exceptions import (
     PlanError,
     UnknownPlanError,
 )
+from flagstaff.history import Kind
+from flagstaff.history.describe import describe_change
+from tests.support.translations import german
 
 _WAITS = say(
     "waits for users: {seen} of {required} seen, {ratio} times",
@@ -78,9 +94,9 @@ def test_text_made_from_a_text_is_plain() -> None:
 
 @pytest.mark.parametrize("texts", [[], ["a"], ["{a}", "b", "c"]])
 def test_joined_texts_are_values_of_the_text(texts: list[str]) -> None:
-    found = joined(texts, "; ")
-    assert found == "; ".join(texts)
-    assert [*found.values.values()] == texts
+    text = joined(texts, "; ")
+    assert text == "; ".join(texts)
+    assert [*text.values.values()] == texts
 
 
 @pytest.mark.parametrize("text", [_WAITS, _HOLDS, _CHOOSE])
@@ -95,9 +111,9 @@ def test_text_error_is_shown_in_the_language_and_keeps_its_text() -> None:
         assert error.messages == [localized(_HOLDS)]
     copied = pickle.loads(pickle.dumps(error))
     assert (copied.messages, copied.text) == (error.messages, _HOLDS)
-    found = text_of([error, TextError(say("no"))])
-    assert found == f"{_HOLDS} no"
-    assert found.values["part_0"] is _HOLDS
+    text = text_of([error, TextError(say("no"))])
+    assert text == f"{_HOLDS} no"
+    assert text.values["part_0"] is _HOLDS
 
 
 @pytest.mark.parametrize(
@@ -119,3 +135,93 @@ def test_error_carries_its_english_and_values(error: FlagstaffError, message: Se
         assert (type(raised), vars(raised)) == (type(error), vars(error))
         assert str(raised) == raised.message == message
         assert (raised.message.english, raised.message.values) == (message.english, message.values)
+
+
+@pytest.mark.parametrize(
+    ("items", "options", "text"),
+    [
+        ([], {"limit": 2}, ""),
+        (["a"], {"limit": 2}, "a"),
+        (["a", "b"], {"limit": 2}, "a, b"),
+        (["a", "b", "c"], {"limit": 2}, "a, b and 1 more"),
+        (range(2000), {"limit": 1}, "0 and 1,999 more"),
+        # Items that are not passed.
+        (["a", "b"], {"limit": 2, "total": 5}, "a, b and 3 more"),
+        (["a", "b"], {"total": 5}, "a, b and 3 more"),
+        (["a", "b"], {"total": 2}, "a, b"),
+        # Ten by default.
+        (range(11), {}, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1 more"),
+    ],
+)
+def test_join_some_shows_items_up_to_the_limit(items: Any, options: Any, text: str) -> None:
+    assert some(items, **options) == text
+
+
+NOON = datetime(2026, 7, 1, 12, 0, 5, tzinfo=timezone.utc)
+
+
+def test_time_in_a_message_is_local_with_seconds_and_zone(settings: Any) -> None:
+    settings.TIME_ZONE = "America/Lima"
+    with override("Europe/Berlin"):
+        assert full_time(NOON) == "2026-07-01 14:00:05 CEST"
+    # Without a zone, it has that of the project.
+    settings.TIME_ZONE = "Europe/Berlin"
+    with override("UTC"):
+        assert full_time(NOON.replace(tzinfo=None)) == "2026-07-01 12:00:05 CEST"
+
+
+def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
+    step = Changed(Kind.FLAG, "banner", {}, {"allowed_users": [*range(20)]}, written=True)
+    assert describe_change(step, {}).endswith("9 and 10 more)")
+    with german({"{items} and {others} more": "{items} und {others} weitere"}):
+        assert describe_change(step, {}).endswith("9 und 10 weitere)")
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [("", ""), ("Grüße 🥐", "Grüße 🥐"), ("a\0b", "a\ufffdb"), ("\ud800", "\ufffd")],
+)
+def test_nul_and_lone_surrogates_are_not_storable_and_are_replaced(text: str, stored: str) -> None:
+    assert is_storable(text) is (text == stored)
+    assert storable(text) == stored
+
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
+AGES = {
+    "just now": timedelta(seconds=59),
+    "1 min ago": timedelta(seconds=60),
+    "59 min ago": timedelta(minutes=59, seconds=59),
+    "23 h ago": timedelta(hours=23),
+    "1 day ago": timedelta(days=1),
+    "6 days ago": timedelta(days=6),
+    "4 weeks ago": timedelta(days=29),
+    "2 months ago": timedelta(days=60),
+    "1 year ago": timedelta(days=400),
+}
+
+
+@pytest.mark.parametrize(("text", "age"), AGES.items())
+def test_time_is_in_its_largest_unit(text: str, age: timedelta) -> None:
+    assert ago(NOW - age, NOW) == text
+
+
+def test_time_of_a_clock_that_is_ahead_is_now() -> None:
+    assert ago(NOW + timedelta(minutes=2), NOW) == "just now"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "largest"),
+    [
+        (0, "0 s", "0 s"),
+        (0.4, "less than 1 s", "less than 1 s"),
+        (59, "59 s", "59 s"),
+        (59.6, "1 min", "1 min"),
+        (750, "12 min 30 s", "12 min"),
+        (3600, "1 h", "1 h"),
+        (3661, "1 h 1 min", "1 h"),
+        (129_600, "1 d 12 h", "1 d"),
+    ],
+)
+def test_duration_has_its_two_largest_units_or_one(seconds: float, text: str, largest: str) -> None:
+    assert duration(seconds) == text
+    assert duration(seconds, largest_only=True) == largest

@@ -1,7 +1,5 @@
 """The time at which an action runs, as a person writes it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo

@@ -1,7 +1,5 @@
 """Each message at least once and in order: senders are killed, and commits come in any order."""
 
-from __future__ import annotations
-
 import json
 import random
 import threading

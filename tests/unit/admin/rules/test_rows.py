@@ -1,7 +1,5 @@
 """Rules as rows of the editor, and back, for each rule that workers can read."""
 
-from __future__ import annotations
-
 import json
 from random import Random
 from types import SimpleNamespace

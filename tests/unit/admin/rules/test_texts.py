@@ -1,7 +1,5 @@
 """The text of a condition's values: types, separators, quotes, and the way back."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The finder that serves the package waffle from the stand-in."""
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One POST to servers that respond, hang, hang up, or speak another protocol."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading
@@ -87,9 +85,6 @@ def test_post_to_a_server_that_cannot_be_reached_fails(hook: Webhook) -> None:
     assert post_error(receiver_at(hook.url)) == "Connection refused"
 
 
-# The deadline.
-
-
 def test_post_tries_the_next_address(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     resolve = socket.getaddrinfo
 
@@ -98,7 +93,7 @@ def test_post_tries_the_next_address(hook: Webhook, monkeypatch: pytest.MonkeyPa
             return resolve(host, port, *rest, **options)
         # Nothing listens on the first address.
         addresses = [resolve(ip, port, *rest, **options) for ip in ("127.0.0.2", "127.0.0.1")]
-        return [address for found in addresses for address in found]
+        return [address for of_host in addresses for address in of_host]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve_both)
     assert post(receiver_at(f"http://hooks.example:{hook.port}/"), b"{}", {}) == 200
@@ -132,9 +127,6 @@ def test_post_ends_at_the_deadline_whatever_the_server_sends(
     assert time.monotonic() - began < seconds(2)
 
 
-# Other protocols.
-
-
 @pytest.mark.parametrize(
     ("response", "errors"),
     [
@@ -151,9 +143,6 @@ def test_post_to_a_server_that_does_not_respond_with_http_fails(
         connection.sendall(response)
 
     assert post_error(serve_once(listener, respond)) in errors
-
-
-# Certificates.
 
 
 def serve_tls(certificate: Certificate, connection: socket.socket) -> None:
@@ -176,9 +165,6 @@ def test_certificate_must_be_trusted(
     assert "certificate verify failed: self" in error
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
     assert post(serve_once(listener, serve, "https"), b"{}", {}) == 204
-
-
-# The proxy of the environment.
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """The setting WEBHOOKS. Error messages do not contain secrets."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

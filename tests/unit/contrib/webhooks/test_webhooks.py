@@ -1,7 +1,5 @@
 """Retry delays, signatures and the Slack format. None of them needs a database."""
 
-from __future__ import annotations
-
 from base64 import b64decode
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -37,9 +35,6 @@ EVENT = Event(
 MESSAGE = WebhookMessage(EVENT, "rollout 5 → 50 %", "alice", None)
 
 
-# Retry delays.
-
-
 @pytest.mark.parametrize(
     ("attempts", "seconds"), [(1, 5), (2, 10), (5, 80), (11, 3600), (9999, 3600)]
 )
@@ -65,9 +60,6 @@ def test_pause_is_at_least_30_seconds_and_at_most_an_hour(
     assert pause_of(header) == seconds
 
 
-# Signatures.
-
-
 def test_signature_matches_the_example_of_the_specification() -> None:
     key = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     body = b'{"test": 2432232314}'
@@ -86,9 +78,6 @@ def test_message_has_a_signature_for_each_key() -> None:
     assert signature(b"1", b"2") == f"{signature(b'1')} {signature(b'2')}"
     unsigned = signature_headers("a", 1, b"{}", [])
     assert unsigned == {"webhook-id": "a", "webhook-timestamp": "1"}
-
-
-# Slack.
 
 
 def block_texts(body: Any) -> list[str]:

@@ -1,7 +1,5 @@
 """The examples of the statistics of experiments, and what they import."""
 
-from __future__ import annotations
-
 import doctest
 import importlib
 import math

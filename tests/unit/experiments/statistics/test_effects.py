@@ -1,7 +1,5 @@
 """Sums, estimates, effects and sample sizes, against statsmodels and the units themselves."""
 
-from __future__ import annotations
-
 import math
 import random
 import statistics
@@ -60,14 +58,14 @@ CONTROL, TREATMENT = arm(400, 1), arm(150, 2, 0.7)
 
 def test_mean_variance_and_covariance_are_those_of_the_units_of_all_hours() -> None:
     y, x = arm(500, 1)
-    found = pair_sums_of(y[:100], x[:100]) + pair_sums_of(y[100:], x[100:])
-    assert found.of_y.mean == pytest.approx(statistics.fmean(y), rel=1e-12)
-    assert found.of_y.variance == pytest.approx(statistics.variance(y), rel=1e-12)
-    assert float(found.products) / (found.units - 1) == pytest.approx(
+    sums = pair_sums_of(y[:100], x[:100]) + pair_sums_of(y[100:], x[100:])
+    assert sums.of_y.mean == pytest.approx(statistics.fmean(y), rel=1e-12)
+    assert sums.of_y.variance == pytest.approx(statistics.variance(y), rel=1e-12)
+    assert float(sums.products) / (sums.units - 1) == pytest.approx(
         statistics.covariance(y, x), rel=1e-12
     )
     # An empty hour adds nothing.
-    assert found + PairSums(0, 0, 0, 0, 0, 0) == found
+    assert sums + PairSums(0, 0, 0, 0, 0, 0) == sums
 
 
 def test_sums_keep_the_digits_of_large_means_with_a_shift_and_of_whole_numbers() -> None:
@@ -78,8 +76,8 @@ def test_sums_keep_the_digits_of_large_means_with_a_shift_and_of_whole_numbers()
     assert shifted.variance == pytest.approx(statistics.variance(y), rel=1e-6)
     # As the docstring says: without a shift only the first digits are left, if any.
     assert sums_of(large).variance != pytest.approx(statistics.variance(y), rel=1e-6)
-    found = pair_sums_of(large, x, y_shift=1e8, x_shift=10)
-    assert float(found.products) / (found.units - 1) == pytest.approx(
+    sums = pair_sums_of(large, x, y_shift=1e8, x_shift=10)
+    assert float(sums.products) / (sums.units - 1) == pytest.approx(
         statistics.covariance(y, x), rel=1e-6
     )
     base = 10**30
@@ -89,18 +87,15 @@ def test_sums_keep_the_digits_of_large_means_with_a_shift_and_of_whole_numbers()
     assert sums_of([-5.0] * 3).variance == 0
 
 
-# Variance reduction.
-
-
 def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
     from statsmodels.regression.linear_model import OLS
 
     y, x = np.array([*CONTROL[0], *TREATMENT[0]]), np.array([*CONTROL[1], *TREATMENT[1]])
     treated = np.repeat([0.0, 1.0], [len(CONTROL[0]), len(TREATMENT[0])])
     fitted = OLS(y, np.column_stack([np.ones(len(y)), treated, x])).fit()
-    found = adjust([pair_sums_of(*CONTROL), pair_sums_of(*TREATMENT)])
-    assert found.theta == pytest.approx(fitted.params[2], rel=1e-9)
-    assert difference(*found.arms).value == pytest.approx(fitted.params[1], rel=1e-9)
+    adjusted = adjust([pair_sums_of(*CONTROL), pair_sums_of(*TREATMENT)])
+    assert adjusted.theta == pytest.approx(fitted.params[2], rel=1e-9)
+    assert difference(*adjusted.arms).value == pytest.approx(fitted.params[1], rel=1e-9)
 
 
 def test_adjusted_standard_error_is_that_of_the_adjusted_units() -> None:
@@ -118,42 +113,39 @@ def test_adjusted_standard_error_is_that_of_the_adjusted_units() -> None:
     ]
     theirs = CompareMeans(*map(DescrStatsW, units))
     sums = [pair_sums_of(*arm, y_shift=15, x_shift=20) for arm in (CONTROL, TREATMENT)]
-    found = difference(*adjust(sums).arms)
-    assert found.standard_error == pytest.approx(theirs.std_meandiff_separatevar, rel=1e-9)
+    adjusted = difference(*adjust(sums).arms)
+    assert adjusted.standard_error == pytest.approx(theirs.std_meandiff_separatevar, rel=1e-9)
 
 
 def test_variance_reduction_is_that_of_the_standard_errors() -> None:
     arms = [pair_sums_of(*CONTROL), pair_sums_of(*TREATMENT)]
-    found = adjust(arms)
-    plain, adjusted = difference(*(mean(arm.of_y) for arm in arms)), difference(*found.arms)
+    result = adjust(arms)
+    plain, adjusted = difference(*(mean(arm.of_y) for arm in arms)), difference(*result.arms)
     expected = 1 - (adjusted.standard_error / plain.standard_error) ** 2
-    assert found.variance_reduction == pytest.approx(expected, rel=1e-9)
+    assert result.variance_reduction == pytest.approx(expected, rel=1e-9)
     # The correlation in the population: 0.64·16 / (0.64·16 + 4).
-    assert found.variance_reduction == pytest.approx(0.72, abs=0.05)
+    assert result.variance_reduction == pytest.approx(0.72, abs=0.05)
     # All units together keep their plain mean.
-    total = sum(arm.value * arm.units for arm in found.arms)
+    total = sum(arm.value * arm.units for arm in result.arms)
     assert total == pytest.approx(sum(arm.y for arm in arms), rel=1e-12)
-    assert lift(*found.arms) is not None
+    assert lift(*result.arms) is not None
 
 
 def test_constant_value_before_or_metric_changes_nothing() -> None:
     y, _ = CONTROL
     sums = pair_sums_of(y, [0.0] * len(y))
-    found = adjust([sums, sums])
-    assert (found.theta, found.variance_reduction) == (0, 0)
-    assert found.arms[0] == mean(sums.of_y)
-    found = adjust([PairSums(3, 6, 12, 4, 8, 8)])
-    assert (found.theta, found.variance_reduction) == (0, 0)
-    assert found.arms[0].standard_error == 0
-
-
-# Effects.
+    adjusted = adjust([sums, sums])
+    assert (adjusted.theta, adjusted.variance_reduction) == (0, 0)
+    assert adjusted.arms[0] == mean(sums.of_y)
+    adjusted = adjust([PairSums(3, 6, 12, 4, 8, 8)])
+    assert (adjusted.theta, adjusted.variance_reduction) == (0, 0)
+    assert adjusted.arms[0].standard_error == 0
 
 
 def test_proportion_needs_ten_conversions_and_ten_others() -> None:
     sizes = [(9, 100), (10, 100), (90, 100), (91, 100)]
-    found = [proportion(Conversions(units, converted)).is_enough for converted, units in sizes]
-    assert found == [False, True, True, False]
+    enough = [proportion(Conversions(units, converted)).is_enough for converted, units in sizes]
+    assert enough == [False, True, True, False]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -182,25 +174,25 @@ def test_lift_has_the_standard_error_of_the_delta_method() -> None:
         np.diag([control.standard_error**2, treatment.standard_error**2]),
         deriv=lambda both: np.array([[-both[1] / both[0] ** 2, 1 / both[0]]]),
     )
-    found = lift(control, treatment)
-    assert found is not None
-    assert found.value == pytest.approx(theirs.predicted()[0], rel=1e-9)
-    assert found.standard_error == pytest.approx(theirs.se_vectorized()[0], rel=1e-9)
+    lifted = lift(control, treatment)
+    assert lifted is not None
+    assert lifted.value == pytest.approx(theirs.predicted()[0], rel=1e-9)
+    assert lifted.standard_error == pytest.approx(theirs.se_vectorized()[0], rel=1e-9)
 
 
 def test_lift_needs_a_control_well_above_zero() -> None:
     arm = Estimate(100, 1.0, 0.2, True)
     for value, expected in [(2.01, True), (1.99, False), (0.0, False), (-1.0, False)]:
-        found = lift(Estimate(100, value, 0.2, True), arm)
-        assert (found is not None) == expected
+        lifted = lift(Estimate(100, value, 0.2, True), arm)
+        assert (lifted is not None) == expected
     assert lift(proportion(Conversions(100, 0)), proportion(Conversions(100, 5))) is None
     # Numbers that would overflow.
     tiny = Estimate(100, 5e-324, 0.0, True)
     assert lift(tiny, Estimate(100, 1e300, 1.0, True)) is None
     small = Estimate(100, 1e-200, 1e-202, True)
-    found = lift(small, small)
-    assert found is not None
-    assert found.standard_error == pytest.approx(math.sqrt(2) / 100)
+    lifted = lift(small, small)
+    assert lifted is not None
+    assert lifted.standard_error == pytest.approx(math.sqrt(2) / 100)
 
 
 def test_ratio_has_the_standard_error_of_the_delta_method_of_units() -> None:
@@ -216,12 +208,12 @@ def test_ratio_has_the_standard_error_of_the_delta_method_of_units() -> None:
         covariance,
         deriv=lambda both: np.array([[1 / both[1], -both[0] / both[1] ** 2]]),
     )
-    found = ratio(pair_sums_of(clicks, views))
-    assert found.value == pytest.approx(sum(clicks) / sum(views), rel=1e-12)
-    assert found.standard_error == pytest.approx(theirs.se_vectorized()[0], rel=1e-9)
+    estimate = ratio(pair_sums_of(clicks, views))
+    assert estimate.value == pytest.approx(sum(clicks) / sum(views), rel=1e-12)
+    assert estimate.standard_error == pytest.approx(theirs.se_vectorized()[0], rel=1e-9)
     shifted = ratio(pair_sums_of(clicks, views, y_shift=3, x_shift=10))
-    assert shifted.value == pytest.approx(found.value, rel=1e-12)
-    assert shifted.standard_error == pytest.approx(found.standard_error, rel=1e-9)
+    assert shifted.value == pytest.approx(estimate.value, rel=1e-12)
+    assert shifted.standard_error == pytest.approx(estimate.standard_error, rel=1e-9)
 
 
 def test_effect_without_spread_and_mean_of_few_buyers_say_nothing() -> None:
@@ -231,9 +223,6 @@ def test_effect_without_spread_and_mean_of_few_buyers_say_nothing() -> None:
         assert mean(Sums(1_000, buyers, buyers)).is_enough == expected
     # One large amount among many small ones counts nearly alone.
     assert not mean(Sums(1_000, 1_000 + 500, 1_000 + 250_000)).is_enough
-
-
-# Sample sizes.
 
 
 @pytest.mark.parametrize(
@@ -260,9 +249,9 @@ def test_units_of_one_look_at_means_equal_those_of_statsmodels(
     expected = NormalIndPower().solve_power(
         effect_size=abs(effect) / deviation, alpha=0.025, power=0.8, alternative="larger"
     )
-    found = size_for_means(deviation, effect).one_look / 2
-    assert found == pytest.approx(expected, rel=1e-9, abs=1)
-    assert found >= expected * (1 - 1e-9)
+    size = size_for_means(deviation, effect).one_look / 2
+    assert size == pytest.approx(expected, rel=1e-9, abs=1)
+    assert size >= expected * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01])

@@ -1,7 +1,5 @@
 """Always-valid results, Holm's correction and sample-ratio mismatch, against their articles."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -55,8 +53,8 @@ def mixture(effect: Effect, rho_squared: float) -> float:
         return ratio * float(scipy.stats.norm.pdf(true, scale=rho))
 
     ends = (centre - width, centre + width)
-    found, _ = scipy.integrate.quad(weighted, *ends, epsabs=0, epsrel=1e-12, limit=500)
-    return float(found)
+    integral, _ = scipy.integrate.quad(weighted, *ends, epsabs=0, epsrel=1e-12, limit=500)
+    return float(integral)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
@@ -81,9 +79,9 @@ def test_interval_and_lower_bound_have_the_widths_of_the_article(
         return effect.standard_error * math.sqrt(units * 2 * inner * log_of(root))
 
     both_sides = width(alpha, lambda root: math.log(root / alpha))
-    found = always_valid(effect, plan)
+    interval = always_valid(effect, plan)
     expected = pytest.approx((value - both_sides, value + both_sides), rel=1e-9)
-    assert (found.low, found.high) == expected
+    assert (interval.low, interval.high) == expected
     one_side = width(2 * alpha, lambda root: math.log(1 + root / (2 * alpha)))
     assert lower_bound(effect, plan) == pytest.approx(value - one_side, rel=1e-9)
 
@@ -92,16 +90,16 @@ def test_plan_is_narrowest_near_its_size() -> None:
     def width_at(units: float) -> float:
         return critical_value(10_000, Plan(round(units)))
 
-    found = scipy.optimize.minimize_scalar(width_at, bounds=(1_000, 100_000), method="bounded")
+    narrowest = scipy.optimize.minimize_scalar(width_at, bounds=(1_000, 100_000), method="bounded")
     # The article's rho is an approximation of the optimum.
-    assert width_at(10_000) <= found.fun * 1.001
+    assert width_at(10_000) <= narrowest.fun * 1.001
     assert critical_value(10_000, Plan(10_000)) == pytest.approx(3.0352, abs=1e-4)
 
 
 def test_effect_without_enough_units_is_silent() -> None:
     effect, plan = Effect(100, 5.0, 0.1, False), Plan(100)
-    found = always_valid(effect, plan)
-    assert (found.low, found.high, found.p_value) == (-math.inf, math.inf, 1)
+    interval = always_valid(effect, plan)
+    assert (interval.low, interval.high, interval.p_value) == (-math.inf, math.inf, 1)
     assert lower_bound(effect, plan) == -math.inf
     # No units have an endless interval.
     assert critical_value(0, Plan(100)) == lower_critical_value(0, Plan(100)) == math.inf
@@ -126,8 +124,6 @@ def test_enormous_effect_has_a_p_value_of_zero() -> None:
     assert always_valid(effect, Plan(100)).p_value == 0
 
 
-# Holm's correction for several metrics.
-
 P_VALUES = [
     [0.01, 0.04, 0.03],
     [0.2],
@@ -144,39 +140,36 @@ def test_corrected_p_values_equal_those_of_statsmodels(p_values: list[float], al
     from statsmodels.stats.multitest import multipletests
 
     rejected, adjusted, *_ = multipletests(p_values, alpha=alpha, method="holm")
-    found = holm(p_values, alpha)
-    assert [test.p_value for test in found] == pytest.approx(list(adjusted), rel=1e-9)
-    assert [test.is_rejected for test in found] == list(rejected)
+    tests = holm(p_values, alpha)
+    assert [test.p_value for test in tests] == pytest.approx(list(adjusted), rel=1e-9)
+    assert [test.is_rejected for test in tests] == list(rejected)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_corrected_interval_excludes_zero_exactly_if_the_metric_is_rejected(seed: int) -> None:
     source, plan = random.Random(seed), Plan(2_000)
     effects = [Effect(2_000, source.gauss(2.5, 1.5), 1.0, True) for _ in range(5)]
-    found = holm([always_valid(effect, plan).p_value for effect in effects])
-    for effect, corrected in zip(effects, found, strict=True):
+    tests = holm([always_valid(effect, plan).p_value for effect in effects])
+    for effect, corrected in zip(effects, tests, strict=True):
         interval = always_valid(effect, plan, corrected.interval_alpha)
         assert (interval.low > 0 or interval.high < 0) == corrected.is_rejected
 
 
 def test_levels_of_corrected_intervals_follow_the_steps() -> None:
-    found = holm([0.04, 0.001, 0.04], 0.05)
-    assert [test.interval_alpha for test in found] == [0.025, 0.05 / 3, 0.025]
+    tests = holm([0.04, 0.001, 0.04], 0.05)
+    assert [test.interval_alpha for test in tests] == [0.025, 0.05 / 3, 0.025]
     assert holm([]) == []
-
-
-# Sample-ratio mismatch.
 
 
 def predictive_factor(arms: Sequence[int], weights: Sequence[int], concentration: int) -> Fraction:
     """Multiplies, unit by unit, how probable each arm was by the prior and by the weights."""
-    seen, found = [0] * len(weights), Fraction(1)
+    seen, factor = [0] * len(weights), Fraction(1)
     for position, arm in enumerate(arms):
         share = Fraction(weights[arm], sum(weights))
         predicted = (concentration * share + seen[arm]) / (concentration + position)
-        found *= predicted / share
+        factor *= predicted / share
         seen[arm] += 1
-    return found
+    return factor
 
 
 @pytest.mark.parametrize("weights", [[1, 1], [99, 1], [2, 1, 1]])
@@ -189,8 +182,8 @@ def test_bayes_factor_is_the_product_over_the_units(weights: list[int], concentr
         counts = [arms.count(arm) for arm in range(len(weights))]
         seen = Shares(counts, weights)
         logarithm = math.log(expected.numerator) - math.log(expected.denominator)
-        found = log_bayes_factor(seen, concentration)
-        assert found == pytest.approx(logarithm, rel=1e-9, abs=1e-11)
+        factor = log_bayes_factor(seen, concentration)
+        assert factor == pytest.approx(logarithm, rel=1e-9, abs=1e-11)
         p_value = min(1, float(1 / expected))
         assert sequential_p_value(seen, concentration) == pytest.approx(p_value, rel=1e-6)
 
