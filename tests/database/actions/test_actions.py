@@ -63,6 +63,7 @@ def test_actions_that_can_wait_are_those_of_the_documentation() -> None:
 
 
 @each_sample
+@pytest.mark.one_in(2)
 def test_action_writes_the_same_wherever_it_is_called(sample: Sample, tmp_path: Path) -> None:
     line = f"{sample.line(sample.words, tmp_path)} --as-name ana --reason test"
     untouched = result_of(lambda: None)

@@ -123,7 +123,7 @@ def inputs_of(sample: Sample, **others: str) -> dict[str, str]:
 
 
 @each(WITH_PAGE)
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
     sample: Sample, operator: Client, admin_user: User
 ) -> None:
@@ -149,7 +149,7 @@ def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
 
 
 @each(WITH_PAGE)
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_page_of_an_action_locks_and_writes_nothing(sample: Sample, operator: Client) -> None:
     url = url_of(sample)
     data = typed(operator, url, **inputs_of(sample))
@@ -167,7 +167,7 @@ def test_page_of_an_action_locks_and_writes_nothing(sample: Sample, operator: Cl
 
 
 @each([sample for sample in WITH_PAGE if sample.name not in UNDOING])
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_terminal_asks_with_the_lines_and_numbers_of_the_page(
     sample: Sample, operator: Client, tmp_path: Path
 ) -> None:
@@ -188,7 +188,7 @@ def test_terminal_asks_with_the_lines_and_numbers_of_the_page(
 
 
 @each([sample for sample in WITH_PAGE if sample.name != "create" and sample.name not in UNDOING])
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_read_only_page_shows_the_look_to_a_viewer_and_writes_nothing(
     sample: Sample, shop: Shop, settings: Any
 ) -> None:
@@ -205,7 +205,7 @@ def test_read_only_page_shows_the_look_to_a_viewer_and_writes_nothing(
 
 @each(DELAYED)
 @pytest.mark.usefixtures("reason_required")
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_action_needs_a_reason_if_the_setting_says_so(sample: Sample, operator: Client) -> None:
     before, url = rows_now(), url_of(sample)
     [problem] = problems_of(act(operator, url, **inputs_of(sample)))
@@ -218,7 +218,7 @@ def test_action_needs_a_reason_if_the_setting_says_so(sample: Sample, operator: 
 
 @each([sample for sample in WITH_PAGE if sample not in DELAYED])
 @pytest.mark.usefixtures("reason_required")
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_action_that_nothing_delays_needs_no_reason(sample: Sample, operator: Client) -> None:
     before, url = rows_now(), url_of(sample)
     assert not Screen(operator.get(url)).part("#id_reason").has("required")
@@ -227,7 +227,7 @@ def test_action_that_nothing_delays_needs_no_reason(sample: Sample, operator: Cl
 
 
 @each([sample for sample in CHANGES if sample.name not in {"kill", "off"}])
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_change_by_another_person_is_shown_before_the_action(
     sample: Sample, operator: Client, admin_user: User
 ) -> None:
@@ -251,7 +251,7 @@ def test_change_by_another_person_is_shown_before_the_action(
 
 
 @each(CHANGES)
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_action_that_changes_nothing_says_so(sample: Sample, operator: Client) -> None:
     sample.change(sample.key)
     last = newest_entry()
@@ -319,7 +319,7 @@ def test_unusable_version_writes_nothing(version: str, operator: Client) -> None
 
 
 @each([sample for sample in WITH_PAGE if sample.name not in {"create", "undo", "restore"}])
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 def test_page_of_a_row_that_is_gone_says_so(sample: Sample, operator: Client) -> None:
     for name in (sample.name, "change", "history"):
         for pk in ("0", "x", "9" * 31, "\x00", "a/b") if name == sample.name else ("0", "x"):

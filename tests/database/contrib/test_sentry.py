@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from sentry_sdk import integrations
 from sentry_sdk.envelope import Envelope
+from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
 from sentry_sdk.transport import Transport
 
@@ -47,12 +48,13 @@ class RecordingTransport(Transport):
         return [[(one["flag"], one["result"]) for one in flags["values"]] for flags in contexts]
 
 
-def init(transport: Transport) -> None:
+def init(transport: Transport, *integrations: Integration) -> None:
+    # The default ones patch Django, for all later tests of the process.
     sentry_sdk.init(
         dsn="https://key@sentry.example/1",
         transport=transport,
         default_integrations=False,
-        integrations=[FlagstaffIntegration()],
+        integrations=integrations,
     )
 
 
@@ -63,7 +65,7 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingTransport]:
     monkeypatch.setattr(integrations, "_installed_integrations", set())
     before = [*listeners._added]
     transport = RecordingTransport()
-    init(transport)
+    init(transport, FlagstaffIntegration())
     with sentry_sdk.isolation_scope():
         yield transport
     sentry_sdk.get_client().close()
@@ -156,7 +158,7 @@ def test_flag_that_sentry_has_dropped_is_added_again(transport: RecordingTranspo
 def test_second_init_adds_no_second_listener(transport: RecordingTransport, calls: Flags) -> None:
     added = len(listeners._added)
     second = RecordingTransport()
-    init(second)
+    init(second, FlagstaffIntegration())
     assert len(listeners._added) == added
     flag_enabled("a")
     sentry_sdk.capture_message("now")
@@ -164,7 +166,7 @@ def test_second_init_adds_no_second_listener(transport: RecordingTransport, call
 
 
 def test_client_without_the_integration_gets_no_flags(transport: RecordingTransport) -> None:
-    sentry_sdk.init(dsn="https://key@sentry.example/1", transport=transport)
+    init(transport)
     flag_enabled("a")
     sentry_sdk.capture_message("now")
     assert transport.flags() == [[]]

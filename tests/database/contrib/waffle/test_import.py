@@ -236,7 +236,9 @@ def test_json_has_the_rows_the_counts_and_the_undo() -> None:
         (lambda: flag(""), "", ""),
         (
             lambda: flag().groups.add(
-                *(Group.objects.create(name=f"group {number:04}" * 12) for number in range(2_000))
+                *Group.objects.bulk_create(
+                    Group(name=f"group {number:04}" * 12) for number in range(2_000)
+                )
             ),
             "rules",
             "checkout",

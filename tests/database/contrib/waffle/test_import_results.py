@@ -85,7 +85,7 @@ def random_flag(number: int, chance: random.Random) -> Flag:
 
 @pytest.mark.parametrize(
     ("seed", "count", "is_overridden"),
-    [(1, 10, False), (2, 5, True), pytest.param(3, 40, False, marks=pytest.mark.thorough)],
+    [(1, 5, False), (2, 3, True), pytest.param(3, 50, False, marks=pytest.mark.thorough)],
 )
 def test_results_are_those_of_waffle_except_announced_ones(
     users: dict[str, Any], seed: int, count: int, is_overridden: bool, settings: Any
