@@ -163,15 +163,15 @@ class AppServer:
 
     def get_from_each(self, count: int, path: str = "/") -> dict[int, dict[str, Any]]:
         """Returns the first response of each of `count` processes, by process id."""
-        found: dict[int, dict[str, Any]] = {}
+        responses: dict[int, dict[str, Any]] = {}
 
         def all_have_responded() -> bool:
             response = self.get(path)
-            found.setdefault(response["pid"], response)
-            return len(found) == count
+            responses.setdefault(response["pid"], response)
+            return len(responses) == count
 
-        assert within(TIMEOUT, all_have_responded), f"only {sorted(found)}\n{self.log()}"
-        return found
+        assert within(TIMEOUT, all_have_responded), f"only {sorted(responses)}\n{self.log()}"
+        return responses
 
     def all_have_value(self, count: int, gateway: str) -> bool:
         """Whether `count` processes return the value, and none an old one after FRESH seconds."""

@@ -31,7 +31,7 @@ def _program(profile: str) -> str:
         check=True,
     )
     messages = [json.loads(line) for line in built.stdout.splitlines()]
-    [program] = [found for message in messages if (found := message.get("executable"))]
+    [program] = [executable for message in messages if (executable := message.get("executable"))]
     return str(program)
 
 

@@ -7,6 +7,6 @@ from django.utils.module_loading import import_string
 
 def client(**options: Any) -> Any:
     """Returns a client of fakeredis, which lacks the command that returns the version."""
-    found = import_string("fakeredis.FakeRedis")(**options)
-    found.info = lambda _section: {"redis_version": "7.0"}
-    return found
+    redis = import_string("fakeredis.FakeRedis")(**options)
+    redis.info = lambda _section: {"redis_version": "7.0"}
+    return redis

@@ -49,15 +49,15 @@ def change_repeatedly(times: int) -> list[tuple[float, int]]:
     for number in range(times):
         FeatureFlag.objects.update(rollout_percent=100 * (number % 2))
         committed = time.monotonic()
-        found = wait.wait_for_workers(30)
-        assert found.complete, found
-        made.append((time.monotonic() - committed, found.applied))
+        propagation = wait.wait_for_workers(30)
+        assert propagation.complete, propagation
+        made.append((time.monotonic() - committed, propagation.applied))
     return made
 
 
 def rows_of_this_process() -> list[str]:
     """The keys of the rows in the register that this process has written, once there is one."""
-    found: list[Any] = []
-    while not found:
-        found = rows("SELECT worker FROM flagstaff_worker WHERE pid = %s", os.getpid())
-    return [key for (key,) in found]
+    registered: list[Any] = []
+    while not registered:
+        registered = rows("SELECT worker FROM flagstaff_worker WHERE pid = %s", os.getpid())
+    return [key for (key,) in registered]

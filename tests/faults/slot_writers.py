@@ -69,23 +69,23 @@ class Writer:
         """Writes a slot. The lock on the flag's row protects the whole slot."""
         users = sorted(self._random.sample(list(USERS), self._random.randrange(len(USERS))))
         rollout = self._random.randrange(100)
-        found = self._run(
+        row = self._run(
             f"UPDATE {FLAGS} SET rollout_percent = %s WHERE key = %s RETURNING id", rollout, key
         ).fetchone()
-        found = (
-            found
+        row = (
+            row
             or self._run(
                 f"INSERT INTO {FLAGS} (key, enabled, rollout_percent) VALUES (%s, true, %s)"
                 " RETURNING id",
                 *(key, rollout),
             ).fetchone()
         )
-        assert found
+        assert row
         self._pause()
-        self._run(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", found[0])
+        self._run(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", row[0])
         self._run(
             f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) SELECT %s, unnest(%s::int[])",
-            *(found[0], users),
+            *(row[0], users),
         )
         self._run(
             f"INSERT INTO {VALUES} (key, value) VALUES (%s, %s)"
@@ -121,11 +121,11 @@ class Writer:
 
     def _delete(self) -> None:
         key = self._random.choice(KEYS)
-        found = self._run(f"SELECT id FROM {FLAGS} WHERE key = %s FOR UPDATE", key).fetchone()
+        row = self._run(f"SELECT id FROM {FLAGS} WHERE key = %s FOR UPDATE", key).fetchone()
         # A flag that another writer has just created stays.
-        if found:
-            self._run(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", found[0])
-            self._run(f"DELETE FROM {FLAGS} WHERE id = %s", found[0])
+        if row:
+            self._run(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", row[0])
+            self._run(f"DELETE FROM {FLAGS} WHERE id = %s", row[0])
             self._run(f"DELETE FROM {VALUES} WHERE key = %s", key)
 
     def _refill(self) -> None:

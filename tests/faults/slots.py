@@ -30,21 +30,21 @@ def _from_flags(snapshot: Any) -> dict[str, Slot]:
     explained = {key: [snapshot.explain(key, user) for user in USERS] for key in KEYS}
     return {
         key: {
-            "rollout": found[0]["rollout_percent"],
+            "rollout": explanation[0]["rollout_percent"],
             "users": [
                 user
-                for user, result in zip(USERS, found, strict=True)
+                for user, result in zip(USERS, explanation, strict=True)
                 if result["reason"] == "TARGETING_MATCH"
             ],
         }
-        for key, found in explained.items()
-        if found[0]["error_code"] is None
+        for key, explanation in explained.items()
+        if explanation[0]["error_code"] is None
     }
 
 
 def _from_values(snapshot: Any) -> dict[str, Slot]:
-    found = {key: snapshot.get_value(key) for key in KEYS}
-    return {key: value for key, value in found.items() if value is not None}
+    values = {key: snapshot.get_value(key) for key in KEYS}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def start_watching() -> None:

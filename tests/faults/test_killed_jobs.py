@@ -35,3 +35,16 @@ def run_and_kill(database: str, query: Query, *numbers: int, jobs: int, writers:
     ran = run_python(database, "-m", "tests.faults.killed_jobs", *arguments)
     print(ran.stdout)
     return map(int, ran.stdout.split())
+
+
+# Ten drivers of rollout plans at once, of which about half are killed.
+
+
+REPEATS = repeats(full=1000, reduced=30)
+
+
+@pytest.mark.smoke
+def test_each_step_is_made_once_and_none_is_lost(database: str, query: Query) -> None:
+    query("DELETE FROM flagstaff_featureflag RETURNING id")
+    ran = run_python(database, "-m", "tests.faults.killed_drivers", str(REPEATS), "1")
+    assert int(ran.stdout) > REPEATS

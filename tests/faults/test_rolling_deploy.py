@@ -318,10 +318,10 @@ class Deploy:
             self.of(release).receive()
 
     def _write(self, step: Step) -> None:
-        given = {"key": step.key, "new": Jsonb(step.new)}
+        parameters = {"key": step.key, "new": Jsonb(step.new)}
         with self._sql.transaction():
             for statement in _SQL[step.name].split(";"):
-                self._sql.execute(statement.encode(), given)
+                self._sql.execute(statement.encode(), parameters)
 
     def restart_a_worker(self, release: str) -> None:
         """Ends a worker of a release that does not write, and starts another."""
@@ -365,8 +365,8 @@ class Deploy:
         self._wait()
         expected = self.expected.results()
         for worker in self.workers:
-            *found, variants = worker.ask("results", _FLAGS, [*_VALUES], ["button"])
-            assert (worker.name, found) == (worker.name, expected)
+            *results, variants = worker.ask("results", _FLAGS, [*_VALUES], ["button"])
+            assert (worker.name, results) == (worker.name, expected)
             self._variants = self._variants or variants
             assert variants == self._variants
             status = worker.ask("status")

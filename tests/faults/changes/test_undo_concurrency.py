@@ -99,13 +99,13 @@ def stored() -> dict[tuple[str, str], object]:
         "SELECT 'm', featureflag_id::text, jsonb_agg(user_id ORDER BY user_id)::text"
         f" FROM {TABLES['f']}_allowed_users GROUP BY featureflag_id"
     )
-    found = rows(f"{of_rows} UNION ALL {of_users}")
-    return {(relation, pk): json.loads(text) for relation, pk, text in found}
+    stored_rows = rows(f"{of_rows} UNION ALL {of_users}")
+    return {(relation, pk): json.loads(text) for relation, pk, text in stored_rows}
 
 
 def replayed() -> dict[tuple[str, str], object]:
     """The rows and the allowed users as the entries add up to them."""
-    found: dict[tuple[str, str], object] = {}
+    rows_now: dict[tuple[str, str], object] = {}
     users: dict[str, set[int]] = {}
     for entry in Change.objects.order_by("pk"):
         if entry.relation == "m":
@@ -115,11 +115,11 @@ def replayed() -> dict[tuple[str, str], object]:
             users[entry.object_pk] = of_flag - {*entry.old} | {*entry.new}
             continue
         place = entry.relation, entry.object_pk
-        before = found.get(place)
+        before = rows_now.get(place)
         assert _without_times(entry.old) == before, "a change that no entry has"
-        found[place] = _without_times(entry.new)
+        rows_now[place] = _without_times(entry.new)
     lists = {("m", pk): sorted(of_flag) for pk, of_flag in users.items() if of_flag}
-    return {place: row for place, row in found.items() if row is not None} | lists
+    return {place: row for place, row in rows_now.items() if row is not None} | lists
 
 
 def _without_times(row: object) -> object:

@@ -89,12 +89,12 @@ def libpq_port(url: str) -> str | None:
 
 def connected_ports(worker: Worker, database: str, *ports: int) -> list[str]:
     """Returns those of the ports that the worker is connected to."""
-    found = []
+    connected = []
     for port in ports:
         with psycopg.connect(make_conninfo(database, port=port)) as session:
             row = session.execute(SESSIONS_OF_PID, [str(worker.pid)]).fetchone()
-            found += [str(port)] if row and row[0] else []
-    return found
+            connected += [str(port)] if row and row[0] else []
+    return connected
 
 
 def test_notification_arrives_by_socket_and_by_port(url: str, open_to_all: OpenToAll) -> None:
@@ -121,8 +121,8 @@ def test_password_is_encoded_as_libpq_does(
 ) -> None:
     with psycopg.connect(database) as session:
         # As \password in psql.
-        given = password.encode(), name.encode(), encryption.encode()
-        hashed = session.pgconn.encrypt_password(*given).decode()
+        arguments = password.encode(), name.encode(), encryption.encode()
+        hashed = session.pgconn.encrypt_password(*arguments).decode()
     make_role(database, name, hashed)
     url = make_conninfo(database, user=name, password=password)
     assert libpq_port(url)

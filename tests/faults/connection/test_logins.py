@@ -152,7 +152,7 @@ def test_refused_log_in_is_reported_with_its_cause(
     usual = {"host": "127.0.0.1", "port": str(server.port), "user": "clerk", "password": "right"}
     cases = [usual | {"dbname": "postgres"} | changed for changed, _ in CASES.values()]
     outcomes = json.loads(run_isolated(RUN, json.dumps(cases)))
-    found = {name: error for name, [error, _] in zip(CASES, outcomes, strict=True)}
-    assert found == {name: error for name, (_, error) in CASES.items()}
+    errors = {name: error for name, [error, _] in zip(CASES, outcomes, strict=True)}
+    assert errors == {name: error for name, (_, error) in CASES.items()}
     # Libpq is refused, too, so the cases are what they are meant to be.
     assert all(libpq for _error, libpq in outcomes)

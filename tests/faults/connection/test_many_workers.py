@@ -56,7 +56,7 @@ def test_many_workers_reconnect_soon_but_not_all_at_once(
         else:
             assert query(TERMINATE) == (COUNT,)
         engines.until(modes=["live"], known_since=time.time(), within=RECOVERED)
-        connects = [float(found) for found in RECEIVED.findall(server.log.read_text())[before:]]
+        connects = [float(second) for second in RECEIVED.findall(server.log.read_text())[before:]]
         assert len(connects) >= COUNT
         in_window = [sum(first <= at < first + WINDOW for at in connects) for first in connects]
         return {"gap": max(in_window) / len(connects)}

@@ -73,9 +73,9 @@ def test_server_crashes_change_no_result(
         worker.sees(["mode"], "live", within=3)
         age = worker.ask("status")["age"]
         assert age <= time.monotonic() - started
-    found = worker.call(evaluation_load.stop)
-    assert (found["errors"], found["results"]) == ([], [[True, "stripe"]])
-    assert found["evaluations"] >= 0.9 * RATE * found["seconds"]
+    seen = worker.call(evaluation_load.stop)
+    assert (seen["errors"], seen["results"]) == ([], [[True, "stripe"]])
+    assert seen["evaluations"] >= 0.9 * RATE * seen["seconds"]
     open_to_all()
     worker.sees(NEW_CHECKOUT, True, within=1)
     assert len(worker.ask("logged")) <= 2 * CRASHES

@@ -51,8 +51,8 @@ def test_session_state_of_other_clients_is_found(server: Postgres, database: str
             careless.execute("SET statement_timeout = '1min'")
             careless.execute("PREPARE forty_two AS SELECT 42")
             careless.execute("SELECT pg_advisory_lock(4242)")
-        [found] = left_behind(url, backends=1).values()
-        assert found == ["news", "statement_timeout", "forty_two", "4242"]
+        [left] = left_behind(url, backends=1).values()
+        assert left == ["news", "statement_timeout", "forty_two", "4242"]
 
 
 @pytest.mark.timeout(240)
@@ -72,12 +72,12 @@ def test_eight_workers_leave_no_session_state_in_a_minute(
             workers[turn % 8].ask("refresh")
         for status in [worker.ask("status") for worker in workers]:
             assert (status["mode"], status["failures"], status["last_error"]) == ("poll", 0, None)
-        found = left_behind(url, backends=3)
-        assert len(found) == 3
-        assert not any(found.values()), found
-    found = left_behind(url, backends=4)
-    assert len(found) == 4
-    assert not any(found.values()), found
+        left = left_behind(url, backends=3)
+        assert len(left) == 3
+        assert not any(left.values()), left
+    left = left_behind(url, backends=4)
+    assert len(left) == 4
+    assert not any(left.values()), left
     for log in (server.log, pooler.log):
         assert "prepared statement" not in log.read_text()
 

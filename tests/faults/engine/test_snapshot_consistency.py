@@ -77,11 +77,11 @@ class Reader:
 def stored_slots(database: str) -> dict[str, Any]:
     """Returns the slots in the database."""
     with psycopg.connect(database) as session:
-        found = session.execute(
+        flags = session.execute(
             f"SELECT key, rollout_percent, array(SELECT user_id FROM {ALLOWED_USERS} AS a"
             f" WHERE a.featureflag_id = f.id ORDER BY 1) FROM {FLAGS} AS f".encode()
         )
-        return {key: {"rollout": rollout, "users": users} for key, rollout, users in found}
+        return {key: {"rollout": rollout, "users": users} for key, rollout, users in flags}
 
 
 def write_for(seconds: float, writers: list[Writer]) -> None:

@@ -54,11 +54,11 @@ def test_shared_flags_are_the_same_for_all_tenants(empty_database: str) -> None:
     project = Project(empty_database, "auth flagstaff", "notes")
     assert check_ids(project.migrate()) == []
     assert check_ids(project.manage("check", "--database", "default")) == []
-    found = project.run("shared")
-    assert (found["mode"], found["complete"], found["reason"]) == ("live", True, "SPLIT")
-    assert found["history"] == ["change", "change", "change", "create"]
+    seen = project.run("shared")
+    assert (seen["mode"], seen["complete"], seen["reason"]) == ("live", True, "SPLIT")
+    assert seen["history"] == ["change", "change", "change", "create"]
     # Users with the same primary key have buckets of their own.
-    assert found["acme"] != found["globex"]
+    assert seen["acme"] != seen["globex"]
 
 
 def test_flags_of_tenants_have_the_same_results_in_tests_as_in_workers(empty_database: str) -> None:

@@ -101,13 +101,13 @@ class KilledWorker:
         self._worker.call(exposing.meet_until_killed, 0, *window(0), str(record))
 
     def has_flushed(self, times: int) -> bool:
-        found = self._query(
+        counts = self._query(
             "SELECT sequence, extract(epoch FROM last_seen_at)::float8 "
             "FROM flagstaff_report WHERE report = 'exposures' AND pid = %s",
             self._worker.pid,
         )
-        if found is not None:
-            self.flushes.setdefault(*found)
+        if counts is not None:
+            self.flushes.setdefault(*counts)
         return len(self.flushes) >= times
 
     def kill(self) -> None:
@@ -157,15 +157,15 @@ def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
     assert within(60, lambda: written(query) >= len(met))
     assert within(60, lambda: met <= set(units(query)))
 
-    found = units(query)
-    missing = killed.met - set(found)
-    print(f"{len(found)} units written; {len(killed.met)} of the killed, {len(missing)} missing")
-    assert len(found) == len(set(found))
+    exposed = units(query)
+    missing = killed.met - set(exposed)
+    print(f"{len(exposed)} units written; {len(killed.met)} of the killed, {len(missing)} missing")
+    assert len(exposed) == len(set(exposed))
     early = killed.met_before_last_flush
     assert early
-    assert early <= set(found)
+    assert early <= set(exposed)
     # Nothing is written that was not met: a batch that was cut off is not in the record.
-    assert len(set(found) - met - killed.met) <= BATCH
+    assert len(set(exposed) - met - killed.met) <= BATCH
     for unit, variant in zip(
         *query(f"SELECT array_agg(unit), array_agg(variant) FROM {TABLE}"), strict=True
     ):
@@ -178,7 +178,7 @@ def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
     assert query(WRITERS) == (WORKERS, WORKERS - 1)
     make_older(query)
     report = start().call(exposing.figures)
-    assert report == {"units": len(found), "lost": 0, "lost_workers": 1}
+    assert report == {"units": len(exposed), "lost": 0, "lost_workers": 1}
 
 
 def test_calls_during_an_outage_never_wait_and_overflow_is_counted(
@@ -306,8 +306,8 @@ def test_forked_child_leaves_the_exposures_of_its_parent(
         of_child = set(range(400, 900)) if how == "sys.exit" else set()
         assert set(units(query)) == set(range(500)) | of_child
         worker.call(exposing.meet, 500, 700)
-    found = units(query)
-    assert len(found) == len(set(found))
-    assert set(found) == set(range(700)) | of_child
+    exposed = units(query)
+    assert len(exposed) == len(set(exposed))
+    assert set(exposed) == set(range(700)) | of_child
     writers = 2 if how == "sys.exit" else 1
     assert query(WRITERS) == (writers, writers)

@@ -47,14 +47,14 @@ def celery(database: str, folder: Path, **variables: str) -> AppServer:
 
 def children_with(tasks: Tasks, condition: Callable[[dict[str, Any]], bool]) -> list[int]:
     """Waits until each child has returned a result that meets the condition; their ids."""
-    found: set[int] = set()
+    pids: set[int] = set()
 
     def all_meet_it() -> bool:
-        found.update(result["pid"] for result in tasks.read() if condition(result))
-        return len(found) == WORKERS
+        pids.update(result["pid"] for result in tasks.read() if condition(result))
+        return len(pids) == WORKERS
 
     assert within(TIMEOUT, all_meet_it)
-    return sorted(found)
+    return sorted(pids)
 
 
 @pytest.mark.parametrize(

@@ -87,29 +87,29 @@ show(ticks, [result.value for result in results], started, took)
 
 def measured(run_isolated: RunIsolated, database: str, *parts: str) -> dict[str, Any]:
     """Returns what a script shows."""
-    found: dict[str, Any] = quietest(
+    shown: dict[str, Any] = quietest(
         lambda: json.loads(run_isolated("".join(parts), DATABASE_URL=database)), MAX_GAP
     )
-    print(found)
-    return found
+    print(shown)
+    return shown
 
 
 def test_aready_without_a_response_does_not_block_the_event_loop(
     silent_url: str, run_isolated: RunIsolated
 ) -> None:
-    found = measured(run_isolated, silent_url, SET_UP, READY, ASYNCIO)
-    assert found["results"] == [False] * 20
-    assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + MARGIN
-    assert found["gap"] < MAX_GAP
+    shown = measured(run_isolated, silent_url, SET_UP, READY, ASYNCIO)
+    assert shown["results"] == [False] * 20
+    assert STARTUP_TIMEOUT <= shown["took"] < STARTUP_TIMEOUT + MARGIN
+    assert shown["gap"] < MAX_GAP
 
 
 def test_first_evaluations_in_an_event_loop_block_it_for_one_startup_timeout(
     silent_url: str, run_isolated: RunIsolated
 ) -> None:
-    found = json.loads(run_isolated(SET_UP + EVALUATE + ASYNCIO, DATABASE_URL=silent_url))
-    print(found)
-    assert found["results"] == [False] * 20
-    assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + MARGIN
+    shown = json.loads(run_isolated(SET_UP + EVALUATE + ASYNCIO, DATABASE_URL=silent_url))
+    print(shown)
+    assert shown["results"] == [False] * 20
+    assert STARTUP_TIMEOUT <= shown["took"] < STARTUP_TIMEOUT + MARGIN
 
 
 def test_cancelled_aready_does_not_delay_the_exit(
@@ -131,19 +131,19 @@ print(flagstaff.ready(0.2), time.monotonic() - started)
 def test_first_evaluations_without_a_response_do_not_block_other_greenlets(
     silent_url: str, run_isolated: RunIsolated
 ) -> None:
-    found = measured(run_isolated, silent_url, PATCH, SET_UP, GREENLETS)
-    assert found["results"] == [False] * 20
-    assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + MARGIN
-    assert found["gap"] < MAX_GAP
-    assert found["again"][0] is False
-    assert found["again"][1] - found["took"] < MARGIN
+    shown = measured(run_isolated, silent_url, PATCH, SET_UP, GREENLETS)
+    assert shown["results"] == [False] * 20
+    assert STARTUP_TIMEOUT <= shown["took"] < STARTUP_TIMEOUT + MARGIN
+    assert shown["gap"] < MAX_GAP
+    assert shown["again"][0] is False
+    assert shown["again"][1] - shown["took"] < MARGIN
 
 
 def test_first_evaluations_of_many_greenlets_return_the_flag(
     database: str, open_to_all: OpenToAll, run_isolated: RunIsolated
 ) -> None:
     open_to_all()
-    found = measured(run_isolated, database, PATCH, SET_UP, GREENLETS)
-    assert found["results"] == [True] * 20
-    assert found["mode"] == "live"
-    assert found["gap"] < MAX_GAP
+    shown = measured(run_isolated, database, PATCH, SET_UP, GREENLETS)
+    assert shown["results"] == [True] * 20
+    assert shown["mode"] == "live"
+    assert shown["gap"] < MAX_GAP

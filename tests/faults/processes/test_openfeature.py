@@ -39,13 +39,13 @@ def all_have_emitted(
     read: Callable[[], Found], *expected: list[Any], is_handled: bool = True
 ) -> None:
     """Waits until each process has emitted exactly these events, and handled all of them."""
-    found: Found = {}
+    processes: Found = {}
 
     def have_emitted() -> bool:
-        found.update(read())
-        return all(process["emitted"] == [*expected] for process in found.values())
+        processes.update(read())
+        return all(process["emitted"] == [*expected] for process in processes.values())
 
-    assert within(TIMEOUT, have_emitted), found
+    assert within(TIMEOUT, have_emitted), processes
     if not is_handled:
         return
     # The SDK also reports the end of the initialization, to handlers only.
@@ -81,9 +81,9 @@ def test_workers_of_gunicorn_emit_each_event_once_and_in_order(
         workers = server.get_from_each(WORKERS)
 
         def read() -> Found:
-            found = server.get_from_each(WORKERS, "/events")
-            assert set(found) == set(workers)
-            return found
+            processes = server.get_from_each(WORKERS, "/events")
+            assert set(processes) == set(workers)
+            return processes
 
         check_events(read, proxy, set_gateway)
         proxy.resume()
@@ -110,16 +110,16 @@ def test_children_of_celery_emit_each_event_once_and_in_order(
     with served(CELERY, proxy.url, CELERY_FOLDER=str(tmp_path), OPENFEATURE="before fork"):
 
         def each(name: str) -> Found:
-            found: Found = {}
+            processes: Found = {}
 
             def all_have_run() -> bool:
-                found.update(
+                processes.update(
                     {process["pid"]: process for process in tasks.run(name, times=2 * WORKERS)}
                 )
-                return len(found) == WORKERS
+                return len(processes) == WORKERS
 
             assert within(TIMEOUT, all_have_run)
-            return found
+            return processes
 
         each("read")
         check_events(lambda: each("events"), proxy, set_gateway)
@@ -130,13 +130,13 @@ def test_worker_that_was_forked_before_the_first_load_becomes_ready(proxy: Proxy
     # The parent waits for its first load while it forks.
     with served([*SYNC, "--preload"], proxy.url, OPENFEATURE="without waiting") as server:
         server.wait_for_log("Booting worker", times=WORKERS)
-        found = server.get_from_each(WORKERS, "/events")
-        assert {process["status"] for process in found.values()} == {"NOT_READY"}
+        processes = server.get_from_each(WORKERS, "/events")
+        assert {process["status"] for process in processes.values()} == {"NOT_READY"}
         proxy.resume()
 
         def are_ready() -> bool:
-            found.update(server.get_from_each(WORKERS, "/events"))
-            return {process["status"] for process in found.values()} == {"READY"}
+            processes.update(server.get_from_each(WORKERS, "/events"))
+            return {process["status"] for process in processes.values()} == {"READY"}
 
-        assert within(TIMEOUT, are_ready), found
-        assert [process["emitted"] for process in found.values()] == [[READY]] * WORKERS
+        assert within(TIMEOUT, are_ready), processes
+        assert [process["emitted"] for process in processes.values()] == [[READY]] * WORKERS

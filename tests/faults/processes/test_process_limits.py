@@ -75,5 +75,5 @@ def test_process_without_threads_returns_defaults_and_starts_its_engine_later(
 def test_forked_child_without_threads_uses_the_inherited_snapshot(worker: Worker) -> None:
     commands = [GATEWAY, ["flag_enabled", "new_checkout", 2, True], ["mode"]]
     forbid = calling(forbid_threads_in_child)
-    _none, *found = worker.ask("in_fork", "os._exit", [forbid, *commands])
-    assert found == ["stripe", False, "down"]
+    _none, *answers = worker.ask("in_fork", "os._exit", [forbid, *commands])
+    assert answers == ["stripe", False, "down"]

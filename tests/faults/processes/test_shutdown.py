@@ -70,7 +70,7 @@ def test_process_exits_with_its_status_while_daemon_threads_work(
     with parent_at(database) as run_child:
         for how, status in STATUSES.items():
             exited = [run_child(work, how) for _ in range(EXITS_PER_CASE)]
-            assert [found for found, _ in exited] == [status] * EXITS_PER_CASE, how
+            assert [ended for ended, _ in exited] == [status] * EXITS_PER_CASE, how
             idle = run_child(IDLE, how)[1]
             assert max(took for _, took in exited) < idle + seconds(MAX_DELAY), how
     assert within(2, lambda: sessions() == [])
@@ -82,9 +82,9 @@ def test_process_exits_with_its_status_while_threads_wait_for_the_first_load(
 ) -> None:
     with parent_at(silent_url) as run_child:
         for how, status in STATUSES.items():
-            found, took = run_child(FIRST_LOAD, how)
+            ended, took = run_child(FIRST_LOAD, how)
             idle = run_child(IDLE, how)[1]
-            assert (found, took < idle + seconds(MAX_DELAY)) == (status, True), how
+            assert (ended, took < idle + seconds(MAX_DELAY)) == (status, True), how
 
 
 def test_subinterpreter_is_rejected(run_isolated: RunIsolated) -> None:

@@ -42,8 +42,8 @@ def in_region(name: str, region: Region, **flagstaff: Any) -> Iterator[Worker]:
 
 
 def waited(caller: Worker, timeout: float, expect: int | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = caller.call(propagation.wait_for_workers, seconds(timeout), expect)
-    return found
+    outcome: dict[str, Any] = caller.call(propagation.wait_for_workers, seconds(timeout), expect)
+    return outcome
 
 
 @pytest.mark.smoke
@@ -54,16 +54,16 @@ def test_wait_at_the_primary_covers_the_workers_of_all_regions(regions: Regions)
         in_region("us", regions.subscriber) as at_subscriber,
         Worker(regions.primary) as caller,
     ):
-        found = waited(caller, 10, 3)
-        assert (found["complete"], found["applied"], found["silent_regions"]) == (True, 3, [])
+        outcome = waited(caller, 10, 3)
+        assert (outcome["complete"], outcome["applied"], outcome["silent_regions"]) == (True, 3, [])
         assert at_standby.ask("problems") == at_subscriber.ask("problems") == []
         regions.standby.run("SELECT pg_wal_replay_pause()")
         try:
-            found = waited(caller, 2)
+            outcome = waited(caller, 2)
         finally:
             regions.standby.run("SELECT pg_wal_replay_resume()")
-        assert (found["complete"], found["applied"]) == (False, 2)
-        [pending] = found["pending"]
+        assert (outcome["complete"], outcome["applied"]) == (False, 2)
+        [pending] = outcome["pending"]
         assert (pending["region"], pending["pid"]) == ("eu", at_standby.pid)
     # Their ends are reported, too.
     assert execute(regions.primary, ROWS, "eu") == (0,)
@@ -89,8 +89,8 @@ def test_kill_is_not_confirmed_while_a_region_is_silent(regions: Regions) -> Non
 
 def test_region_that_the_settings_name_must_report(regions: Regions) -> None:
     with ready(regions.primary), Worker(regions.primary, REGIONS=["asia"]) as caller:
-        found = waited(caller, 5, 1)
-    assert (found["complete"], found["silent_regions"]) == (False, ["asia"])
+        outcome = waited(caller, 5, 1)
+    assert (outcome["complete"], outcome["silent_regions"]) == (False, ["asia"])
 
 
 def test_receivers_without_workers_are_one_note_and_a_kill_beside_them_succeeds(

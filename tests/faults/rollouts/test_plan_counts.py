@@ -67,7 +67,7 @@ def test_celery_counts_every_task(database: str, query: Query, tmp_path: Path) -
     with served(CELERY, database, CELERY_FOLDER=str(tmp_path), FLAGSTAFF=MEASURED):
         tasks = [app.send_task("buy", (user,)) for user in range(USERS)]
         deliver(tmp_path)
-        found = [task.get(timeout=seconds(40), interval=0.01, propagate=False) for task in tasks]
-    assert sum(isinstance(result, Exception) for result in found) == len(FAILING)
+        results = [task.get(timeout=seconds(40), interval=0.01, propagate=False) for task in tasks]
+    assert sum(isinstance(result, Exception) for result in results) == len(FAILING)
     assert counted(query, run, "r") == (USERS - len(INSIDE), len(INSIDE))
     assert failed_users(query, run) == (0, len(FAILING))

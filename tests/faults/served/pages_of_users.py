@@ -38,8 +38,8 @@ class CountingBackend(ModelBackend):
 def front(request: Any) -> JsonResponse:
     """Returns the result for a visitor, and the visitor that it was computed for."""
     enabled, visitor = request.flags.enabled("new_front"), request.flags.context.visitor_id
-    found = {"pid": os.getpid(), "enabled": enabled, "visitor": visitor}
-    return JsonResponse(found | {"user": request.session.get("_auth_user_id")})
+    result = {"pid": os.getpid(), "enabled": enabled, "visitor": visitor}
+    return JsonResponse(result | {"user": request.session.get("_auth_user_id")})
 
 
 def page(request: Any) -> JsonResponse:

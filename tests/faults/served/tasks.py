@@ -53,9 +53,9 @@ def openfeature_events() -> dict[str, Any]:
 @app.task(name="read")  # type: ignore[untyped-decorator]
 def read() -> dict[str, Any]:
     """Returns what this process sees. Sleeps, so that another process takes the next task."""
-    found = {"pid": os.getpid(), "gateway": get_value("gateway"), "mode": status().mode}
+    now = {"pid": os.getpid(), "gateway": get_value("gateway"), "mode": status().mode}
     time.sleep(0.02)
-    return found
+    return now
 
 
 @app.task(name="change")  # type: ignore[untyped-decorator]

@@ -12,8 +12,8 @@ from flagstaff import flag_enabled, get_value, status
 def read(request: HttpRequest) -> JsonResponse:
     """Returns what this process sees."""
     gateway, enabled = get_value("gateway"), flag_enabled("new_checkout", 3)
-    found = {"pid": os.getpid(), "gateway": gateway, "enabled": enabled, "mode": status().mode}
-    return JsonResponse(found)
+    now = {"pid": os.getpid(), "gateway": gateway, "enabled": enabled, "mode": status().mode}
+    return JsonResponse(now)
 
 
 async def read_in_event_loop(request: HttpRequest) -> JsonResponse:
@@ -22,8 +22,8 @@ async def read_in_event_loop(request: HttpRequest) -> JsonResponse:
     started = loop.time()
     gateway = get_value("gateway")
     took = loop.time() - started
-    found = {"pid": os.getpid(), "gateway": gateway, "mode": status().mode, "took": took}
-    return JsonResponse(found)
+    now = {"pid": os.getpid(), "gateway": gateway, "mode": status().mode, "took": took}
+    return JsonResponse(now)
 
 
 def survey(request: HttpRequest, users: int) -> JsonResponse:

@@ -16,25 +16,25 @@ def shared() -> dict[str, Any]:
     from flagstaff import changes, explain, flag_enabled, refresh, status, wait_for_workers
     from tests.support.history import flag_history
 
-    found: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
     anna = User.objects.create(username="anna")
     with schema_context("acme"):
         changes.flags.create("beta", enabled=True, rollout_percent=50)
         changes.flags.allow("beta", [anna.pk])
         refresh()
-        found["mode"] = status().mode
-        found["complete"] = wait_for_workers(5).complete
+        seen["mode"] = status().mode
+        seen["complete"] = wait_for_workers(5).complete
     for schema in ("acme", "globex"):
         with schema_context(schema):
-            found[schema] = [
+            seen[schema] = [
                 flag_enabled("beta", f"{connection.schema_name}:{pk}") for pk in range(20)
             ]
     with schema_context("globex"):
         changes.flags.set_rollout("beta", 60)
         changes.flags.undo("beta")
-    found["history"] = [event.action for event in flag_history("beta")]
-    found["reason"] = str(explain("beta", "acme:1").reason)
-    return found
+    seen["history"] = [event.action for event in flag_history("beta")]
+    seen["reason"] = str(explain("beta", "acme:1").reason)
+    return seen
 
 
 def beside() -> list[Any]:

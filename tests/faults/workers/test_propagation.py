@@ -81,13 +81,13 @@ def pids_of(*workers: Worker) -> list[int]:
     return sorted(worker.pid for worker in workers)
 
 
-def pids(found: list[dict[str, Any]]) -> list[int]:
-    return sorted(worker["pid"] for worker in found)
+def pids(listed: list[dict[str, Any]]) -> list[int]:
+    return sorted(worker["pid"] for worker in listed)
 
 
-def counts(found: dict[str, Any]) -> tuple[int, int, int, int]:
+def counts(outcome: dict[str, Any]) -> tuple[int, int, int, int]:
     """The numbers of workers that applied it, are pending, do not report, and are missing."""
-    return found["applied"], len(found["pending"]), found["unreported"], found["missing"]
+    return outcome["applied"], len(outcome["pending"]), outcome["unreported"], outcome["missing"]
 
 
 @pytest.mark.smoke
@@ -101,10 +101,10 @@ def test_wait_lists_two_hung_workers_and_one_without_a_connection_of_ten(
         proxy.stop()
         # Hung workers are pending for 30 seconds, and then lost.
         name, timeout = f"flagstaff % {cut_off.pid} %", min(seconds(2), 20.0)
-        found = caller.call(propagation.wait_while_terminating, database, name, timeout)
-        assert (found["complete"], counts(found)) == (False, (7, 3, 0, 0))
-        assert pids(found["pending"]) == pids_of(*hung, cut_off)
-        assert timeout <= found["seconds"] < 2 * timeout
+        outcome = caller.call(propagation.wait_while_terminating, database, name, timeout)
+        assert (outcome["complete"], counts(outcome)) == (False, (7, 3, 0, 0))
+        assert pids(outcome["pending"]) == pids_of(*hung, cut_off)
+        assert timeout <= outcome["seconds"] < 2 * timeout
         # As if 30 seconds had passed.
         query("UPDATE flagstaff_worker SET expected_by = seen_at WHERE pid = %s", cut_off.pid)
         off = ["flags", "off", "new_checkout", "--wait", f"{seconds(1):.0f}", "--expect", "11"]
@@ -138,10 +138,10 @@ def test_change_committed_after_a_later_token_is_not_counted_too_early(
                 early.commit()
                 wrong += caller.call(propagation.wait_for_workers, 0)["applied"]
             # The worker may have lost its connection while it was stopped, and then it reconnects.
-            found = caller.call(propagation.wait_for_workers, 30, 1)
-            assert found["complete"], found
+            outcome = caller.call(propagation.wait_for_workers, 30, 1)
+            assert outcome["complete"], outcome
             wrong += worker.ask(*NEW_CHECKOUT) is not enabled
-            took.append(found["seconds"])
+            took.append(outcome["seconds"])
     assert wrong == 0
     record_property("seconds", sorted(took))
 
@@ -155,14 +155,14 @@ def test_ten_workers_apply_each_change_soon_and_are_counted_while_they_reconnect
     assert {applied for _, applied in made} == {WORKERS}
     record_property("seconds", took)
     assert took[CHANGES // 2] <= seconds(0.5)
-    found = caller.call(propagation.wait_while_terminating, database, "flagstaff %", 30)
-    assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
+    outcome = caller.call(propagation.wait_while_terminating, database, "flagstaff %", 30)
+    assert (outcome["complete"], counts(outcome)) == (True, (10, 0, 0, 0))
 
 
 def test_waiting_process_is_counted_as_a_worker(worker: Worker) -> None:
     for percent in (100, 0) * 10:
-        found, enabled = worker.call(propagation.change_and_wait, percent, 1)
-        assert (found["complete"], found["applied"]) == (True, 1)
+        outcome, enabled = worker.call(propagation.change_and_wait, percent, 1)
+        assert (outcome["complete"], outcome["applied"]) == (True, 1)
         assert enabled is (percent == 100)
 
 
@@ -193,8 +193,8 @@ def test_workers_behind_a_pooler_are_counted_as_all_others(
             worker.loaded()
         for percent in 100, 0:
             query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = %s", percent)
-            found = caller.call(propagation.wait_for_workers, 10, 4)
-            assert (found["complete"], counts(found)) == (True, (4, 0, 0, 0))
+            outcome = caller.call(propagation.wait_for_workers, 10, 4)
+            assert (outcome["complete"], counts(outcome)) == (True, (4, 0, 0, 0))
             assert [worker.ask(*NEW_CHECKOUT) for worker in workers] == [percent == 100] * 4
         listed = query("SELECT array_agg(pid ORDER BY pid) FROM flagstaff_worker")
         assert listed == (pids_of(*workers),)
@@ -209,9 +209,9 @@ def test_worker_behind_a_pooler_that_has_not_polled_is_pending(
 ) -> None:
     with Worker(make_conninfo(database, port=pooler.port), POLL_INTERVAL=60).loaded() as pooled:
         pooled.sees(["mode"], "poll", within=3)
-        found = caller.call(propagation.wait_for_workers, 1)
-        assert (found["complete"], counts(found)) == (False, (1, 1, 0, 0))
-        assert pids(found["pending"]) == [pooled.pid]
+        outcome = caller.call(propagation.wait_for_workers, 1)
+        assert (outcome["complete"], counts(outcome)) == (False, (1, 1, 0, 0))
+        assert pids(outcome["pending"]) == [pooled.pid]
 
 
 def test_kill_behind_a_pooler_ends_when_all_workers_have_polled(
@@ -364,8 +364,8 @@ def test_worker_killed_while_it_writes_is_expected_and_leaves_a_whole_row(
     finally:
         victim.end(signal.SIGKILL)
     # The other one may report again.
-    found = caller.call(propagation.wait_for_workers, 0)
-    assert {victim.pid} <= {*pids(found["pending"])} <= {*pids_of(worker, victim)}
+    outcome = caller.call(propagation.wait_for_workers, 0)
+    assert {victim.pid} <= {*pids(outcome["pending"])} <= {*pids_of(worker, victim)}
 
 
 def test_forked_child_has_a_row_of_its_own(worker: Worker, query: Query) -> None:

@@ -1,13 +1,19 @@
 """Bursts of changes: few loads, and the last change is evaluated soon after its commit."""
 
+import random
+import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import psycopg
 import pytest
 
-from tests.support.workers import Worker
+from tests.support.repeats import repeats
+from tests.support.workers import Worker, address
 from tools.limits import seconds
+from tools.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -65,3 +71,67 @@ def test_burst_by_four_writers_needs_few_loads(database: str, worker: Worker) ->
         worker.sees(["get_value", key], UPDATES // len(keys), within=CONVERGED)
     assert time.monotonic() - last <= seconds(CONVERGED + 0.1)
     assert worker.ask("status")["loads"] - before <= MAX_LOADS
+
+
+# One change: another process evaluates it soon after its commit, without a poll.
+
+
+CHANGES = repeats(500, 100)
+# Seconds. `benches.latency` measures the latency, which is about 2 % of this; a poll takes longer.
+SOON = 0.1
+
+
+@pytest.fixture
+def shop(database: str) -> str:
+    """A database with 200 flags."""
+    with psycopg.connect(database) as session:
+        session.execute(
+            "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)"
+            " SELECT 'flag_' || number, true, 50 FROM generate_series(1, 199) AS number"
+        )
+    return database
+
+
+@pytest.fixture
+def other_load(server: Postgres, shop: str) -> Iterator[None]:
+    """Eight clients of the same server that write continuously."""
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute("CREATE DATABASE bench")
+    pgbench = [str(server.programs / "pgbench"), address(server.url, "bench")]
+    subprocess.run([*pgbench, "--initialize", "--scale=2"], check=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*pgbench, "--client=8", "--time=300", "--no-vacuum"], stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+        assert process.poll() is None, "pgbench ended before the test"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def latencies(database: str, worker: Worker) -> list[float]:
+    """Returns the seconds from the end of each COMMIT to the first result with its change."""
+    worker.sees(["get_value", "gateway"], "stripe", within=10)
+    worker.ask("follow", ["get_value", "gateway"])
+    committed = {}
+    with psycopg.connect(database) as session:
+        for change in range(CHANGES):
+            session.execute("UPDATE flagstaff_keyvaluestore SET value = %s", [str(change)])
+            session.commit()
+            committed[change] = time.monotonic()
+            # Random, so that changes do not coincide with loads.
+            time.sleep(random.uniform(0.025, 0.05))
+    worker.sees(["get_value", "gateway"], CHANGES - 1, within=10)
+    seen = [(at, value) for at, value in worker.ask("followed") if value != "stripe"]
+    values = [value for _, value in seen]
+    assert values == sorted(values), "an older value follows a newer one"
+    return [
+        max(0.0, next(at for at, value in seen if value >= change) - commit)
+        for change, commit in committed.items()
+    ]
+
+
+def test_change_on_a_busy_server_is_evaluated_soon(shop: str, other_load: None) -> None:
+    with Worker(shop) as worker:
+        assert median(latencies(shop, worker)) <= seconds(SOON)
