@@ -329,12 +329,17 @@ def rows_now() -> list[Any]:
     )
     unlike = {"id", "plan_id", "experiment_id", "run_id", "salt", "flag_version"}
     unlike |= {"guarded_until", "seconds_left", "frozen_report", "runs_since", "added_metrics"}
+    rows: list[Any] = [
+        row for model in models for row in model._base_manager.order_by("pk").values()
+    ]
+    for row in rows:
+        if figures := row.get("figures"):
+            figures.pop("flag_version", None)
     return [
         {
             name: value
             for name, value in row.items()
             if name not in unlike and not (name == "at" or name.endswith("_at"))
         }
-        for model in models
-        for row in model._base_manager.order_by("pk").values()
+        for row in rows
     ]
