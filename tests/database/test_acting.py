@@ -39,7 +39,6 @@ from tests.support.shop import Shop
 from tests.support.sql import rows
 from tests.support.views import lazy_user
 
-pytestmark = pytest.mark.django_db
 COMMITTED = pytest.mark.django_db(transaction=True)
 # In the transaction of a test, and with each statement in its own transaction.
 BOTH = pytest.mark.usefixtures("both_modes")

@@ -33,7 +33,6 @@ from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.views import content_of, new, new_async, old, old_async, request_of, with_flags
 
-pytestmark = pytest.mark.django_db
 Guard = Callable[..., Any]
 KEY, GERMAN_KEY = "new_checkout", "express_delivery"
 

@@ -95,7 +95,6 @@ def test_public_endpoint_is_not_cached_and_needs_no_login_and_no_database(
     assert client.post(f"/health/{name}").status_code == 405
 
 
-@pytest.mark.django_db
 def test_details_need_staff_user_with_view_permission(shop: Shop, settings: Any) -> None:
     for client in (Client(), shop.client("bob")):
         assert client.get("/health/details").status_code == 404
@@ -113,7 +112,6 @@ def test_details_need_staff_user_with_view_permission(shop: Shop, settings: Any)
     assert client.get("/health/details").status_code == 404
 
 
-@pytest.mark.django_db
 def test_details_have_the_texts_of_problems(shop: Shop, set_status: Any) -> None:
     text = "load: a table is locked by another session"
     error = say("{step}: a table is locked by another session", step="load")
@@ -122,7 +120,6 @@ def test_details_have_the_texts_of_problems(shop: Shop, set_status: Any) -> None
     assert (content["last_error"], content["problems"]) == (text, [text])
 
 
-@pytest.mark.django_db
 def test_jobs_have_the_age_of_the_last_run_and_what_waits_or_was_given_up(
     client: Client, django_assert_num_queries: Any
 ) -> None:

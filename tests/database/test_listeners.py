@@ -28,8 +28,6 @@ from flagstaff.testing import override_flag, override_value, override_variant
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.forced_off import forced_off
 
-pytestmark = pytest.mark.django_db
-
 Calls = list[tuple[str, str, object, str]]
 
 

@@ -24,7 +24,6 @@ from tests.support.fixtures import Load
 from tests.support.shop import Shop
 from tests.support.views import new_async, rendered, request_of, with_flags
 
-pytestmark = pytest.mark.django_db
 Get = Callable[[str], Any]
 TAGS = "{% load flagstaff %}{% flag 'new_checkout' %}new{% endflag %} {% value 'payment_gateway' %}"
 

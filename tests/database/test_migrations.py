@@ -29,8 +29,6 @@ from tests.support.sql import Tokens, rows
 
 __all__ = ["join"]
 
-pytestmark = pytest.mark.django_db
-
 TABLES = [
     "flagstaff_featureflag",
     "flagstaff_featureflag_allowed_users",

@@ -17,8 +17,6 @@ from tests.support.admin_pages import FLAGS, VALUES, act, errors_of, messages_of
 from tests.support.documents import import_text
 from tests.support.terminals import flags
 
-pytestmark = pytest.mark.django_db
-
 ODD = pytest.mark.parametrize(
     "key", ["--help", "-rf", "<b>x</b>", "a/b?c#d", "🚩flag", "a:b", "a b"]
 )

@@ -247,7 +247,6 @@ def test_each_path_in_an_event_loop_has_the_preview(shop: Shop, percent: int) ->
     assert {value for values in response.json().values() for value in values} == {not percent}
 
 
-@pytest.mark.django_db
 def test_preview_has_an_effect_in_direct_mode(browser: Client) -> None:
     assert results(browser) == {True}
 
@@ -341,7 +340,6 @@ def test_preview_ends(shop: Shop, browser: Client, attack: Callable[[Client], ob
     assert attacker.get("/shown/").content == b"off"
 
 
-@pytest.mark.django_db
 def test_preview_ends_after_an_hour(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     for seconds, content in ((3_590, b"on"), (3_610, b"off")):
@@ -349,7 +347,6 @@ def test_preview_ends_after_an_hour(browser: Client, monkeypatch: pytest.MonkeyP
         assert browser.get("/shown/").content == content
 
 
-@pytest.mark.django_db
 def test_new_secret_key_ends_the_preview_although_sessions_go_on(
     settings: Any, browser: Client
 ) -> None:
@@ -358,7 +355,6 @@ def test_new_secret_key_ends_the_preview_although_sessions_go_on(
     assert browser.get(FLAGS).status_code == 200
 
 
-@pytest.mark.django_db
 def test_class_of_the_project_can_refuse_the_preview(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,7 +408,6 @@ def test_kill_between_the_check_and_the_evaluation_ends_the_preview(
         assert browser.get("/shown/").content == b"off"
 
 
-@pytest.mark.django_db
 def test_test_and_environment_win_over_the_preview(browser: Client) -> None:
     with override_flag(KEY, False):
         assert results(browser) == {False}
@@ -423,7 +418,6 @@ def test_test_and_environment_win_over_the_preview(browser: Client) -> None:
         force_off([])
 
 
-@pytest.mark.django_db
 def test_link_of_another_site_sets_no_preview(shop: Shop) -> None:
     shop.user("ana")
     client = Client(enforce_csrf_checks=True)
@@ -434,7 +428,6 @@ def test_link_of_another_site_sets_no_preview(shop: Shop) -> None:
     assert client.get("/shown/", {COOKIE: "on"}).content == b"off"
 
 
-@pytest.mark.django_db
 def test_user_who_may_only_view_the_flag_cannot_preview_it(shop: Shop) -> None:
     client = shop.client("viewer", "view_featureflag")
     assert press(client, result="on").status_code == 403
@@ -442,7 +435,6 @@ def test_user_who_may_only_view_the_flag_cannot_preview_it(shop: Shop) -> None:
     assert "Preview on" not in page.buttons
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("order", ["in", "around"])
 def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     settings: Any, shop: Shop, browser: Client, order: str
@@ -467,7 +459,6 @@ def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     assert browser.get(url).content == b"off"
 
 
-@pytest.mark.django_db
 def test_page_that_the_browser_has_stored_before_is_sent_again(browser: Client) -> None:
     for name, value in (("If-None-Match", '"1"'), ("If-Modified-Since", http_date(time.time()))):
         response = browser.get("/stored/", headers={name: value})
@@ -476,7 +467,6 @@ def test_page_that_the_browser_has_stored_before_is_sent_again(browser: Client) 
     assert browser.get("/stored/", headers={"If-None-Match": '"1"'}).status_code == 304
 
 
-@pytest.mark.django_db
 def test_permission_of_the_project_may_evaluate_flags_also_for_the_visitor(
     shop: Shop, browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -491,7 +481,6 @@ def test_permission_of_the_project_may_evaluate_flags_also_for_the_visitor(
     assert browser.get("/cached/").content == b"on"
 
 
-@pytest.mark.django_db
 def test_permission_of_the_project_may_refuse_by_the_visitor_whose_page_is_not_stored(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -569,7 +558,6 @@ def counted() -> list[int]:
     return [int(total or 0), measured()]
 
 
-@pytest.mark.django_db
 def test_preview_works_with_read_only_and_writes_nothing(
     settings: Any, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -583,7 +571,6 @@ def test_preview_works_with_read_only_and_writes_nothing(
     assert f"user {user.pk} previews {KEY} as on for an hour" in caplog.text
 
 
-@pytest.mark.django_db
 def test_cookie_is_for_this_host_and_no_script(shop: Shop) -> None:
     client = shop.client()
     press(client, result="on")
@@ -596,7 +583,6 @@ def test_cookie_is_for_this_host_and_no_script(shop: Shop) -> None:
     assert (plain["secure"], secure["secure"]) == ("", True)
 
 
-@pytest.mark.django_db
 def test_browser_previews_at_most_ten_flags(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     client = shop.client()
     for number in range(11):
@@ -608,7 +594,6 @@ def test_browser_previews_at_most_ten_flags(shop: Shop, caplog: pytest.LogCaptur
     assert "previews flag_10 " not in caplog.text
 
 
-@pytest.mark.django_db
 def test_pages_say_what_is_previewed_and_end_it(shop: Shop, browser: Client) -> None:
     url = f"{FLAGS}{shop.flag(KEY, client_side=True).pk}/change/"
     section = Screen(browser.get(url)).section("Preview in this browser")
@@ -623,7 +608,6 @@ def test_pages_say_what_is_previewed_and_end_it(shop: Shop, browser: Client) -> 
     assert browser.post(BUTTON, {"end": "1", "back": "//evil.example"})["Location"] == FLAGS
 
 
-@pytest.mark.django_db
 def test_explain_names_the_preview(browser: Client) -> None:
     explained = browser.get("/explained/").json()
     assert explained == ["PREVIEW", "preview", "previewed in this browser"]

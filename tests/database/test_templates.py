@@ -23,8 +23,6 @@ from tests.support.conditions import condition
 from tests.support.shop import Shop
 from tests.support.views import request_of, with_flags
 
-pytestmark = pytest.mark.django_db
-
 Render = Callable[..., str]
 ALICE, BOB = User(pk=1, username="alice"), User(pk=2, username="bob")
 

@@ -12,7 +12,7 @@ from tests.support.shop import GERMAN, Shop
 
 urlpatterns = [path("flags/", include("flagstaff.urls"))]
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+pytestmark = pytest.mark.urls(__name__)
 
 
 @pytest.fixture(autouse=True)

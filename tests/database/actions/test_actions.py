@@ -37,10 +37,7 @@ from tests.support.shop import Shop
 from tests.support.terminals import refused, run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.usefixtures("open_shop", "plain_terminal", "metrics"),
-]
+pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal", "metrics")
 
 
 def test_every_action_has_a_sample() -> None:

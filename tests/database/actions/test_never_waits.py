@@ -26,8 +26,6 @@ from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows
 from tests.support.terminals import asked, run
 
-pytestmark = pytest.mark.django_db
-
 FLAG, PLANNED = "new_checkout", "search_v2"
 TOGGLE = "toggle_featureflag"
 

@@ -11,8 +11,6 @@ from tests.support.admin_pages import permit
 from tests.support.shop import Shop
 from tests.support.terminals import run
 
-pytestmark = pytest.mark.django_db
-
 RIGHTS: tuple[Right, ...] = ("view", "toggle", "change", "add", "delete")
 
 

@@ -14,8 +14,6 @@ from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.shop import STAFF, Shop
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.mark.parametrize("module", [changes.flags, changes.values, changes.segments])
 def test_each_function_has_a_twin_with_its_signature(module: ModuleType) -> None:

@@ -23,8 +23,6 @@ from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 from tests.support.shop import GERMAN, STAFF, Shop
 
-pytestmark = pytest.mark.django_db
-
 
 def test_enable_and_set_rollout_keep_each_others_field(shop: Shop) -> None:
     flag = shop.flag(enabled=False)

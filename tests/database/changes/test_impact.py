@@ -28,7 +28,6 @@ from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
 from tests.support.shop import GERMAN, STAFF
 
-pytestmark = pytest.mark.django_db
 User: Any = get_user_model()
 ON_POSTGRESQL = connection.vendor == "postgresql"
 NAMES = ("ann", "bob", "cy", "dora", "eve")

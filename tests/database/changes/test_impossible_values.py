@@ -15,8 +15,6 @@ from tests.support.documents import import_text
 from tests.support.shop import GERMAN, Shop
 from tests.support.terminals import run
 
-pytestmark = pytest.mark.django_db
-
 WEEK = condition("date_joined", "lt", "7d", negate=True)
 RULES = [{"conditions": [WEEK]}]
 VALUE_RULES = [{"conditions": [WEEK], "value": 2}]

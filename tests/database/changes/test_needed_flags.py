@@ -21,8 +21,6 @@ from tests.support.forced_off import forced_off
 from tests.support.repeats import repeats
 from tests.support.shop import STAFF
 
-pytestmark = pytest.mark.django_db
-
 _Change = Callable[[], Any]
 FLAGS, SEGMENTS, PERCENTS = "abcdefgh", ("s", "t"), (0, 25, 50, 100)
 

@@ -15,7 +15,6 @@ from tests.support.history import value_history
 from tests.support.shop import ENTERPRISE
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
 # Each change is a transaction of its own, as in production.
 COMMITTED = pytest.mark.django_db(transaction=True)
 

@@ -18,8 +18,6 @@ from tests.conftest import RunIsolated
 from tests.support.shop import Shop
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 
 def test_change_with_present_version_is_written_once(shop: Shop) -> None:
     change = partial(changes.flags.set_rollout, shop.flag().key, 50)

@@ -25,8 +25,6 @@ from tests.support.models_of_others import flag_model_of, value_model_of
 from tests.support.shop import Shop
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 FLAGS, VALUES = "public.flagstaff_featureflag", "public.flagstaff_keyvaluestore"
 ALLOWED = "public.flagstaff_featureflag_allowed_users"
 SEGMENTS, PLANS = "public.flagstaff_segment", "public.flagstaff_rollouts_plan"

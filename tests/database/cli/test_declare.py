@@ -12,8 +12,6 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.shop import Shop
 from tests.support.terminals import document, flags, refused, run
 
-pytestmark = pytest.mark.django_db
-
 
 def printed(*arguments: str) -> tuple[str, dict[str, Any]]:
     """What the command prints, and the names of this file once it is imported."""

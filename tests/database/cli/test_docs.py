@@ -70,7 +70,6 @@ def example_files(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(("line", "after"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
 def test_example_shows_the_output(line: str, after: str) -> None:
     Shop().open()
@@ -84,7 +83,6 @@ def test_help_of_every_verb_has_two_examples() -> None:
     assert [name for name, verb in SINGLE.items() if len(verb.examples) < 2] == []
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("line", IN_HELP)
 @pytest.mark.one_in(4)
 def test_example_of_a_help_runs(line: str, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

@@ -14,7 +14,7 @@ from tests.support.history import newest_entry
 from tests.support.sql import rows
 from tests.support.terminals import flags, refused, run
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = pytest.mark.usefixtures("open_shop")
 
 NO_FLAG = "there is no flag 'new_chekout'; did you mean 'new_checkout'?"
 PERCENT = "expected a whole number from 0 to 100, not"

@@ -15,7 +15,7 @@ from tests.support.conditions import condition, rule
 from tests.support.forced_off import forced_off, forced_on
 from tests.support.terminals import document, flags, typed
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
+pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal")
 
 
 STAFF = rule(condition("is_staff", "in", True), name="staff")

@@ -22,7 +22,7 @@ from tests.support.sql import rows
 from tests.support.terminals import document, flags, run, table_rows, typed, undo_of
 from tests.support.usage_rows import add_usage
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
+pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal")
 
 OWNED: dict[str, Any] = {
     "owner": "payments",

@@ -7,7 +7,7 @@ import pytest
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.terminals import flags, run, typed
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+pytestmark = pytest.mark.usefixtures("plain_terminal")
 
 
 @pytest.mark.parametrize(("columns", "width"), [("20", 211), ("90", 90), ("300", 217)])

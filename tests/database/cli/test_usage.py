@@ -17,8 +17,6 @@ from tests.support.sql import rows
 from tests.support.terminals import document, flags, run, typed
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
 NO_REPORT = "no matching entries\nno worker has reported its usage yet; "
 
 

@@ -14,7 +14,7 @@ from flagstaff.models import KeyValueStore, Segment
 from tests.support.shop import Shop
 from tests.support.terminals import asked, document, flags, refused, run, typed, undo_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
+pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal")
 
 
 def value(key: str = "page_size") -> Any:

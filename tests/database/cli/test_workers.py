@@ -61,7 +61,6 @@ def test_workers_names_those_that_reload_of_an_older_version_lost_or_silent(join
     assert "RULE FORMAT" in typed("flags workers")
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -89,7 +88,6 @@ def test_status_in_direct_mode_counts_the_rows_and_names_forced_off_flags() -> N
         assert "forced_off         new_checkout, search_v2\n" in typed("flags status")
 
 
-@pytest.mark.django_db
 def test_status_names_forced_on_flags() -> None:
     with forced_on(["search_v2"]):
         assert document("status")["forced_on"] == ["search_v2"]
@@ -105,7 +103,6 @@ class Old(Migration):
     ]
 
 
-@pytest.mark.django_db
 def test_migration_of_a_deleted_model_does_not_prevent_the_triggers_of_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -132,7 +129,6 @@ def test_migration_of_a_deleted_model_does_not_prevent_the_triggers_of_others(
     ) == [(1,)]
 
 
-@pytest.mark.django_db
 def test_no_trigger_is_installed_before_migrate() -> None:
     rows("DELETE FROM django_migrations WHERE app LIKE 'flagstaff%'")
     assert run("install-triggers").out == 'nothing is installed yet; run "manage.py migrate"\n'

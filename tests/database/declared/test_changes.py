@@ -28,8 +28,6 @@ from tests.support.shop import GERMANY
 from tests.support.terminals import document, ok, refused, run, typed
 from tests.support.waiting import TOMORROW, make_due, run_jobs
 
-pytestmark = pytest.mark.django_db
-
 BY_NAME = condition("username", "in", "alice")
 
 

@@ -27,8 +27,6 @@ from flagstaff.testing import live_engine, override_flag, override_value
 from tests.support.conditions import condition, rule
 from tests.support.fixtures import Load
 
-pytestmark = pytest.mark.django_db
-
 BY_NAME = condition("username", "in", "alice")
 
 

@@ -18,8 +18,6 @@ from flagstaff.admin.rights import keys_not_shown
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.screen import Screen
 
-pytestmark = pytest.mark.django_db
-
 FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
 
 

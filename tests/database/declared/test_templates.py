@@ -1,6 +1,5 @@
 """Declared keys in templates: their results are those of the user of the request."""
 
-import pytest
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
@@ -9,8 +8,6 @@ from django.test import RequestFactory
 from flagstaff import Flag, Value, changes
 from flagstaff.middleware import FlagstaffMiddleware
 from tests.support.shop import STAFF
-
-pytestmark = pytest.mark.django_db
 
 
 def page_of(user: User, text: str, **names: object) -> str:

@@ -32,7 +32,6 @@ from tests.support.forced_off import forced_off
 from tests.support.sql import rows, without_table
 from tools.ports import free_port
 
-pytestmark = pytest.mark.django_db
 Start = Callable[[], object]
 SetUnknownKey = Callable[[str], None]
 ADVICE = 'check the spelling, create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'

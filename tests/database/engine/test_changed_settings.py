@@ -15,8 +15,6 @@ from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.views import request_of, with_flags
 
-pytestmark = pytest.mark.django_db
-
 STAFF_MAIL = [{"attribute": "email", "operator": "endswith", "values": ["@shop.example"]}]
 
 

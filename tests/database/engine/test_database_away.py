@@ -49,7 +49,7 @@ from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import GERMANY, Shop
 from tests.support.views import new, new_async, old, old_async, rendered
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rows", "logged_again")]
+pytestmark = pytest.mark.usefixtures("rows", "logged_again")
 
 STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
 AWAY = OperationalError("the server is away"), InterfaceError("the connection is closed")

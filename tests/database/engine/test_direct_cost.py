@@ -16,7 +16,6 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.driver import counted
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
 # Flags, allowed users, values, experiments and segments; on PostgreSQL in a savepoint.
 IN_SAVEPOINT = 2 if connection.vendor == "postgresql" else 0
 SNAPSHOT = 5 + IN_SAVEPOINT

@@ -9,7 +9,6 @@ from flagstaff._engine.direct import read_groups
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import outcomes_of
 
-pytestmark = pytest.mark.django_db
 ON_POSTGRESQL = connection.vendor == "postgresql"
 
 

@@ -35,7 +35,6 @@ def results() -> tuple[bool, Any]:
     return flag_enabled("new_checkout"), get_value("gateway")
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("enabled", [True, False])
 def test_override_wins_over_row_and_does_not_write(
     enabled: bool, django_assert_num_queries: Any

@@ -26,8 +26,6 @@ from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 from tests.support.views import lazy_user
 
-pytestmark = pytest.mark.django_db
-
 IN_ITALY = [{"attribute": "country", "operator": "in", "values": ["IT"]}]
 IN_FRANCE = [{"attribute": "country", "operator": "in", "values": ["FR"]}]
 RULES = [

@@ -24,8 +24,6 @@ from tests.conformance.oracle import Article, FlagStore, as_user
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.repeats import repeats
 
-pytestmark = pytest.mark.django_db
-
 User: Any = get_user_model()
 PAIRS = repeats(100_000, 20_000)
 # An evaluation with the ORM takes a thousand times as long.

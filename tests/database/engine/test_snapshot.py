@@ -15,7 +15,6 @@ from tests.support.fixtures import Load
 from tests.support.sql import rows
 from tests.support.views import lazy_user
 
-pytestmark = pytest.mark.django_db
 ROLLOUTS = {"half": 50, "off": 100, "all": 100, "none": 0}
 
 
@@ -118,7 +117,7 @@ def test_snapshot_in_test_contains_open_transaction_and_counts_no_query(
     assert all_flags() == {}
 
 
-def test_row_with_null_or_missing_table_does_not_break_transaction(db: None) -> None:
+def test_row_with_null_or_missing_table_does_not_break_transaction() -> None:
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
     rows("ALTER TABLE flagstaff_featureflag ALTER enabled DROP NOT NULL")
     rows("INSERT INTO flagstaff_featureflag (key, enabled) VALUES ('broken', NULL)")
@@ -130,14 +129,14 @@ def test_row_with_null_or_missing_table_does_not_break_transaction(db: None) -> 
 
 
 @pytest.mark.parametrize("variants", ["5", "null", '["a"]', "[{}]"])
-def test_malformed_experiment_does_not_hide_the_flag_with_its_key(db: None, variants: str) -> None:
+def test_malformed_experiment_does_not_hide_the_flag_with_its_key(variants: str) -> None:
     experiments.create("banner")
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
     rows(f"UPDATE flagstaff_experiments_experiment SET variants = '{variants}'")
     assert (flag_enabled("banner"), all_flags()) == (True, {"banner": True})
 
 
-def test_missing_table_of_an_optional_app_does_not_hide_flags(db: None) -> None:
+def test_missing_table_of_an_optional_app_does_not_hide_flags() -> None:
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
     rows("DROP TABLE flagstaff_experiments_experiment CASCADE")
     assert (flag_enabled("banner"), all_flags()) == (True, {"banner": True})

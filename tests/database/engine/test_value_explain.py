@@ -11,7 +11,7 @@ from flagstaff.testing import override_value
 from tests.support.conditions import condition
 from tests.support.terminals import document, flags, typed
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
+pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal")
 
 KEY = "items_per_page"
 GERMANY = {"name": "germany", "conditions": [condition("country", "in", "DE")], "value": 50}

@@ -15,7 +15,6 @@ from tests.support.fixtures import COMMITTED, Load
 from tests.support.repeats import repeats
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
 # A query takes a hundred times as long as a read from memory.
 MANY = repeats(10_000, 3_000)
 VALUES = {"memory": MANY, "snapshot": MANY, "database": repeats(2_000, 500)}

@@ -19,8 +19,6 @@ from tests.support.fixtures import Load
 from tests.support.shop import GERMAN, STAFF
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 STAFF_USER = User(pk=7, is_staff=True)
 
 

@@ -13,8 +13,6 @@ from flagstaff.history.log import events
 from flagstaff.models import Change, FeatureFlag
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 # The reasons make the file long enough that reading all of it is not the best plan.
 ENTRIES = """
 INSERT INTO flagstaff_change

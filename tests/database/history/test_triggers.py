@@ -17,8 +17,6 @@ from tests.support.shop import Shop
 from tests.support.sql import rows, without_table
 from tools.limits import seconds
 
-pytestmark = pytest.mark.django_db
-
 History = Callable[[], list[Change]]
 
 

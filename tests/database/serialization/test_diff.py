@@ -17,7 +17,7 @@ from tests.support.documents import MASK
 from tests.support.repeats import repeats
 from tests.support.shop import ENTERPRISE, GERMAN, GERMANY, STAFF
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = pytest.mark.usefixtures("open_shop")
 
 VIP = {"name": "vip", "conditions": [{"segment": "enterprise"}]}
 

@@ -26,7 +26,7 @@ from tests.support.documents import (
 )
 from tests.support.pages import code_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = pytest.mark.usefixtures("open_shop")
 
 
 def test_export_is_readable_json() -> None:

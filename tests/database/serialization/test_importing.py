@@ -27,7 +27,7 @@ from tests.support.history import flag_history, value_history
 from tests.support.shop import Shop
 from tests.support.sql import rows
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = pytest.mark.usefixtures("open_shop")
 
 
 def test_import_leaves_what_the_file_does_not_contain() -> None:

@@ -6,7 +6,7 @@ from flagstaff import serialization
 from flagstaff.exceptions import DocumentError
 from tests.support.documents import database_state, import_problems
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = pytest.mark.usefixtures("open_shop")
 
 # Rows of the shop and new ones, with their first problem each.
 WRONG = """\

@@ -12,8 +12,6 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import dry_run, export_text, import_problems, import_text, summaries
 from tests.support.history_fixtures import undo_transaction
 
-pytestmark = pytest.mark.django_db
-
 PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid", "012", 1.5, True]}]
 LARGE = [{"attribute": "seats", "operator": "gte", "values": [100]}]
 NAMING = [{"name": "été", "conditions": [{"segment": "enterprise"}], "rollout_percent": 25}]

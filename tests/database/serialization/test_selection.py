@@ -13,8 +13,6 @@ from tests.support.documents import database_state, dry_run, import_problems, im
 from tests.support.history_fixtures import undo_transaction
 from tests.support.shop import ENTERPRISE, GERMAN, GERMANY, Shop
 
-pytestmark = pytest.mark.django_db
-
 LARGE = {"conditions": [{"segment": "enterprise"}]}
 # Of another environment, where carol has the flag.
 STAGING = {

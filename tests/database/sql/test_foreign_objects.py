@@ -10,8 +10,6 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.operations import InstallFunctions, InstallTables
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 TABLES = InstallTables()
 ALARM = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$"
 OBJECTS = {

@@ -17,8 +17,6 @@ from flagstaff.operations import InstallTriggers
 from tests.support.conditions import condition
 from tests.support.sql import Tokens, rows
 
-pytestmark = pytest.mark.django_db
-
 Rule = dict[str, Any]
 Names = list[str] | None
 OpenSession = Callable[[], "psycopg.Connection[Any]"]

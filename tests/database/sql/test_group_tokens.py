@@ -18,8 +18,6 @@ from tests.support.conditions import condition
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
-pytestmark = pytest.mark.django_db
-
 LATER = "workers see a change of groups only within about a minute: "
 
 

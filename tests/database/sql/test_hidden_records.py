@@ -13,8 +13,6 @@ from flagstaff.models import Change, FeatureFlag
 from tests.support.conditions import condition
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 # Continues as a role that sees only the rows that fulfil the condition, as those of a tenant.
 # The table is locked before GRANT writes its row of pg_class: autovacuum, which waits for that row
 # while it holds the table, would otherwise be in a deadlock with the lock.

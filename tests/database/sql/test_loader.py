@@ -28,7 +28,6 @@ def of_all_rows(query: str) -> str:
     return fill(sql(query), {**names(connection), "restriction": ""})
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize(("query", "reader"), QUERIES.items())
 def test_reader_uses_every_column_of_its_query(query: str, reader: str) -> None:
     bodies = [LOADER.split(f"\nfn {part}(")[1].split("\n}\n")[0] for part in reader.split()]
@@ -53,7 +52,6 @@ def loaded(query: str) -> dict[str, Any]:
         return {column.name: value for column, value in zip(cursor.description, row, strict=True)}
 
 
-@pytest.mark.django_db
 def test_rules_are_loaded_unless_there_are_none() -> None:
     FeatureFlag(key="new_checkout", rules=[]).save_base()
     assert loaded("load_flags_v1")["rules"] is None
@@ -61,7 +59,6 @@ def test_rules_are_loaded_unless_there_are_none() -> None:
     assert loaded("load_flags_v1")["rules"] == '["x"]'
 
 
-@pytest.mark.django_db
 def test_bucketing_unit_is_loaded_unless_it_is_the_user() -> None:
     FeatureFlag(key="new_checkout").save_base()
     for unit, read in (("user", None), ("visitor", "visitor"), ("plan", "plan")):

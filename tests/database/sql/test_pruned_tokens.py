@@ -9,8 +9,6 @@ from django.db import transaction
 
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 #: Relation, id and nonce.
 Token = tuple[str, int, int]
 OpenSession = Callable[[], "psycopg.Connection[Any]"]

@@ -9,8 +9,6 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, copy_in, rows
 
-pytestmark = pytest.mark.django_db
-
 FLAGS, USERS = "flagstaff_featureflag", "flagstaff_featureflag_allowed_users"
 VALUES, SEGMENTS = "flagstaff_keyvaluestore", "flagstaff_segment"
 CASCADES = (

@@ -16,7 +16,6 @@ from flagstaff.models import FeatureFlag, Segment
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, copy_in, rows
 
-pytestmark = pytest.mark.django_db
 OpenSession = Callable[[], "psycopg.Connection[Any]"]
 
 

@@ -11,8 +11,6 @@ from flagstaff._tables.catalog import FamilyTriggers, triggers_of
 from flagstaff._tables.names import fill, names, sql
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 TABLE = "flagstaff_featureflag"
 LOADED_TABLES = ("flag_table", "allowed_users_table", "value_table", "segment_table")
 INSERT, UPDATE, DELETE, TRUNCATE = TOKEN_TRIGGERS = tuple(

@@ -19,8 +19,6 @@ from tests.support.stale_flags import (
     make_flag,
 )
 
-pytestmark = pytest.mark.django_db
-
 STALE = f"{FLAGS}stale/"
 
 

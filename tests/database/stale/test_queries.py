@@ -27,9 +27,6 @@ from tests.support.stale_flags import (
 )
 from tests.support.usage_rows import add_usage, delete_usage
 
-pytestmark = pytest.mark.django_db
-
-
 RULES: list[dict[str, Any]] = [{"conditions": [ENTERPRISE]}]
 
 

@@ -23,8 +23,6 @@ def view(request):
 """
 PAGE = "{% load flagstaff %}{% flag 'known' %}x{% endflag %}\n"
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any, shop: Shop) -> Path:

@@ -17,8 +17,6 @@ from tests.support.stale_flags import (
 )
 from tests.support.terminals import Ran, document, flags, rows, run, table_rows, typed
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture(autouse=True)
 def _counted() -> None:

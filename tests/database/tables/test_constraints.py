@@ -11,8 +11,6 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 RULES, VALUE = 256 << 10, 1 << 20
 #: The size of each as text.
 JSON_COLUMNS = {

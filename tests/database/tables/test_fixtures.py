@@ -12,7 +12,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.models_of_others import flag_model_of, value_model_of
 from tests.support.shop import GERMAN, Shop
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sequences")]
+pytestmark = pytest.mark.usefixtures("sequences")
 
 MODELS = (FeatureFlag, KeyValueStore, Segment)
 LABELS = tuple(model._meta.label for model in MODELS)

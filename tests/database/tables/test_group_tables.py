@@ -22,8 +22,6 @@ from tests.support.conditions import condition
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
-pytestmark = pytest.mark.django_db
-
 
 def load(names: dict[str, str], *groups: str) -> dict[str, list[Any]]:
     """The members by the name of the group, as workers load them. Workers join equal names."""

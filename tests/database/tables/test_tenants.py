@@ -12,8 +12,6 @@ from flagstaff.models import FeatureFlag
 from tests.support.shop import Shop
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def acme(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,6 @@ from flagstaff.models import Segment
 from tests.support.shop import Shop
 from tests.support.sql import statements_of
 
-pytestmark = pytest.mark.django_db
-
 
 def read(rows: QuerySet[Any]) -> Reading:
     return (yield rows)

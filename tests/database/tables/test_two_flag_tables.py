@@ -15,8 +15,6 @@ from tests.support.models_of_others import flag_model_of, watch
 from tests.support.shop import Shop
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-
 OLD, NEW = FeatureFlag, "common_switch"
 #: The entries of all tables.
 ALL = Change._base_manager

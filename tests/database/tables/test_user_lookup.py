@@ -15,8 +15,6 @@ from flagstaff._tables.user_lookup import FoundUser, UserTable, actor_table, all
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from tests.support.apps.members.models import BigintMember, TextMember, UuidMember
 
-pytestmark = pytest.mark.django_db
-
 UUID = uuid.UUID("abcdef01-1234-5678-1234-567812345678")
 LONG = 2**63
 

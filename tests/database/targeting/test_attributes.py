@@ -39,8 +39,6 @@ from tests.support.fixtures import Load
 from tests.support.shop import Shop
 from tests.support.views import request_of as plain_request_of
 
-pytestmark = pytest.mark.django_db
-
 PATH = f"{__name__}.source"
 ALICE = User(pk=42, username="alice", email="alice@example.com", is_staff=True)
 BOB = User(pk=7, username="bob")

@@ -13,7 +13,6 @@ from tests.support.fixtures import COMMITTED, Load
 from tests.support.history import flag_history
 from tests.support.shop import Shop
 
-pytestmark = pytest.mark.django_db
 KEY = "new_checkout"
 
 

@@ -12,9 +12,6 @@ from tests.support.conditions import condition
 from tests.support.shop import Shop
 from tests.support.terminals import run
 
-pytestmark = pytest.mark.django_db
-
-
 WARNING = "groups that do not exist: 'bta' (did you mean 'beta'?), 'unlike'; create them, or"
 MESSAGE = (
     "No user is in this group, because it does not exist: “bta”. Create it, or correct its name."

@@ -16,8 +16,6 @@ from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 from tests.support.shop import GERMANY, Shop
 
-pytestmark = pytest.mark.django_db
-
 KEY, NEEDED = "dark_mode", "search_v2"
 NEEDS = [{"conditions": [{"flag": NEEDED, "is": True}]}]
 NEEDS_NOT = [{"conditions": [{"flag": NEEDED, "is": False}]}]

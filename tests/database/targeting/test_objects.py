@@ -28,8 +28,6 @@ from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.terminals import document, ok, refused
 
-pytestmark = pytest.mark.django_db
-
 #: The groups of a user are those organizations.
 ORGANIZATIONS = {"name": "organizations", "model": "auth.Group", "path": "groups"}
 

@@ -24,8 +24,6 @@ from tests.support.segment_rules import LARGE, PAYING, message_of, rules
 from tests.support.sql import rows
 from tests.support.terminals import document
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture
 def enterprise() -> Segment:

@@ -24,8 +24,6 @@ from tests.support.fixtures import Load
 from tests.support.shop import Shop
 from tests.support.views import rendered
 
-pytestmark = pytest.mark.django_db
-
 NAME = "flagstaff_visitor"
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
 KEY = "visitor_banner"

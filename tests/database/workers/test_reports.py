@@ -13,8 +13,6 @@ from tests.support.reports import register_worker
 from tests.support.sql import rows, without_table
 from tests.support.usage_rows import delete_usage
 
-pytestmark = pytest.mark.django_db
-
 DAY = 86_400
 REPORTS: tuple[ReportKind, ...] = ("usage", "measurements", "exposures")
 

@@ -371,7 +371,6 @@ def test_propagation_is_json_serializable(join: Join) -> None:
     assert (document["pending"][0]["host"], document["pending"][0]["pid"]) == ("web-1", 7)
 
 
-@pytest.mark.django_db
 def test_direct_mode_has_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     # The transaction of the test does not count.
     monkeypatch.setattr(direct, "is_required", lambda: True)
