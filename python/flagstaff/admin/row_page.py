@@ -100,6 +100,8 @@ class Head:
     others: Sequence[str] = ()
     #: The links to pages of apps beside them: each a URL, and what it says.
     links: Sequence[tuple[str, str]] = ()
+    #: What opens beside them; nothing without HTML.
+    menu: Section = Section("", "")
     #: What somebody must look at, and what is good to know.
     notes: Sequence[Note] = ()
 

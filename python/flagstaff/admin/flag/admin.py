@@ -27,7 +27,7 @@ from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
-from flagstaff.admin.flag.preview import preview_path, preview_section
+from flagstaff.admin.flag.preview import preview_menu, preview_notes, preview_path
 from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,
@@ -124,6 +124,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             *(note for of_row in notes_of_code([row]).values() for note in of_row),
             *(app.note for app in of_apps if app.note is not None),
             *alarms_of(row.key, state),
+            *preview_notes(request),
         ]
         shown, label = state_and_label(row)
         label = label if is_stored(row) else str(AS_DECLARED)
@@ -141,6 +142,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             step=f"{percent} %",
             others=("release", "off"),
             links=[link for app in of_apps for link in app.links],
+            menu=preview_menu(self.admin_site, request, row),
             notes=notes,
         )
 
@@ -152,7 +154,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         shown = used_by_html(self.admin_site, request, uses) if uses else ""
         used_by = "\N{EN DASH}" if uses is None else shown
         yield Section(capfirst(say("used by").local), used_by)
-        yield preview_section(self.admin_site, request, row)
         yield self.about(row, *_ELSEWHERE)
 
     def is_offered(self, action: Action, row: Any) -> bool:

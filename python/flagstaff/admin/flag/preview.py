@@ -7,7 +7,7 @@ so a kill ends it; also one of a flag that is off, which writes the row again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ from flagstaff._request.visitor import keep_out_of_cache
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows, is_stored
 from flagstaff._text import is_storable, say
+from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.links import list_path, page_path, page_url
 from flagstaff.admin.rights import may_preview
 from flagstaff.admin.row_page import Section
@@ -166,19 +167,26 @@ def _set_cookie(
 # The buttons.
 
 
-def preview_section(site: AdminSite, request: HttpRequest, row: Any) -> Section:
+def preview_menu(site: AdminSite, request: HttpRequest, row: Any) -> Section:
     """Returns the buttons on the page of a flag; without HTML where a preview has no effect."""
-    title = say("Preview in this browser").local
+    title = say("Preview").local
     if not _is_possible(site, request, row):
         return Section(title, "")
-    preview = flags_of(request).preview
     shown = {
         "key": row.key,
         "url": page_path(site, "preview"),
         "back": request.get_full_path(),
-        "previewed": preview.texts() if preview else (),
+        "previewed": bool(flags_of(request).preview),
     }
     return Section(title, render_to_string("flagstaff/preview.html", shown, request))
+
+
+def preview_notes(request: HttpRequest) -> Iterator[Note]:
+    """Yields what this browser previews, for the page of a flag."""
+    preview = getattr(getattr(request, "flags", None), "preview", None)
+    if preview:
+        title = say("Preview in this browser").local
+        yield Note(f"{title}: {', '.join(preview.texts())}", Level.NOTICE)
 
 
 def _is_possible(site: AdminSite, request: HttpRequest, row: Any) -> bool:
