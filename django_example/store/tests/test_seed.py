@@ -48,6 +48,12 @@ class SeedTests(TestCase):
         waiting = WaitingAction.objects.get()
         self.assertEqual((waiting.state, waiting.keys), ("waiting", ["beta_reviews"]))
 
+    def test_run_after_the_release_lets_nothing_wait(self) -> None:
+        WaitingAction.objects.all().delete()
+        FeatureFlag.objects.update(enabled=True)
+        call_command("seed")
+        self.assertFalse(WaitingAction.objects.exists())
+
     def test_release_user_may_only_toggle_flags(self) -> None:
         permissions = User.objects.get(username="release", is_staff=True).get_all_permissions()
         self.assertEqual(

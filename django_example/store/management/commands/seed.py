@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from flagstaff import acting_as, experiments
 from flagstaff.experiments.models import Experiment
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from store import samples
 
 
@@ -26,10 +26,13 @@ class Command(BaseCommand):
         seed_users()
         seed_staff()
         seed_segments()
+        is_new = not FeatureFlag.objects.exists()
         seed_flags()
         seed_values()
         seed_experiment()
-        seed_waiting_action()
+        # Later, what it would do may be done already.
+        if is_new:
+            seed_waiting_action()
 
 
 def seed_users() -> None:
@@ -83,8 +86,7 @@ def seed_experiment() -> None:
 
 def seed_waiting_action() -> None:
     """Lets an action wait for its time: see the overview in the admin."""
-    if not WaitingAction.objects.exists():
-        at = timezone.now() + samples.WAITS_FOR
-        options = ["--at", at.isoformat(timespec="minutes"), "--as", "admin", "--yes"]
-        # It prints a receipt.
-        call_command("flags", *samples.WAITING.split(), *options, stderr=StringIO())
+    at = timezone.now() + samples.WAITS_FOR
+    options = ["--at", at.isoformat(timespec="minutes"), "--as", "admin", "--yes"]
+    # It prints a receipt.
+    call_command("flags", *samples.WAITING.split(), *options, stderr=StringIO())
