@@ -449,6 +449,14 @@ def test_declared_secret_without_a_row_cannot_wait(admin_user: User) -> None:
     refused(line, 2, "of a secret value cannot wait")
 
 
+def test_waiting_action_of_what_code_says_is_secret_by_now_is_masked(admin_user: User) -> None:
+    changes.values.create("api_key", "none")
+    ok(f"value set api_key '\"hunter2\"' --as admin --at {TOMORROW}")
+    Value("api_key", "none", secret=True)
+    [waiting] = document("waiting", "list")
+    assert waiting["arguments"]["value"] == "••••••"
+
+
 def test_row_with_a_declared_key_is_valid(new_checkout: Flag) -> None:
     row = FeatureFlag(key=new_checkout)
     row.full_clean()
