@@ -202,6 +202,15 @@ def test_secret_that_becomes_public_is_typed_or_null(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_entries_from_before_code_said_that_a_value_is_secret_are_masked(operator: Client) -> None:
+    changes.values.create("page_size", "hunter2")
+    Value("page_size", "none", secret=True)
+    url = show(operator, f"{VALUES}{KeyValueStore.objects.get().pk}/history/")
+    assert "created, value ••••••" in url.text
+    assert "hunter" not in url.html
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("now", ["hunter2", None])
 def test_secret_that_may_be_null_is_on_no_page(
     now: str | None, secret: KeyValueStore, operator: Client
