@@ -292,3 +292,16 @@ def test_key_without_a_row_that_a_person_may_not_view_is_in_no_message(
     assert not not_shown_to(admin_user)
     monkeypatch.setattr(FeatureFlagAdmin, "has_view_permission", may_view)
     assert not_shown_to(admin_user)
+
+
+def test_row_with_a_declared_key_that_a_person_may_view_is_not_hidden(
+    new_checkout: Flag, rf: RequestFactory, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, request = FeatureFlag.objects.create(key=new_checkout), rf.get("/")
+    request.user = admin_user
+
+    def may_view(_admin: object, _request: HttpRequest, obj: FeatureFlag | None = None) -> bool:
+        return obj is None or obj.pk == row.pk
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_view_permission", may_view)
+    assert not keys_not_shown(admin.site, request, FeatureFlag)
