@@ -305,6 +305,13 @@ def test_terminal_reads_a_declared_value_from_the_standard_input(
     assert KeyValueStore.objects.get().value == "hunter2"
 
 
+def test_empty_standard_input_is_not_the_empty_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes.values.set(Value("api_key", "hunter1", secret=True), "hunter2")
+    monkeypatch.setattr("sys.stdin", StringIO("\n"))
+    refused("value set api_key -", 2, "the value is missing")
+    assert KeyValueStore.objects.get().value == "hunter2"
+
+
 def test_name_that_is_twice_in_an_object_is_refused() -> None:
     Value("sizes", {"a": 1})
     refused("""value set sizes '{"a": 1, "a": 2}'""", 2, "an object has a name twice")
