@@ -42,8 +42,8 @@ _FIELDS: dict[type, Callable[[], forms.Field]] = {
     dict: JsonField,
 }
 
-#: The suffix of the name of the box for no value.
-NO_VALUE = "none"
+# The suffix of the name of the box for no value.
+_NO_VALUE = "none"
 #: The cells of a row: the key with the description, and the state or the value.
 Cells = tuple[SafeString, object]
 
@@ -100,7 +100,7 @@ class _InputOrNoValue(forms.MultiWidget):
 
     def __init__(self, widget: forms.Widget) -> None:
         box = forms.CheckboxSelectMultiple(choices=[("null", say("No value").lazy)])
-        super().__init__({"": widget, NO_VALUE: box})
+        super().__init__({"": widget, _NO_VALUE: box})
 
     def decompress(self, value: Any) -> _Typed:
         """Returns what the input shows. The box is never checked before a person does."""

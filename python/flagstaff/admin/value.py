@@ -36,7 +36,7 @@ from flagstaff._value_schema import (
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import Level, Note
-from flagstaff.admin.declared import NO_VALUE, DeclaredField
+from flagstaff.admin.declared import DeclaredField
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.links import page_url, row_id
@@ -348,7 +348,7 @@ def _require_typed(form: forms.Form, row: Any, stays_secret: object) -> None:
                 "with “Set for everyone”."
             ).local
         )
-    if not any(form.data.get(name, "").strip() for name in (VALUE, f"{VALUE}_{NO_VALUE}")):
+    if not form.fields[VALUE].has_changed(None, form[VALUE].data):
         raise ValidationError(
             say(
                 "Everybody who may view values will see this value. Type it again to confirm."

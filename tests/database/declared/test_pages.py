@@ -201,6 +201,16 @@ def test_secret_that_becomes_public_is_typed_or_null(
     assert (row.secret, row.value) == (False, None)
 
 
+def test_secret_is_not_confirmed_by_a_box_that_its_page_does_not_have(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="page_size", value="hunter2", secret=True)
+    url = f"{VALUES}{row.pk}/details/"
+    fields = show(operator, url).fields()
+    del fields["secret"]
+    screen = submit(operator, url, {**fields, "value_none": "null"})
+    assert "Type it again to confirm." in screen.text
+    assert KeyValueStore.objects.get().secret
+
+
 @pytest.mark.django_db(transaction=True)
 def test_entries_from_before_code_said_that_a_value_is_secret_are_masked(operator: Client) -> None:
     changes.values.create("page_size", "hunter2")
