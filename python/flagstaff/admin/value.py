@@ -201,9 +201,13 @@ class KeyValueStoreAdmin(RowPageAdmin):
         yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
 
     def head(self, request: HttpRequest, row: Any) -> Head:
-        """That nobody has set a declared value, and what is wrong with one that somebody has."""
-        secret = is_secret(row)
-        problems = value_problems(row, secret=secret) if declared_value(row.key) is not None else {}
+        """That nobody has set a declared value, and what is wrong with one that somebody has.
+
+        The type of a wrong secret is for who may see it.
+        """
+        may_see_value = not is_secret(row) or may(self.admin_site, request, "change", row)
+        is_checked = declared_value(row.key) is not None and may_see_value
+        problems = value_problems(row) if is_checked else {}
         state = ("", "") if is_stored(row) else ("off", str(DEFAULT))
         notes = [Note(localized(problem), Level.PROBLEM) for problem in problems.values()]
         return Head(state=state, notes=notes)

@@ -16,6 +16,7 @@ from flagstaff import Flag, Value, changes
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
 from flagstaff.admin.rights import keys_not_shown
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.admin_pages import staff
 from tests.support.screen import Screen
 
 FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
@@ -209,6 +210,14 @@ def test_secret_is_not_confirmed_by_a_box_that_its_page_does_not_have(operator: 
     screen = submit(operator, url, {**fields, "value_none": "null"})
     assert "Type it again to confirm." in screen.text
     assert KeyValueStore.objects.get().secret
+
+
+def test_type_of_a_wrong_secret_is_shown_to_who_may_change_it(operator: Client) -> None:
+    Value("page_size", "a", secret=True)
+    url = f"{VALUES}{KeyValueStore.objects.create(key='page_size', value=5).pk}/change/"
+    text = "must be a string, not a number"
+    assert text in show(operator, url).text
+    assert text not in show(staff("view_keyvaluestore"), url).text
 
 
 @pytest.mark.django_db(transaction=True)
