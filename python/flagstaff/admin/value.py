@@ -242,7 +242,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
             fields[RULES].widget.results = _results(row)
         is_declared = declared_value(row.key) is not None
         if is_declared and VALUE in fields:
-            _show_declared(fields, row)
+            _show_declared(form, row)
         if is_secret(row):
             _mask(form, row)
         elif CHOICES in fields:
@@ -268,14 +268,20 @@ class KeyValueStoreAdmin(RowPageAdmin):
         return field
 
 
-def _show_declared(fields: dict[str, forms.Field], row: Any) -> None:
+def _show_declared(form: ArgumentForm, row: Any) -> None:
     """Gives a declared value the input of its type. The details of one need none."""
+    fields = form.fields
     plain_field = fields.pop(VALUE)
     is_optional = plain_field.show_hidden_initial
     # Only who makes a secret public types it again beside its details.
     if is_secret(row) or not is_optional:
         declared = cast("Value[Any]", declared_value(row.key))
-        field = DeclaredField(declared, is_masked=is_secret(row), label=plain_field.label)
+        field = DeclaredField(
+            declared,
+            is_masked=is_secret(row),
+            is_null=form.initial.get(VALUE) is None,
+            label=plain_field.label,
+        )
         field.show_hidden_initial = is_optional
         fields[VALUE] = field
 

@@ -155,6 +155,15 @@ def test_empty_input_is_the_empty_text(operator: Client) -> None:
     assert KeyValueStore.objects.get().value == ""
 
 
+def test_input_that_is_empty_because_there_is_no_value_is_not_the_empty_text(
+    operator: Client,
+) -> None:
+    Value("page_size", None, type=str)
+    url = f"{VALUES}key_3Apage_size/set/"
+    assert "Type a value, or choose “No value”." in set_to(operator, url, "").text
+    assert not KeyValueStore.objects.exists()
+
+
 @pytest.fixture
 def secret() -> KeyValueStore:
     """One that nobody sees: the row says that it is secret, the code that it may be None."""
