@@ -34,6 +34,9 @@ class _ValueJson(Json):
         if declared is None or typed is None:
             return super().read(name, options, report)
         text = text_of_file("-").rstrip("\r\n") if typed == "-" else typed
+        if typed == "-" and not text:
+            # A command before the pipe may have failed. "" in quotes is the empty text.
+            raise JsonField().error("required")
         return {name: read_declared(declared, text)}
 
 

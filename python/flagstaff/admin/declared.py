@@ -42,8 +42,8 @@ _FIELDS: dict[type, Callable[[], forms.Field]] = {
     dict: JsonField,
 }
 
-#: The suffix of the name of the box for no value.
-NO_VALUE = "none"
+# The suffix of the name of the box for no value.
+_NO_VALUE = "none"
 #: The cells of a row: the key with the description, and the state or the value.
 Cells = tuple[SafeString, object]
 
@@ -100,7 +100,7 @@ class _InputOrNoValue(forms.MultiWidget):
 
     def __init__(self, widget: forms.Widget) -> None:
         box = forms.CheckboxSelectMultiple(choices=[("null", say("No value").lazy)])
-        super().__init__({"": widget, NO_VALUE: box})
+        super().__init__({"": widget, _NO_VALUE: box})
 
     def decompress(self, value: Any) -> _Typed:
         """Returns what the input shows. The box is never checked before a person does."""
@@ -119,10 +119,19 @@ class DeclaredField(forms.Field):
     """The input of a declared value: Django's field for its type. Its data is what JSON stores.
 
     With `is_masked`, a text that shows neither the value nor its choices, read as in the terminal.
+    With `is_null`, the input is empty because there is no value: it is not the empty text.
     """
 
-    def __init__(self, declared: Value[Any], *, is_masked: bool = False, **options: Any) -> None:
-        self.declared, self.is_nullable, self.is_masked = declared, declared.null, is_masked
+    def __init__(
+        self,
+        declared: Value[Any],
+        *,
+        is_masked: bool = False,
+        is_null: bool = False,
+        **options: Any,
+    ) -> None:
+        self.declared, self.is_nullable = declared, declared.null
+        self.is_masked, self.is_null = is_masked, is_null
         if is_masked:
             self.inner: forms.Field = forms.CharField(widget=JsonField.widget)
         elif declared.choices or declared.python_type is bool:
@@ -193,7 +202,7 @@ class DeclaredField(forms.Field):
             raise ValidationError(say("Type a value, or choose “No value”, but not both.").local)
         if no_value or (self.is_masked and not text and not self.required):
             return None
-        if self.is_nullable and not text and self.required:
+        if isinstance(value, _Typed) and not text and (self.required or self.is_null):
             raise ValidationError(say("Type a value, or choose “No value”.").local)
         # Browsers post other ends of lines.
         read = self.inner.clean(text.replace("\r\n", "\n") if isinstance(text, str) else text)

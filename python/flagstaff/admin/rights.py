@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from flagstaff._declared import DECLARED
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.objects import ObjectReader
-from flagstaff._tables.rows import all_rows, declared_row
+from flagstaff._tables.rows import all_rows, declared_rows
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
@@ -189,13 +189,13 @@ def keys_not_shown(site: AdminSite, request: HttpRequest, model: type[Model]) ->
 def _declared_not_shown(
     site: AdminSite, request: HttpRequest, model: type[Model]
 ) -> Collection[str]:
-    """Returns the declared keys that the class of a project hides also without a row."""
+    """Returns the declared keys without a row that the class of a project hides."""
     if not hides_rows(site, model):
         return ()
 
     def read() -> list[str]:
-        rows = ((key, declared_row(model, key)) for key in DECLARED)
-        return [key for key, row in rows if row and not may(site, request, "view", row)]
+        rows = declared_rows(model)
+        return [row.key for row in rows if not may(site, request, "view", row)]
 
     return once(request, f"declared {site.name} {model._meta.label}", read)
 

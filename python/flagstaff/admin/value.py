@@ -36,7 +36,7 @@ from flagstaff._value_schema import (
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import Level, Note
-from flagstaff.admin.declared import NO_VALUE, DeclaredField
+from flagstaff.admin.declared import DeclaredField
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.links import page_url, row_id
@@ -201,9 +201,13 @@ class KeyValueStoreAdmin(RowPageAdmin):
         yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
 
     def head(self, request: HttpRequest, row: Any) -> Head:
-        """That nobody has set a declared value, and what is wrong with one that somebody has."""
-        secret = is_secret(row)
-        problems = value_problems(row, secret=secret) if declared_value(row.key) is not None else {}
+        """That nobody has set a declared value, and what is wrong with one that somebody has.
+
+        The type of a wrong secret is for who may see it.
+        """
+        may_see_value = not is_secret(row) or may(self.admin_site, request, "change", row)
+        is_checked = declared_value(row.key) is not None and may_see_value
+        problems = value_problems(row) if is_checked else {}
         state = ("", "") if is_stored(row) else ("off", str(DEFAULT))
         notes = [Note(localized(problem), Level.PROBLEM) for problem in problems.values()]
         return Head(state=state, notes=notes)
@@ -238,7 +242,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
             fields[RULES].widget.results = _results(row)
         is_declared = declared_value(row.key) is not None
         if is_declared and VALUE in fields:
-            _show_declared(fields, row)
+            _show_declared(form, row)
         if is_secret(row):
             _mask(form, row)
         elif CHOICES in fields:
@@ -264,14 +268,20 @@ class KeyValueStoreAdmin(RowPageAdmin):
         return field
 
 
-def _show_declared(fields: dict[str, forms.Field], row: Any) -> None:
+def _show_declared(form: ArgumentForm, row: Any) -> None:
     """Gives a declared value the input of its type. The details of one need none."""
+    fields = form.fields
     plain_field = fields.pop(VALUE)
     is_optional = plain_field.show_hidden_initial
     # Only who makes a secret public types it again beside its details.
     if is_secret(row) or not is_optional:
         declared = cast("Value[Any]", declared_value(row.key))
-        field = DeclaredField(declared, is_masked=is_secret(row), label=plain_field.label)
+        field = DeclaredField(
+            declared,
+            is_masked=is_secret(row),
+            is_null=form.initial.get(VALUE) is None,
+            label=plain_field.label,
+        )
         field.show_hidden_initial = is_optional
         fields[VALUE] = field
 
@@ -348,7 +358,7 @@ def _require_typed(form: forms.Form, row: Any, stays_secret: object) -> None:
                 "with “Set for everyone”."
             ).local
         )
-    if not any(form.data.get(name, "").strip() for name in (VALUE, f"{VALUE}_{NO_VALUE}")):
+    if not form.fields[VALUE].has_changed(None, form[VALUE].data):
         raise ValidationError(
             say(
                 "Everybody who may view values will see this value. Type it again to confirm."

@@ -17,11 +17,12 @@ from flagstaff._tables.catalog import find_tables, triggers_of, why_unavailable
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.names import flag_names, sql
-from flagstaff._tables.rows import uncached
+from flagstaff._tables.rows import declaration, uncached
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._text import is_storable, say
 from flagstaff._text.json_text import ExactDecoder
 from flagstaff._text.times import aware
+from flagstaff._value_schema import SECRET_FIELDS, is_secret
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, LongJson, Users, row_differences
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
@@ -265,6 +266,9 @@ def _event(entries: tuple[Change, ...]) -> Event:
     old, new = (side_of(rows[-1], "old"), side_of(rows[0], "new")) if rows else (None, None)
     hidden = dict.fromkeys(name for entry in reversed(rows) for name in entry.hidden or ())
     names = _field_names(newest.kind.model)
+    differences = row_differences(old or {}, new or {}, names, hidden)
+    # No trigger has removed what code says is secret, until a write stores that it is.
+    masked = SECRET_FIELDS if is_secret(declaration(newest.kind.model, newest.key)) else ()
     return Event(
         entries=entries,
         version=newest.pk,
@@ -274,7 +278,10 @@ def _event(entries: tuple[Change, ...]) -> Event:
         key=newest.key,
         object_pk=newest.object_pk,
         action=_action(rows, old, new),
-        differences=tuple(row_differences(old or {}, new or {}, names, hidden)),
+        differences=tuple(
+            Difference(each.field, None, None, secret=True) if each.field in masked else each
+            for each in differences
+        ),
         added=_users(lists, "new"),
         removed=_users(lists, "old"),
         **{name: getattr(newest, name) for name in AUTHOR},

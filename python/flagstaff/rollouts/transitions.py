@@ -288,10 +288,10 @@ def with_flags(plans: Iterable[Plan]) -> list[Plan]:
         version = None if versions is None else versions.get(plan.flag_pk, 0)
         if plan in watched and (why := _foreign_change(plan, flag, version)):
             paused[plan] = why
-    # Unless a driver has moved it on between the two queries.
-    seen = dict(_seen_flags(paused))
+    # Unless a driver or a person has moved it on since it was read.
+    seen = _seen_flags(paused)
     for plan, why in paused.items():
-        if seen.get(plan.pk) == plan.seen_flag:
+        if seen.get(plan.pk) == (plan.seen_flag, plan.flag_version):
             plan.state, plan.reason, plan.run_id = State.PAUSED, why, None
             plan.due_at = plan.guarded_until = None
     return plans
@@ -308,11 +308,12 @@ def _flags_of(plans: Iterable[Plan]) -> dict[str, FlagRow]:
     return {str(flag.pk): flag for flag in rows}
 
 
-def _seen_flags(plans: Collection[Plan]) -> Iterable[tuple[int, str]]:
+def _seen_flags(plans: Collection[Plan]) -> dict[int, tuple[str, int | None]]:
     """Returns what plans have seen of their flags by now. Makes a query if there are any."""
     if not plans:
-        return ()
-    return Plan.objects.filter(pk__in=[plan.pk for plan in plans]).values_list("pk", "seen_flag")
+        return {}
+    present = Plan.objects.filter(pk__in=[plan.pk for plan in plans])
+    return {plan.pk: (plan.seen_flag, plan.flag_version) for plan in present}
 
 
 def _has_deciding_entry(plan: Plan) -> bool:

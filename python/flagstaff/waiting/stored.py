@@ -16,12 +16,14 @@ from typing import Any, Final
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from flagstaff._declared import declared_value
 from flagstaff._tables.database import Reading, db
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
 from flagstaff._text.cells import Column, Record, with_fields
 from flagstaff._text.times import full_time
+from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
 from flagstaff.conf import conf
@@ -156,14 +158,15 @@ COLUMNS = (
 def without_secrets(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
     """Returns actions to show: copies without what a value is, of values that are secret now.
 
-    A trigger deletes it when a value becomes secret; this is for where triggers were disabled. A
-    query, if there are actions of values.
+    A trigger deletes it when a value becomes secret; this is for where triggers were disabled, and
+    for what only code says is secret. A query, if there are actions of values.
     """
     shown = [copy(action) for action in actions]
     of_values = [action for action in shown if action.row_kind == Kind.VALUE.value]
     keys = {key for action in of_values for key in action.keys if action.arguments}
     rows = all_rows(Kind.VALUE.model).filter(key__in=keys, secret=True)
     secret = {*rows.values_list("key", flat=True)} if keys else set[str]()
+    secret.update(key for key in keys if is_secret(declared_value(key)))
     for action in of_values:
         if action.arguments and not secret.isdisjoint(action.keys):
             action.arguments = dict.fromkeys(action.arguments, MASK)

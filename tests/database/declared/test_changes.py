@@ -305,6 +305,13 @@ def test_terminal_reads_a_declared_value_from_the_standard_input(
     assert KeyValueStore.objects.get().value == "hunter2"
 
 
+def test_empty_standard_input_is_not_the_empty_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes.values.set(Value("api_key", "hunter1", secret=True), "hunter2")
+    monkeypatch.setattr("sys.stdin", StringIO("\n"))
+    refused("value set api_key -", 2, "the value is missing")
+    assert KeyValueStore.objects.get().value == "hunter2"
+
+
 def test_name_that_is_twice_in_an_object_is_refused() -> None:
     Value("sizes", {"a": 1})
     refused("""value set sizes '{"a": 1, "a": 2}'""", 2, "an object has a name twice")
@@ -447,6 +454,14 @@ def test_declared_secret_without_a_row_cannot_wait(admin_user: User) -> None:
     Value("api_key", "none", secret=True)
     line = f"value set api_key sk_1 --as admin --at {TOMORROW}"
     refused(line, 2, "of a secret value cannot wait")
+
+
+def test_waiting_action_of_what_code_says_is_secret_by_now_is_masked(admin_user: User) -> None:
+    changes.values.create("api_key", "none")
+    ok(f"value set api_key '\"hunter2\"' --as admin --at {TOMORROW}")
+    Value("api_key", "none", secret=True)
+    [waiting] = document("waiting", "list")
+    assert waiting["arguments"]["value"] == "••••••"
 
 
 def test_row_with_a_declared_key_is_valid(new_checkout: Flag) -> None:

@@ -16,6 +16,7 @@ from flagstaff import Flag, Value, changes
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
 from flagstaff.admin.rights import keys_not_shown
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.admin_pages import staff
 from tests.support.screen import Screen
 
 FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
@@ -154,6 +155,15 @@ def test_empty_input_is_the_empty_text(operator: Client) -> None:
     assert KeyValueStore.objects.get().value == ""
 
 
+def test_input_that_is_empty_because_there_is_no_value_is_not_the_empty_text(
+    operator: Client,
+) -> None:
+    Value("page_size", None, type=str)
+    url = f"{VALUES}key_3Apage_size/set/"
+    assert "Type a value, or choose “No value”." in set_to(operator, url, "").text
+    assert not KeyValueStore.objects.exists()
+
+
 @pytest.fixture
 def secret() -> KeyValueStore:
     """One that nobody sees: the row says that it is secret, the code that it may be None."""
@@ -199,6 +209,33 @@ def test_secret_that_becomes_public_is_typed_or_null(
     submit(operator, url, {**fields, "value_none": "null"})
     row = KeyValueStore.objects.get()
     assert (row.secret, row.value) == (False, None)
+
+
+def test_secret_is_not_confirmed_by_a_box_that_its_page_does_not_have(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="page_size", value="hunter2", secret=True)
+    url = f"{VALUES}{row.pk}/details/"
+    fields = show(operator, url).fields()
+    del fields["secret"]
+    screen = submit(operator, url, {**fields, "value_none": "null"})
+    assert "Type it again to confirm." in screen.text
+    assert KeyValueStore.objects.get().secret
+
+
+def test_type_of_a_wrong_secret_is_shown_to_who_may_change_it(operator: Client) -> None:
+    Value("page_size", "a", secret=True)
+    url = f"{VALUES}{KeyValueStore.objects.create(key='page_size', value=5).pk}/change/"
+    text = "must be a string, not a number"
+    assert text in show(operator, url).text
+    assert text not in show(staff("view_keyvaluestore"), url).text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_entries_from_before_code_said_that_a_value_is_secret_are_masked(operator: Client) -> None:
+    changes.values.create("page_size", "hunter2")
+    Value("page_size", "none", secret=True)
+    url = show(operator, f"{VALUES}{KeyValueStore.objects.get().pk}/history/")
+    assert "created, value ••••••" in url.text
+    assert "hunter" not in url.html
 
 
 @pytest.mark.django_db(transaction=True)
@@ -283,3 +320,16 @@ def test_key_without_a_row_that_a_person_may_not_view_is_in_no_message(
     assert not not_shown_to(admin_user)
     monkeypatch.setattr(FeatureFlagAdmin, "has_view_permission", may_view)
     assert not_shown_to(admin_user)
+
+
+def test_row_with_a_declared_key_that_a_person_may_view_is_not_hidden(
+    new_checkout: Flag, rf: RequestFactory, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, request = FeatureFlag.objects.create(key=new_checkout), rf.get("/")
+    request.user = admin_user
+
+    def may_view(_admin: object, _request: HttpRequest, obj: FeatureFlag | None = None) -> bool:
+        return obj is None or obj.pk == row.pk
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_view_permission", may_view)
+    assert not keys_not_shown(admin.site, request, FeatureFlag)

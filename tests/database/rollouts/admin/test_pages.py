@@ -1,6 +1,7 @@
 """Rollout plans in the admin: the list, the page of a plan, and what flags show of plans."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -389,11 +390,17 @@ def test_plan_with_a_changed_flag_is_resumed_at_its_step_before_run_jobs_pauses_
     assert (plan_of().state, rollout()) == (State.RUNNING, 25)
 
 
-def test_plan_that_a_driver_moved_on_since_it_was_read_is_not_shown_as_paused(
-    running: Plan,
+def resume_with_an_allowed_user() -> None:
+    changes.flags.allow(KEY, Shop().user("alice").pk)
+    rollouts.resume(KEY)
+
+
+@pytest.mark.parametrize("move_on", [lambda: go_to(100), resume_with_an_allowed_user])
+def test_plan_that_was_moved_on_since_it_was_read_is_not_shown_as_paused(
+    move_on: Callable[[], object], running: Plan
 ) -> None:
     read = plan_of()
-    go_to(100)
+    move_on()
     [shown] = with_flags([read])
     assert shown.state == State.RUNNING
 
