@@ -389,7 +389,13 @@ def _sentences(
     elif isinstance(sides[-1], FlagState):
         text = " ".join(_flag_sentences(effect))
         old, new = sides[0], sides[-1]
-        if percents and isinstance(old, FlagState) and old.rollout_percent != new.rollout_percent:
+        if (
+            percents
+            and isinstance(old, FlagState)
+            # The rollout of a flag that is off gives it to nobody.
+            and old.enabled is new.enabled
+            and old.rollout_percent != new.rollout_percent
+        ):
             text = say(
                 "{old} → {new} %: {text}",
                 old=old.rollout_percent,
