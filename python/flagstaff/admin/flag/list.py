@@ -517,7 +517,8 @@ class FlagListAdmin(BaseAdmin):
         texts = (
             f"{flag.rollout_percent} %" if has_percent else "",
             rules_note(flag.rules, rule_problem),
-            count_of_users(allowed) if allowed else "",
+            # Beside those of the rollout.
+            f"+ {count_of_users(allowed)}" if allowed else "",
         )
         return cell_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
