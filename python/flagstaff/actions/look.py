@@ -11,7 +11,7 @@ from django.db.models import Model
 from flagstaff._text import Sentence, localized
 from flagstaff.actions.rights import Right
 from flagstaff.changes.changed import Changed, Undo
-from flagstaff.changes.consequence import Consequence, impact_text, users_text
+from flagstaff.changes.consequence import Consequence, impact_text, users_texts
 from flagstaff.changes.row_states import Effect, Impact
 
 
@@ -59,8 +59,7 @@ class Line:
 
 def users_line(label: str, effect: Effect) -> Line:
     """Returns how many users have a flag now and after an action, or why they are not counted."""
-    now, after = (users_text(effect, count) for count in effect.on)
-    return Line(label, now, after)
+    return Line(label, *users_texts(effect))
 
 
 def reaches_nothing(_written: Written) -> Impact:

@@ -125,7 +125,8 @@ def to_show(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
 
 def _sentence(waiting: WaitingAction) -> str:
     by = say("asked by {name}", name=waiting.asker).local
-    return f"{localized(state_text(waiting))}, {by}"
+    # A reason in the state may be a sentence with a person of its own.
+    return f"{localized(state_text(waiting))}; {by}"
 
 
 def row_notes(

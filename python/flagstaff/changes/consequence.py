@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from itertools import takewhile
 from typing import Any
@@ -240,6 +241,15 @@ def _plural(effect: Effect, count: int) -> int:
     return _MIN_SHOWN if effect.hides_small else count
 
 
+def users_texts(effect: Effect) -> tuple[str, str]:
+    """Returns how many users have a flag before and after, as `users_text`."""
+    before, after = (
+        users_text(replace(effect, ignored=() if is_certain else effect.ignored), count)
+        for count, is_certain in zip(effect.on, effect.is_certain, strict=True)
+    )
+    return before, after
+
+
 def users_text(effect: Effect, count: int) -> str:
     """Returns a number of all users, and what is not in it; or why the users are not counted."""
     if effect.users is None:
@@ -263,12 +273,12 @@ def holders_texts(effect: Effect) -> tuple[str, str]:
         on=number_text(effect, effect.on[1]),
         users=_all_users_text(effect),
     ).local
-    return counted, " ".join(_not_counted(effect))
+    return counted, " ".join(_not_counted(effect, is_certain=effect.is_certain[1]))
 
 
-def _not_counted(effect: Effect) -> Iterator[str]:
+def _not_counted(effect: Effect, *, is_certain: bool) -> Iterator[str]:
     """Yields what may give some users another result."""
-    if effect.ignored:
+    if effect.ignored and not is_certain:
         yield say("Rules on {names} are not counted.", names=local_list(effect.ignored)).local
     if flags := _forced(effect):
         text = say("The environment of this process forces {flags}, counted here as stored.")
@@ -291,7 +301,7 @@ def use_texts(impact: Impact, use: RuleUse) -> tuple[str, str]:
         text = say("not running").local if use.kind is None else say("off").local
         return text, text
     if use.kind is Kind.FLAG:
-        return users_text(effect, effect.on[0]), users_text(effect, effect.on[1])
+        return users_texts(effect)
     users = users_text(effect, effect.changed)
     return "", say("another result: {users}", users=users).local
 
@@ -389,7 +399,13 @@ def _sentences(
     elif isinstance(sides[-1], FlagState):
         text = " ".join(_flag_sentences(effect))
         old, new = sides[0], sides[-1]
-        if percents and isinstance(old, FlagState) and old.rollout_percent != new.rollout_percent:
+        if (
+            percents
+            and isinstance(old, FlagState)
+            # The rollout of a flag that is off gives it to nobody.
+            and old.enabled is new.enabled
+            and old.rollout_percent != new.rollout_percent
+        ):
             text = say(
                 "{old} → {new} %: {text}",
                 old=old.rollout_percent,
@@ -406,7 +422,7 @@ def _sentences(
             users=_all_users_text(effect),
         ).local
     if effect.users is not None:
-        yield from _not_counted(effect)
+        yield from _not_counted(effect, is_certain=all(effect.is_certain))
     if effect.anonymous_changed:
         yield _anonymous_text(impact, key)
 

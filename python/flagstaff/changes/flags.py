@@ -155,9 +155,12 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
 
 
 def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:
-    """Returns the rules that `release` writes in the place of others."""
+    """Returns the rules that `release` writes in the place of others. A full one stays as it is."""
     readable = rules if rule_problem(rules) is None else []
-    return [{**rule, "rollout_percent": ALL_USERS} for rule in readable]
+    return [
+        {**rule, "rollout_percent": ALL_USERS} if "rollout_percent" in rule else rule
+        for rule in readable
+    ]
 
 
 def create(key: str, fields: Fields | None = None, **named_fields: Unpack[FlagFields]) -> Changed:

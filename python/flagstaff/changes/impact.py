@@ -24,7 +24,7 @@ from flagstaff._engine.users import column_attributes, key_to_text
 from flagstaff._log import place_of
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.database import db, error_text
-from flagstaff._tables.model_fields import VISITOR, find_field
+from flagstaff._tables.model_fields import USER, VISITOR, find_field
 from flagstaff._tables.names import names, user_field
 from flagstaff._tables.objects import counted_objects
 from flagstaff._tables.states import FlagState, ValueState
@@ -286,6 +286,15 @@ def _may_differ(effects: Impact, key: Key) -> bool:
     return any(side[key].row.enabled for side in effects.sides if key in side)
 
 
+def _is_certain(side: RowState | None) -> bool:
+    """Whether no attribute decides: a flag is off, or on for everybody, or by its rollout."""
+    if side is None or side.kind is not Kind.FLAG:
+        return False
+    flag = FlagState.of(side.row)
+    is_by_rollout = not flag.has_rules and flag.bucket_by == USER
+    return not flag.enabled or flag.is_for_everybody or is_by_rollout
+
+
 def _core_row(state: RowState) -> tuple[Any, ...]:
     """Returns a row as `_core` takes it. Its key stands for its primary key."""
     row, key = state.row, state.row.key
@@ -334,6 +343,7 @@ def _count(
         effects[key] = replace(
             effects[key],
             ignored=tuple(sorted(set(attributes or ()) - known_names)),
+            is_certain=tuple(_is_certain(side.get(key)) for side in effects.sides),
             forced=tuple(
                 sorted(name for _kind, name in forced.intersection(needed.get(key, ())[1:]))
             ),

@@ -142,6 +142,8 @@ class Effect:
     anonymous_changed: bool = False
     #: The attributes that only a call can answer: conditions on them count as false.
     ignored: tuple[str, ...] = ()
+    #: Whether the fields alone say who has a flag before and after: then nothing is ignored.
+    is_certain: tuple[bool, ...] = (False, False)
     #: The flags that the rules need and that the environment sets in this process: they are counted
     #: as they are stored.
     forced: tuple[str, ...] = ()
@@ -158,7 +160,7 @@ class Effect:
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""
-        hidden = ("hides_small", "reads_users", "code")
+        hidden = ("is_certain", "hides_small", "reads_users", "code")
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 

@@ -184,7 +184,7 @@ def look_at_force(
 def look_at_stop(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Every call gets its default."""
     experiment = _experiment(key, "stop")
-    notes = [say("No exposure is recorded. “Undo” takes it back.")]
+    notes = [say("After the stop, no exposure is recorded. “Undo” takes the stop back.")]
     if experiment.state == State.RUNNING:
         text = say("{units} units that met a variant get the default instead.")
         notes.insert(0, _moved_text(experiment, text, timeout=_SHORT_COUNT))

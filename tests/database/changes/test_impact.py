@@ -234,6 +234,24 @@ def test_attributes_that_only_a_call_knows_are_ignored(
 
 
 @pytest.mark.parametrize(
+    ("fields", "is_certain"),
+    [
+        ({"rollout_percent": 9}, False),
+        ({"enabled": False}, True),
+        ({"rules": []}, True),
+        ({"rollout_percent": 100}, True),
+        ({"rules": [{"conditions": [GERMAN], "rollout_percent": 9}]}, False),
+        ({"rules": [], "bucket_by": "visitor", "rollout_percent": 9}, False),
+    ],
+)
+def test_fields_alone_decide_about_a_flag_unless_its_rules_or_unit_read_more(
+    fields: dict[str, Any], is_certain: bool, users: list[Any]
+) -> None:
+    now = flag(rollout_percent=1, rules=[{"conditions": [GERMAN]}])
+    assert only(impact([now], [now.after(fields)])).is_certain == (False, is_certain)
+
+
+@pytest.mark.parametrize(
     ("column", "read", "expected"),
     [
         ("is_staff", lambda value: int(bool(value)), 8),

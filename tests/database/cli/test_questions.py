@@ -277,7 +277,7 @@ def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None
     with acting_as("eve"):
         changes.flags.disable("new_checkout")
     err = asked("undo-since 1h --by eve", "n").err
-    assert "60 → 25 %: 1 user gains the flag. Afterwards 1 of 2 users have it. Undo 2" in err
+    assert "new_checkout: 1 user gains the flag. Afterwards 1 of 2 users have it. Undo 2" in err
 
 
 def test_question_with_json_is_on_stderr() -> None:

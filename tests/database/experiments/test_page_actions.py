@@ -195,7 +195,9 @@ def test_stop_and_restart_say_how_many_units_get_something_else(
         shown = operator.post(url, typed(operator, url, **arguments)) if arguments else None
         return notes_of(shown or operator.get(url))[0]
 
-    assert first_note("stop") == "No unit has met a variant yet."
+    stop = notes_of(operator.get(experiment_url(running, "stop")))
+    recorded = "After the stop, no exposure is recorded. “Undo” takes the stop back."
+    assert stop == ["No unit has met a variant yet.", recorded]
     expose_both(running, (30, 3), (10, 1))
     assert first_note("stop") == "40 units that met a variant get the default instead."
     text = "About {} of 40 units that met a variant get another one, or none."

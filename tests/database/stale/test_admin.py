@@ -43,6 +43,7 @@ def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
     content = Screen(page(admin_client, STALE)).part("#content")
     assert "On for all users for 41 days, since " in content.text
     assert {"web", "q3", "41 days"} <= {*content.texts("td")}
+    assert "Stale for" in content.texts("th")
     assert "dark_mode" not in content.text
     assert f"python manage.py flags references {KEY}" in content.texts("code")
     urls = content.attributes("a", "href")

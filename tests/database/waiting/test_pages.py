@@ -319,7 +319,7 @@ def test_row_and_overview_say_what_waits(ben: Client, flag: FeatureFlag) -> None
         assert url_of(waiting) in urls(ben, url)
         shown = screen(ben, url).text
         assert TO_HALF in shown
-        assert "waits for approval, asked by ana" in shown
+        assert "waits for approval; asked by ana" in shown
 
 
 def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(

@@ -13,6 +13,7 @@ from flagstaff.changes.consequence import (
     number_text,
     text_to_type,
     users_text,
+    users_texts,
 )
 from flagstaff.changes.row_states import Effect, Impact, RowState
 from flagstaff.history.kinds import Kind
@@ -231,6 +232,11 @@ def test_number_is_rough_if_it_is_hidden_or_estimated(
 )
 def test_users_are_shown_with_what_is_not_counted(effect: Effect, text: str) -> None:
     assert users_text(effect, 18).startswith(text)
+
+
+def test_side_that_the_fields_decide_has_no_note_about_attributes() -> None:
+    effect = Effect(90, on=(18, 0), ignored=("country",), is_certain=(False, True))
+    assert users_texts(effect) == ("18 of 90; rules on country are not counted", "0 of 90")
 
 
 def impact_of(before: RowState, after: RowState, effect: Effect) -> Impact:

@@ -493,19 +493,21 @@ class FlagListAdmin(BaseAdmin):
         """The key; below, what needs attention or else all that is quiet."""
         listed: ListedFlag = flag.listed
         texts = [note.text for note in listed.notes if note.is_alarm]
+        description = "" if texts else flag.description
         if not texts:
             texts = [note.text for note in listed.notes]
             if flag.review_on and flag.review_on < today():
                 texts.append(say("stale: {signals}", signals=SIGNAL_LABELS[Signal.REVIEW]).local)
-            texts.append(short(flag.description))
+        # The column is often too narrow for the texts.
+        title = " · ".join(filter(None, [*map(strip_tags, map(str, texts)), description]))
         return cell_html(
             '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
             '<small class="{2}" title="{3}">{4}</small>',
             _anchor(flag),
             flag.key,
             "flagstaff-alert" if listed.needs_attention else "",
-            strip_tags(" · ".join(map(str, texts))) if listed.needs_attention else flag.description,
-            joined(" · ", texts),
+            title,
+            joined(" · ", [*texts, short(description)]),
         )
 
     @admin.display(description=say("state").lazy, ordering="rollout_percent")
@@ -517,7 +519,8 @@ class FlagListAdmin(BaseAdmin):
         texts = (
             f"{flag.rollout_percent} %" if has_percent else "",
             rules_note(flag.rules, rule_problem),
-            count_of_users(allowed) if allowed else "",
+            # Beside those of the rollout.
+            f"+ {count_of_users(allowed)}" if allowed else "",
         )
         return cell_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'

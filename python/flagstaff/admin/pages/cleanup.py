@@ -49,7 +49,7 @@ class StaleFlags(Page):
         titles = (
             say("Flag").local,
             say("Evidence").local,
-            say("Age").local,
+            say("Stale for").local,
             say("Owner").local,
             say("Tags").local,
         )

@@ -20,7 +20,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MAX_SHOWN, some
 from flagstaff._text.cells import Column, Record, as_json, with_fields
 from flagstaff._text.rules import rules_text
-from flagstaff.changes.consequence import users_text
+from flagstaff.changes.consequence import users_texts
 from flagstaff.changes.fields import allowed_users_of, count_allowed_users
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.rule_use import keys_that_name
@@ -190,7 +190,7 @@ def show(options: Options, out: Output) -> None:
     if out.is_terminal and FlagState.of(flag).enabled and FlagState.of(flag).has_rules:
         # Counts them for at most a second.
         [effect] = impact_of_enabling([flag]).values()
-        fields[_USERS] = users_text(effect, effect.on[1])
+        fields[_USERS] = users_texts(effect)[1]
     fields |= {f"used by {noun}": some(keys) for noun, keys in used_by.items() if keys}
     out.headline("summary", summary)
     out.record([_IN_WORDS.get(name) or Column(name) for name in fields], fields)
