@@ -116,7 +116,7 @@ def test_page_names_what_would_end_only_to_who_may_see_it(permission: str, shop:
     shop.flag("invoices", enabled=False)
     ask("on invoices")
     client = shop.client("bob", "change_segment", permission)
-    soon = f"{timezone.now() + timedelta(hours=2):%Y-%m-%dT%H:%M}"
+    soon = f"{timezone.localtime() + timedelta(hours=2):%Y-%m-%dT%H:%M}"
     typed = {"conditions-0-0-values": "free", "_at": soon}
     shown = question(client, row_url(segment, "conditions"), **typed)
     text = "then will not run: Turn on invoices"
@@ -524,6 +524,7 @@ def again(client: Client, waiting: WaitingAction) -> str:
     return alarm.link("Ask again…")
 
 
+@timezone.override("UTC")
 def test_action_that_will_not_run_is_asked_for_again_with_its_arguments_and_time(
     ben: Client,
 ) -> None:

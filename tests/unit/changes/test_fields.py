@@ -42,7 +42,7 @@ def test_json_value_is_accepted(value: object) -> None:
         ("rollout_percent", "50", 50),
         ("enabled", "True", True),
         ("review_on", "2027-03-01", date(2027, 3, 1)),
-        ("review_on", datetime(2027, 3, 1, tzinfo=timezone.utc), date(2027, 3, 1)),
+        ("review_on", datetime(2027, 3, 1, 10, tzinfo=timezone.utc), date(2027, 3, 1)),
         ("review_on", None, None),
         ("owner", 5, "5"),
     ],

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from types import ModuleType
 
 import pytest
+from django.utils.timezone import override
 
 from flagstaff.rollouts import statistics, steps_and_guards, verdict
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
@@ -354,7 +355,8 @@ def test_fault_that_begins_late_trips_and_one_that_is_not_certain_holds() -> Non
     # Averaged over the whole step it is nothing.
     assert late.guards[0].comparisons[0].log_e_values[0] < 0
     began_at = datetime(2026, 1, 30, 14, tzinfo=timezone.utc)
-    verdict = compared(replace(counted(*fine, ((60, 13), (8_000, 400))), began_at=began_at))
+    with override("UTC"):
+        verdict = compared(replace(counted(*fine, ((60, 13), (8_000, 400))), began_at=began_at))
     assert (verdict.trip, verdict.passed) == (None, False)
     assert re.match(r"signs of harm since .+:54:00, not certain yet: errors: ", verdict.why)
     assert compared(counted(*fine, ((60, 4), (8_000, 400)))).passed
