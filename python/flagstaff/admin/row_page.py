@@ -92,6 +92,8 @@ class Head:
     main: str = ""
     #: The names of the actions in the line of the key, in their order; by default only `main`.
     beside: Sequence[str] = ()
+    #: What opens beside them; nothing without HTML.
+    menu: Section = Section("", "")
     #: The name of an action, and what its links say and fill in.
     steps: tuple[str, Sequence[tuple[str, str]]] = ("", ())
     #: The step that the row has now.
@@ -100,8 +102,6 @@ class Head:
     others: Sequence[str] = ()
     #: The links to pages of apps beside them: each a URL, and what it says.
     links: Sequence[tuple[str, str]] = ()
-    #: What opens beside them; nothing without HTML.
-    menu: Section = Section("", "")
     #: What somebody must look at, and what is good to know.
     notes: Sequence[Note] = ()
 

@@ -39,7 +39,8 @@ SMALL_TARGETS = r"""
             return !one.contains(document.elementFromPoint(x + right, y + down));
         });
     };
-    document.querySelectorAll('details:not([name])').forEach(one => one.open = true);
+    // A menu lies above the page.
+    document.querySelectorAll('details:not(.flagstaff-menu)').forEach(one => one.open = true);
     return [...document.querySelectorAll(targets)]
         .filter(one => one.checkVisibility({visibilityProperty: true}) && !one.disabled)
         .filter(one => !one.matches(others) && !isInSentence(one) && isSmall(one))

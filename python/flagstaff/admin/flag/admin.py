@@ -138,11 +138,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
             ),
             main="kill" if row.enabled else "on",
+            menu=preview_menu(self.admin_site, request, row),
             steps=("rollout", [*steps, (say("other…").local, "")]),
             step=f"{percent} %",
             others=("release", "off"),
             links=[link for app in of_apps for link in app.links],
-            menu=preview_menu(self.admin_site, request, row),
             notes=notes,
         )
 
