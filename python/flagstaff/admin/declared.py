@@ -209,7 +209,10 @@ class DeclaredField(forms.Field):
         if self.is_masked:
             return read_declared(self.declared, read)
         # A datetime of a form has a time zone, and that of code may have none.
-        value = self.declared.from_json(self.declared.to_json(read))
+        try:
+            value = self.declared.from_json(self.declared.to_json(read))
+        except OverflowError:
+            raise ValidationError(self.inner.error_messages["invalid"]) from None
         for validate in self.declared.validators if value is not None else ():
             validate(value)
         return self.declared.to_json(value)

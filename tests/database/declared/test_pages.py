@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.core.validators import MaxValueValidator
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
+from django.utils.timezone import override
 
 from flagstaff import Flag, Value, changes
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
@@ -118,6 +119,20 @@ def test_value_is_typed_into_the_field_of_its_type(
     Value("page_size", default)
     set_to(operator, f"{VALUES}key_3Apage_size/set/", typed)
     assert KeyValueStore.objects.get().value == stored
+
+
+@pytest.mark.parametrize(
+    ("zone", "typed"),
+    [("Asia/Tokyo", "0001-01-01 00:00"), ("Etc/GMT+12", "9999-12-31 23:59")],
+)
+def test_time_that_the_zone_of_the_project_does_not_have_is_refused(
+    zone: str, typed: str, operator: Client
+) -> None:
+    Value("page_size", datetime(2027, 3, 1))  # noqa: DTZ001
+    with override(zone):
+        screen = set_to(operator, f"{VALUES}key_3Apage_size/set/", typed)
+    assert "Enter a valid date/time." in screen.text
+    assert not KeyValueStore.objects.exists()
 
 
 @pytest.mark.parametrize("is_secret", [False, True])
