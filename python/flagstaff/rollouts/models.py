@@ -27,6 +27,8 @@ from flagstaff.validators import KEY_MAX_LENGTH
 
 #: A plan is unguarded if no driver has run for this time.
 GUARDED_FOR = timedelta(minutes=5)
+#: The member of an event's figures with the version of the flag that the event has written.
+FLAG_VERSION = "flag_version"
 _SALT_BYTES = 16
 
 
@@ -306,6 +308,12 @@ class PlanEvent(models.Model):
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def written_version(self) -> object:
+        """The version of the flag that the event's transaction has written; None if of none."""
+        # SQL may write any JSON.
+        return self.figures.get(FLAG_VERSION) if isinstance(self.figures, dict) else None
 
 
 class DriverRun(models.Model):

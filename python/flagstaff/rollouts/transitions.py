@@ -32,7 +32,15 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, has_history, version_of, versions_of
 from flagstaff.rollouts.evidence import present_releases
-from flagstaff.rollouts.models import GUARDED_FOR, WATCHED_STATES, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import (
+    FLAG_VERSION,
+    GUARDED_FOR,
+    WATCHED_STATES,
+    Plan,
+    PlanEvent,
+    State,
+    StepRun,
+)
 
 # Nothing writes the others again, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (
@@ -65,7 +73,7 @@ def record(
     With the version of the flag that it `wrote`, if any: recent changes show both in one line.
     """
     versions = [change.version for change in wrote if change.written]
-    written = {"flag_version": versions[-1]} if versions else {}
+    written = {FLAG_VERSION: versions[-1]} if versions else {}
     # By its primary key: a router of the project may not know the database of the plan.
     db.rows(PlanEvent).create(
         plan_id=plan.pk,

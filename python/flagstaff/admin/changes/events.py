@@ -219,12 +219,10 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
 
     def shown_row(event: Any) -> EventRow:
         actor, at = names.get(event.actor, event.actor) or say("not known").local, aware(event.at)
-        # Plans have none.
+        # Plans have no reasons, and experiments write no flags.
         details = _details(actor, at, "", getattr(event, "reason", ""))
-        figures = getattr(event, "figures", None)
-        # SQL may write any JSON.
-        written = figures.get("flag_version") if isinstance(figures, dict) else None
-        return EventRow(at, _event_text(event), details, version=str(written or ""))
+        version = getattr(event, "written_version", None)
+        return EventRow(at, _event_text(event), details, version=str(version or ""))
 
     return [*map(shown_row, events)]
 
