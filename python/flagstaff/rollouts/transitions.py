@@ -321,7 +321,8 @@ def _seen_flags(plans: Collection[Plan]) -> dict[int, tuple[str, int | None]]:
     if not plans:
         return {}
     present = Plan.objects.filter(pk__in=[plan.pk for plan in plans])
-    return {plan.pk: (plan.seen_flag, plan.flag_version) for plan in present}
+    columns = present.values_list("pk", "seen_flag", "flag_version")
+    return {pk: (seen_flag, version) for pk, seen_flag, version in columns}
 
 
 def _has_deciding_entry(plan: Plan) -> bool:
