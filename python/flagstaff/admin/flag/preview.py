@@ -183,8 +183,7 @@ def preview_menu(site: AdminSite, request: HttpRequest, row: Any) -> Section:
 
 def preview_notes(request: HttpRequest) -> Iterator[Note]:
     """Yields what this browser previews, for the page of a flag."""
-    preview = getattr(getattr(request, "flags", None), "preview", None)
-    if preview:
+    if preview := flags_of(request).preview:
         title = say("Preview in this browser").local
         yield Note(f"{title}: {', '.join(preview.texts())}", Level.NOTICE)
 
