@@ -143,8 +143,13 @@ def future_time(text: str) -> datetime:
     if timezone.is_naive(at):
         zone = _zone(zone_name) if zone_name else timezone.get_current_timezone()
         written, at = at, at.replace(tzinfo=zone, fold=0)
-        # The way through UTC moves a time that the clock leaves out.
-        if (shown := at.astimezone(_UTC).astimezone(zone).replace(tzinfo=None)) != written:
+        try:
+            # The way through UTC moves a time that the clock leaves out.
+            shown = at.astimezone(_UTC).astimezone(zone).replace(tzinfo=None)
+        except OverflowError:
+            # An end of the calendar, which is not within a year.
+            shown = written
+        if shown != written:
             raise InvalidArgumentError(
                 "the clocks of {zone} go forward and never show {text}; write {shown} or another "
                 "time",

@@ -75,6 +75,12 @@ def test_text_that_is_no_time_is_refused(text: str) -> None:
         future_time(text)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01 00:00 Asia/Tokyo", "9999-12-31 23:59 Etc/GMT+12"])
+def test_time_that_utc_does_not_have_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="from now on, within a year"):
+        future_time(text)
+
+
 @pytest.mark.parametrize("days", [-1, 367])
 def test_time_that_is_past_or_too_far_away_is_refused(days: int) -> None:
     with pytest.raises(InvalidArgumentError, match="from now on, within a year"):
