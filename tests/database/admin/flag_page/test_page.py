@@ -31,10 +31,12 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
 ) -> None:
     changes.flags.update("new_checkout", {"description": "On one page", "owner": "shop"})
     html = page(operator, flag_url(flag))
-    above_the_sections = ".flagstaff-row > :not(.flagstaff-parts, .flagstaff-links)"
-    head = " ".join(Screen(html).texts(above_the_sections))
-    assert head.startswith("new_checkout rollout 25 % Kill… On for 0 of 1 user.")
-    assert "On one page · shop" in head
+    [title, *above_the_sections] = Screen(html).texts(
+        ".flagstaff-row > :not(.flagstaff-parts, .flagstaff-links)"
+    )
+    assert title.startswith("new_checkout rollout 25 % Preview ")
+    assert title.endswith("Kill…")
+    assert above_the_sections[:2] == ["On for 0 of 1 user.", "On one page · shop"]
     links = links_of(html)
     assert links[: len(EVERY_DAY)] == EVERY_DAY
     others = [link for link in links if link not in EVERY_DAY]
