@@ -87,9 +87,9 @@ def measure(name: str) -> None:
 
 def show(title: str, table: str) -> None:
     """Prints the first duration and the median of each."""
+    from flagstaff._tables.rows import Kind
     from flagstaff.changes.impact import impact
     from flagstaff.changes.row_states import RowState
-    from flagstaff.history.kinds import Kind
     from flagstaff.models import FeatureFlag
 
     def run_impact() -> int:

@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any, TypeVar, overload
 
 from flagstaff import _core
-from flagstaff._tables.model_fields import VISITOR
+from flagstaff._tables.rows import VISITOR
 from flagstaff._text import Sentence, is_storable, localized, say
 from flagstaff._text.json_text import parse_json, scalar_of
 from flagstaff._text.rules import conditions_text

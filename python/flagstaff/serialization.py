@@ -14,13 +14,18 @@ from typing import Any, Final, TypeAlias, cast
 from django.db.models import JSONField, Model
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import BUCKET_BY, CONDITIONS, RULES, AnyField, fields_to_set
 from flagstaff._tables.rows import (
+    BUCKET_BY,
+    CONDITIONS,
+    RULES,
+    AnyField,
     Fields,
+    Kind,
     PrimaryKey,
     Row,
     all_rows,
     declaration,
+    fields_to_set,
     key_is_taken,
     taken_keys,
     unknown_key,
@@ -62,7 +67,6 @@ from flagstaff.exceptions import (
     InvalidChangeError,
 )
 from flagstaff.history.describe import Names, field_label
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history, require_history, versions_of
 from flagstaff.history.sides import SideLine, side_lines
 

@@ -95,10 +95,10 @@ if __name__ == "__main__":
     from django.utils import timezone
 
     from flagstaff import acting_as, changes
+    from flagstaff._tables.rows import Kind
     from flagstaff.actions import all_actions
     from flagstaff.actions.commit import look_at
     from flagstaff.actions.table import Run
-    from flagstaff.history.kinds import Kind
     from flagstaff.models import Change, FeatureFlag, WaitingAction
     from flagstaff.waiting.actions import ask
     from flagstaff.waiting.running import run_due

@@ -60,7 +60,7 @@ from flagstaff._engine import direct
 if TYPE_CHECKING:
     from flagstaff.models import Segment
 class Config:
-    from flagstaff.history.kinds import Kind
+    from flagstaff._tables.rows import Kind
     def ready(self):
         from flagstaff import checks
 """
@@ -68,7 +68,7 @@ class Config:
         ("flagstaff.conf", True),
         ("flagstaff._engine.direct", True),
         ("flagstaff.models.Segment", False),
-        ("flagstaff.history.kinds.Kind", True),
+        ("flagstaff._tables.rows.Kind", True),
         ("flagstaff.checks", False),
     ]
 

@@ -30,9 +30,9 @@ from django.db.models import (
 )
 
 from flagstaff._core import can_match
-from flagstaff._tables.model_fields import VISITOR, AnyField
 from flagstaff._tables.names import user_field
 from flagstaff._tables.objects import known_objects
+from flagstaff._tables.rows import VISITOR, AnyField
 from flagstaff._text import Sentence, most_similar, say
 from flagstaff._text.rules import new_conditions, problem_at
 from flagstaff.conf import BUILT_IN, conf

@@ -19,9 +19,8 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from flagstaff._connection import is_postgresql, is_same_database, run, savepoint
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups, user_field
-from flagstaff._tables.rows import uncached
+from flagstaff._tables.rows import GroupFields, group_fields, readable_groups, uncached
 from flagstaff._text import is_storable, most_similar
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError

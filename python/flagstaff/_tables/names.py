@@ -10,7 +10,7 @@ from typing import cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._tables.model_fields import (
+from flagstaff._tables.rows import (
     AnyField,
     GroupFields,
     find_field,

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from flagstaff._tables.model_fields import USER, VISITOR, short_unit
-from flagstaff._tables.rows import Fields
+from flagstaff._tables.rows import USER, VISITOR, Fields, short_unit
 from flagstaff._text import Sentence, say
 from flagstaff._text.rules import can_grant, partial_rules
 from flagstaff.validators import rule_problem

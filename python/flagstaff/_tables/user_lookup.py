@@ -19,9 +19,8 @@ from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Field, Func, Model, Q, QuerySet, TextField, Value
 
 from flagstaff._tables.database import Reading, db
-from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.names import user_field
-from flagstaff._tables.rows import PrimaryKey, uncached
+from flagstaff._tables.rows import AnyField, PrimaryKey, find_field, uncached
 from flagstaff._text import is_storable, most_similar, say, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError

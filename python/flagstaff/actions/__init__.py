@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from flagstaff._tables.rows import Kind
 from flagstaff.actions.arguments import Argument, Percent, Text
 from flagstaff.actions.flags import FLAG_ACTIONS
 from flagstaff.actions.look import Done
@@ -15,7 +16,6 @@ from flagstaff.actions.segments import SEGMENT_ACTIONS
 from flagstaff.actions.table import Action, action
 from flagstaff.actions.values import VALUE_ACTIONS
 from flagstaff.extensions import ACTIONS
-from flagstaff.history.kinds import Kind
 
 __all__ = [
     "Action",

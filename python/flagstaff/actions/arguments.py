@@ -24,7 +24,8 @@ from django.db.models import BooleanField, DateField, JSONField, Model
 from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
 
-from flagstaff._tables.model_fields import (
+from flagstaff._tables.objects import ObjectReader, with_keys
+from flagstaff._tables.rows import (
     RULES,
     TAGS,
     AnyField,
@@ -32,7 +33,6 @@ from flagstaff._tables.model_fields import (
     is_auto_now_add,
     stored_fields,
 )
-from flagstaff._tables.objects import ObjectReader, with_keys
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import is_whole_number, local_list, local_number, quoted, say
 from flagstaff._text.json_text import DuplicateNameError, parse_json

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from django.db import Error
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import case_variants
+from flagstaff._tables.rows import Kind, case_variants
 from flagstaff._text import local_list, quoted, say, some
 from flagstaff._text.rules import sentence
 from flagstaff.actions.look import Line, Look, Written, reaches_nothing
@@ -29,7 +29,6 @@ from flagstaff.changes.locking import block_of_change
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import Undone, undo
 from flagstaff.history.describe import HasPermissions, may_see_users
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 
 #: Seconds for a count of users before a person or a script goes on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flagstaff import changes
-from flagstaff._tables.model_fields import BUCKET_BY, TAGS
+from flagstaff._tables.rows import BUCKET_BY, TAGS, Kind
 from flagstaff._text import say
 from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, fields_of
 from flagstaff.actions.table import Action, Run, action, undo_actions
@@ -16,7 +16,6 @@ from flagstaff.changes.fields import AllowedUsersChange
 from flagstaff.changes.locking import locked_row
 from flagstaff.changes.row_changes import change_row
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.validators import usable_tags
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from flagstaff import changes
+from flagstaff._tables.rows import Kind
 from flagstaff._text import say
 from flagstaff.actions.arguments import Argument, RulesFile
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.changes import Changed
-from flagstaff.history.kinds import Kind
 
 _Conditions = Annotated[
     Any, RulesFile('a file with the conditions as a JSON list; "-" is the standard input')

@@ -20,7 +20,7 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import Reading, read_together
-from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
+from flagstaff._tables.rows import Kind, Row, all_rows, declared_row, unknown_row
 from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.look import Done, Look
@@ -32,7 +32,6 @@ from flagstaff.changes.row_changes import write_fields
 from flagstaff.changes.row_states import ExpectedRows, RowState, is_preview, previewed
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk, versions_of
 
 #: Writes one row: gets its key and the arguments of the action by name.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from flagstaff import changes
 from flagstaff._declared import Value, declared_value
-from flagstaff._tables.model_fields import BUCKET_BY, RULES
+from flagstaff._tables.rows import BUCKET_BY, RULES, Kind
 from flagstaff._text import say
 from flagstaff._value_schema import TYPE_LABELS, VALUE, is_secret, type_of
 from flagstaff.actions.arguments import Json, JsonField, Rules, Unit, fields_of, text_of_file
@@ -17,7 +17,6 @@ from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     from flagstaff.actions.look import Look

@@ -10,11 +10,11 @@ from django import forms
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 
+from flagstaff._tables.rows import Kind
 from flagstaff._text import say
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.look import Look
 from flagstaff.admin.base_admin import REASON, BaseAdmin
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history, versions_of
 
 

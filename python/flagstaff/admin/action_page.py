@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import CONDITIONS, RULES
+from flagstaff._tables.rows import CONDITIONS, RULES
 from flagstaff._text import localized, say
 from flagstaff._text.rules import sentence
 from flagstaff.actions.commit import commit, look_after

@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 
 from flagstaff._attribution import actor_of, attributed, attribution
 from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, sqlstate
-from flagstaff._tables.rows import all_rows, hiding, uncached
+from flagstaff._tables.rows import Kind, all_rows, hiding, uncached
 from flagstaff._text import localized, say
 from flagstaff._text.rules import naming
 from flagstaff._workers.wait import wait_for_workers
@@ -38,7 +38,6 @@ from flagstaff.admin.rights import (
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
-from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.database import db
-from flagstaff.history.kinds import Kind
+from flagstaff._tables.rows import Kind
 
 _Value = TypeVar("_Value")
 

@@ -18,14 +18,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._tables.rows import is_stored
+from flagstaff._tables.rows import Kind, is_stored
 from flagstaff._text import say
 from flagstaff.admin.app_pages import PAGES as APP_PAGES
 from flagstaff.admin.app_pages import Level, OverviewLine
 from flagstaff.admin.fallbacks import once
 from flagstaff.admin.rights import may, may_view
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 
 #: The parameters of the page of changes: what is undone; the version to restore; and, with
 #: "undo=all", any version of a transaction. And the fields that an undo leaves out.

@@ -14,7 +14,7 @@ from django.contrib.admin import AdminSite
 from django.http import Http404, HttpRequest
 from django.utils.text import capfirst
 
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Kind, Row
 from flagstaff._text import is_whole_number, local_list, local_number, localized, quoted, say
 from flagstaff._text.rules import naming
 from flagstaff.actions import Action, Done
@@ -39,7 +39,6 @@ from flagstaff.history.describe import (
     names_of_actors,
     names_of_users,
 )
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
 
 _Result = TypeVar("_Result", Changed, Done)

@@ -16,9 +16,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from flagstaff._declared import DECLARED
-from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.objects import ObjectReader
-from flagstaff._tables.rows import all_rows, declared_rows
+from flagstaff._tables.rows import Kind, all_rows, declared_rows, stored_fields
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
@@ -28,7 +27,6 @@ from flagstaff.changes.rule_use import InUseError, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import permission_to_see_users
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, has_history
 
 _DELETIONS = (Change.Action.DELETE, Change.Action.TRUNCATE)

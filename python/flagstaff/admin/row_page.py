@@ -25,8 +25,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._tables.model_fields import RULES, stored_fields
-from flagstaff._tables.rows import declaration, declared_row, find_row
+from flagstaff._tables.rows import RULES, Kind, declaration, declared_row, find_row, stored_fields
 from flagstaff._text import is_storable, local_list, local_number, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
@@ -55,7 +54,6 @@ from flagstaff.admin.rules.offers import Offer
 from flagstaff.admin.waiting_parts import asked_before, row_notes
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
 from flagstaff.waiting.stored import OPEN, PROBLEMS
 

@@ -19,8 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._tables.model_fields import find_field
-from flagstaff._tables.rows import all_rows, find_row, is_stored, unknown_row
+from flagstaff._tables.rows import Kind, all_rows, find_field, find_row, is_stored, unknown_row
 from flagstaff._text import Sentence, local_list, local_number, localized, say
 from flagstaff._text.rules import naming
 from flagstaff._value_schema import is_secret
@@ -35,7 +34,6 @@ from flagstaff.admin.looks import Receipt, Receipts, newer_texts, tables_of, use
 from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_parts import asked_before, ended_lines, wants_later
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history
 from flagstaff.waiting.actions import look_ahead
 

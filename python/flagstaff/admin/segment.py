@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
-from flagstaff._tables.model_fields import short_unit
+from flagstaff._tables.rows import Kind, short_unit
 from flagstaff._text import local_list, say
 from flagstaff._text.rules import conditions_text, named_buckets
 from flagstaff.actions import Action
@@ -26,7 +26,6 @@ from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RuleUse
 from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
 

@@ -21,8 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
 from flagstaff._declared import DECLARED, Value, declared_value, may_be_null, value_problems
-from flagstaff._tables.model_fields import BUCKET_BY, RULES
-from flagstaff._tables.rows import is_stored
+from flagstaff._tables.rows import BUCKET_BY, RULES, Kind, is_stored
 from flagstaff._tables.states import DEFAULT, ValueState
 from flagstaff._text import MASK, localized, say, truncated
 from flagstaff._value_schema import (
@@ -57,7 +56,6 @@ from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.describe import describe_value
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, versions_of
 from flagstaff.models import KeyValueStore
 from flagstaff.validators import value_rule_problem

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import uncached
+from flagstaff._tables.rows import Kind, uncached
 from flagstaff._text import MASK, is_whole_number, local_list, localized, say
 from flagstaff._text.times import aware, future_time, local_time
 from flagstaff.actions import Action
@@ -33,7 +33,6 @@ from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows
 from flagstaff.admin.words import badge, link
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import may_see_users
-from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee, would_end
 from flagstaff.waiting.standing import CREATE, USERS

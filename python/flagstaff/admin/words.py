@@ -14,10 +14,10 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from flagstaff._tables.rows import ALLOWED_USERS, Kind
 from flagstaff._text import local_list, say
 from flagstaff._text.times import ago, aware, full_time, local_time
 from flagstaff.history.describe import describe_actor, describe_parts, names_of_actors
-from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Change, events
 
 # A stylesheet cuts what does not fit.

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from flagstaff._tables.rows import PrimaryKey
+from flagstaff._tables.rows import Kind, PrimaryKey
 from flagstaff._text import Sentence, say
 from flagstaff._value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff.changes.fields import ALLOWED
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.describe import MAX_SHORT_VALUE, describe_change
 from flagstaff.history.differences import Difference, Users
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Action
 
 #: The option of a command that takes the key of a flag or, with it, of a value or a segment.

@@ -12,8 +12,7 @@ from typing import Any
 
 from django.utils.text import capfirst
 
-from flagstaff._tables.model_fields import USER, short_unit
-from flagstaff._tables.rows import hidden_keys
+from flagstaff._tables.rows import USER, Kind, hidden_keys, short_unit
 from flagstaff._tables.states import FlagState, ValueState, state_summary
 from flagstaff._text import Sentence, local_list, local_number, localized, say
 from flagstaff._text.json_text import is_same_json
@@ -21,7 +20,6 @@ from flagstaff._text.rules import ALL
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState, RuleUse
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
-from flagstaff.history.kinds import Kind
 
 _HALF = 50
 # What uses a row, of which a text has a line each.

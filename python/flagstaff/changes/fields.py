@@ -28,23 +28,22 @@ from django.db.models.signals import post_save, pre_save
 from flagstaff._declared import value_problems
 from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import Reading, db, error_text
-from flagstaff._tables.model_fields import (
+from flagstaff._tables.rows import (
     CONDITIONS,
     RULES,
     AnyField,
-    auto_now_fields,
-    segment_model,
-    through_model,
-)
-from flagstaff._tables.rows import (
     Fields,
     FlagRow,
+    Kind,
     PrimaryKey,
     Row,
     all_rows,
+    auto_now_fields,
     declaration,
     is_stored,
     model_of,
+    segment_model,
+    through_model,
     uncached,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -54,7 +53,6 @@ from flagstaff._value_schema import is_secret
 from flagstaff.changes.row_states import assign, expectation, is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history.kinds import Kind
 
 # Rows to write, by their model, the names of the fields, and whether errors may show them.
 _Together: TypeAlias = defaultdict[tuple[type[Model], tuple[str, ...], bool], list[Row]]

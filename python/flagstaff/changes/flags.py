@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flagstaff._attribution import current_actor, current_source
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Fields, all_rows
+from flagstaff._tables.rows import RULES, Fields, Kind, all_rows
 from flagstaff._tables.states import ALL_USERS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import FlagFields, UserLike
@@ -26,7 +25,6 @@ from flagstaff.changes.row_changes import (
 from flagstaff.changes.row_states import expectation, is_preview
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.validators import require_percent, rule_problem
 

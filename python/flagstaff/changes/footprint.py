@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 from django.utils.crypto import salted_hmac
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.names import names
+from flagstaff._tables.rows import BUCKET_BY, RULES, Kind
 from flagstaff._text import say, some
 from flagstaff._text.json_text import canonical_json
 from flagstaff._value_schema import VALUE
@@ -23,7 +23,6 @@ from flagstaff.changes.row_states import Impact, rules_of
 from flagstaff.changes.rule_use import names_in, read_named
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import field_label
-from flagstaff.history.kinds import Kind
 
 #: A digest of each deciding field, by what the row is, its key, and the name of the field.
 Footprint: TypeAlias = Mapping[tuple[str, str, str], str]

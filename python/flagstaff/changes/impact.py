@@ -24,9 +24,9 @@ from flagstaff._engine.users import column_attributes, key_to_text
 from flagstaff._log import place_of
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.database import db, error_text
-from flagstaff._tables.model_fields import USER, VISITOR, find_field
 from flagstaff._tables.names import names, user_field
 from flagstaff._tables.objects import counted_objects
+from flagstaff._tables.rows import USER, VISITOR, Kind, find_field
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import say
@@ -40,7 +40,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import HasPermissions, may_see_users
-from flagstaff.history.kinds import Kind
 
 # The name of a column of users, or a query of each user.
 _Column: TypeAlias = "str | Subquery"

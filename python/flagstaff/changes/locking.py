@@ -9,13 +9,12 @@ from typing import NamedTuple
 from django.db import OperationalError
 
 from flagstaff._tables.database import DEADLOCK, LOCK_NOT_AVAILABLE, db, sqlstate
-from flagstaff._tables.rows import Row, all_rows, declared_row, is_stored, store, unknown_row
+from flagstaff._tables.rows import Kind, Row, all_rows, declared_row, is_stored, store, unknown_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.times import full_time
 from flagstaff.changes.row_states import copied, expectation, is_preview
 from flagstaff.exceptions import BusyError, ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change, readable_names_of_actors
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
     Change,
     Event,

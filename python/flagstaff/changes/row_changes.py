@@ -14,21 +14,20 @@ from datetime import date
 from typing import Any, cast
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import (
+from flagstaff._tables.rows import (
     CONDITIONS,
     RULES,
-    fields_to_set,
-    is_auto_now_add,
-    stored_fields,
-)
-from flagstaff._tables.rows import (
     Fields,
+    Kind,
     PrimaryKey,
     Row,
     all_rows,
     declaration,
+    fields_to_set,
+    is_auto_now_add,
     key_is_taken,
     model_of,
+    stored_fields,
     taken_keys,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -70,7 +69,6 @@ from flagstaff.changes.rule_use import (
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.extensions import deciding_code
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk, has_history, version_of, versions_of
 from flagstaff.validators import value_rule_problem
 

@@ -17,10 +17,17 @@ from typing import Any, TypeAlias
 
 from django.db.models import Model
 
-from flagstaff._tables.model_fields import CONDITIONS, RULES, find_field, segment_model
-from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._tables.rows import (
+    CONDITIONS,
+    RULES,
+    Fields,
+    Kind,
+    Row,
+    find_field,
+    model_of,
+    segment_model,
+)
 from flagstaff._tables.states import FlagState, ValueState
-from flagstaff.history.kinds import Kind
 
 #: The kind and the key of a flag, a value or a segment; None is an experiment.
 Key: TypeAlias = "tuple[Kind | None, str]"

@@ -19,9 +19,18 @@ from django.db.models import Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from flagstaff._tables.database import db, read_together
-from flagstaff._tables.model_fields import CONDITIONS, RULES
 from flagstaff._tables.names import names
-from flagstaff._tables.rows import Row, all_rows, declaration, hidden_keys, model_of, similar_key
+from flagstaff._tables.rows import (
+    CONDITIONS,
+    RULES,
+    Kind,
+    Row,
+    all_rows,
+    declaration,
+    hidden_keys,
+    model_of,
+    similar_key,
+)
 from flagstaff._text import Sentence, joined, most_similar, say, some
 from flagstaff._text.rules import (
     ALL,
@@ -34,7 +43,6 @@ from flagstaff.changes.row_states import RuleUse, expectation, is_preview, rules
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk
 
 #: A segment or a flag that rules name, by its kind and its key.

@@ -20,17 +20,24 @@ from django.db import DataError, Error, OperationalError
 from django.db.models import ForeignKey, JSONField, Q, QuerySet
 
 from flagstaff._tables.database import DEADLOCK, UNIQUE_VIOLATION, db, error_text, sqlstate
-from flagstaff._tables.model_fields import (
+from flagstaff._tables.names import fill, sql, user_field
+from flagstaff._tables.rows import (
+    ALLOWED_USERS,
     CONDITIONS,
+    OWNERS,
     RULES,
     AnyField,
+    Kind,
+    PrimaryKey,
+    Row,
+    all_rows,
+    declaration,
     fields_to_set,
     is_auto_now,
     is_generated,
+    keys_of_apps,
     stored_fields,
 )
-from flagstaff._tables.names import fill, sql, user_field
-from flagstaff._tables.rows import OWNERS, PrimaryKey, Row, all_rows, declaration, keys_of_apps
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.json_text import ExactNumber, read_exactly
@@ -67,7 +74,6 @@ from flagstaff.changes.rule_use import (
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_value, field_label
-from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import (
     Change,
     ChangeQuerySet,

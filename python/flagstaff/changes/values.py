@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Fields
+from flagstaff._tables.rows import RULES, Fields, Kind
 from flagstaff._types import NewValueFields, ValueFields
 from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
-from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -24,9 +24,16 @@ from flagstaff._tables.catalog import (
     watched_tables,
 )
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import BUCKET_BY, RULES, VISITOR, readable_groups, segment_model
 from flagstaff._tables.names import names, own_names, user_field
-from flagstaff._tables.rows import keys_of_apps, uncached
+from flagstaff._tables.rows import (
+    BUCKET_BY,
+    RULES,
+    VISITOR,
+    keys_of_apps,
+    readable_groups,
+    segment_model,
+    uncached,
+)
 from flagstaff._text import some
 from flagstaff._text.rules import reads_groups
 from flagstaff.changes.rule_use import rules_of_apps

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._tables.rows import Kind
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
 from flagstaff.actions.look import Look
@@ -37,7 +38,6 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import ended, report, texts_of
 from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.exceptions import ConflictError, InvalidArgumentError
-from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     from flagstaff.actions.look import Written

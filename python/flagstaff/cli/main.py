@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from flagstaff._attribution import attributed, attribution
 from flagstaff._tables.database import db
 from flagstaff._tables.objects import ObjectReader
+from flagstaff._tables.rows import Kind
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.rules import naming
 from flagstaff._workers.wait import forbid_transaction, wait_for_workers
@@ -33,7 +34,6 @@ from flagstaff.cli.verb import Options, Verb
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 from flagstaff.extensions import Hook
-from flagstaff.history.kinds import Kind
 
 # The verbs of the core that are no actions of flags, in the order of the help: their modules.
 _OWN = {

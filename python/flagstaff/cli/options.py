@@ -14,14 +14,12 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from flagstaff._tables.model_fields import OWNER, TAGS
-from flagstaff._tables.rows import with_tags
+from flagstaff._tables.rows import OWNER, TAGS, Kind, with_tags
 from flagstaff._text import is_whole_number
 from flagstaff._text.times import future_time
 from flagstaff.cli.verb import AddArguments, Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
-from flagstaff.history.kinds import Kind
 
 _MAX_WAIT = 3_600.0
 #: The seconds of --wait without a number.

@@ -11,8 +11,7 @@ from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.attributes import doubts
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import missing_groups
-from flagstaff._tables.model_fields import CONDITIONS, RULES
-from flagstaff._tables.rows import case_variants, is_stored, present_row
+from flagstaff._tables.rows import CONDITIONS, RULES, Kind, case_variants, is_stored, present_row
 from flagstaff._tables.states import FlagState, ReleaseState, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MAX_VALUE, some
@@ -29,7 +28,6 @@ from flagstaff.cli.output import Output
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
-from flagstaff.history.kinds import Kind
 
 _FORCED_OFF = f"In this process it is forced off by {forced_off.VARIABLE}."
 _FORCED_ON = f"In this process it is forced on by {forced_on.VARIABLE}."

@@ -20,8 +20,8 @@ from django.db import DataError, ProgrammingError
 from django.utils import timezone
 
 from flagstaff._tables.database import db, error_text
-from flagstaff._tables.model_fields import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
+from flagstaff._tables.rows import VISITOR
 from flagstaff._text import Sentence, say
 from flagstaff._workers.register import lost_workers
 from flagstaff.conf import conf

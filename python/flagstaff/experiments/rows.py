@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import Kind as RowKind
 from flagstaff._text import say, some
 from flagstaff._text.times import aware
 from flagstaff.changes.footprint import DECIDING
@@ -23,7 +24,6 @@ from flagstaff.changes.locking import block_of_change
 from flagstaff.changes.rule_use import Name, names_in, read_named
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.requirements import unknown
-from flagstaff.history import kinds
 from flagstaff.history.log import Change, Event, events, has_history
 
 Kind = ExperimentEvent.Kind
@@ -142,10 +142,10 @@ def moved_at(experiment: Experiment) -> datetime | None:
     return aware(newest) if newest and began and aware(newest) > aware(began) else None
 
 
-def _changes(needed: Iterable[tuple[kinds.Kind, str]], since: datetime) -> list[Event]:
+def _changes(needed: Iterable[tuple[RowKind, str]], since: datetime) -> list[Event]:
     """Returns the changes of rows after a time, the newest first."""
     newer: list[Event] = []
-    for kind in kinds.Kind:
+    for kind in RowKind:
         keys = [key for of_kind, key in needed if of_kind is kind]
         entries = Change.objects.filter(relation__in=kind.relations, key__in=keys, at__gt=since)
         newer += events(entries.short().newest()[:_MAX_READ]) if keys else ()
@@ -153,11 +153,11 @@ def _changes(needed: Iterable[tuple[kinds.Kind, str]], since: datetime) -> list[
 
 
 def _name(event: Event) -> Name:
-    return kinds.Kind(event.kind), event.key
+    return RowKind(event.kind), event.key
 
 
 def _decides(event: Event) -> bool:
     fields = {difference.field for difference in event.differences}
     is_of_users = bool(event.added.count or event.removed.count)
-    deciding = DECIDING[kinds.Kind(event.kind)]
+    deciding = DECIDING[RowKind(event.kind)]
     return event.action != "change" or is_of_users or not fields.isdisjoint(deciding)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flagstaff._tables.rows import Kind
 from flagstaff.history.differences import Difference, Users
 from flagstaff.history.export import as_csv, as_dicts
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
     Change,
     Event,

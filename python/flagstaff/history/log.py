@@ -15,9 +15,15 @@ from django.db.models import F, Func, Q, Subquery, TextField, Value
 
 from flagstaff._tables.catalog import find_tables, triggers_of, why_unavailable
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.names import flag_names, sql
-from flagstaff._tables.rows import declaration, uncached
+from flagstaff._tables.rows import (
+    ALLOWED_USERS,
+    Kind,
+    auto_now_columns,
+    declaration,
+    stored_fields,
+    uncached,
+)
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._text import is_storable, say
 from flagstaff._text.json_text import ExactDecoder
@@ -25,7 +31,6 @@ from flagstaff._text.times import aware
 from flagstaff._value_schema import SECRET_FIELDS, is_secret
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, LongJson, Users, row_differences
-from flagstaff.history.kinds import ALLOWED_USERS, Kind
 
 Action = Literal["create", "change", "delete"]
 

@@ -10,12 +10,11 @@ from django.utils import timezone
 
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, names, sql
-from flagstaff._tables.rows import uncached
+from flagstaff._tables.rows import Kind, uncached
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.times import full_time
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import FORGET_USER
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, require_history
 
 # The entries that one transaction deletes: some ten milliseconds.

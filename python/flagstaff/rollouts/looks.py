@@ -10,8 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import FlagRow, flag_row
+from flagstaff._tables.rows import RULES, FlagRow, Kind, flag_row
 from flagstaff._text import localized, say
 from flagstaff._text.rules import rules_text, sentence
 from flagstaff.actions.look import Line, Look, users_line
@@ -28,7 +27,6 @@ from flagstaff.changes.impact import impact, reached_beside
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import UnknownPlanError
 from flagstaff.history.describe import HasPermissions, field_label
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, State

@@ -20,15 +20,22 @@ from django.db.models.functions import Cast
 
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import Reading, db
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, is_stored, store
+from flagstaff._tables.rows import (
+    RULES,
+    FlagRow,
+    Kind,
+    all_rows,
+    find_row,
+    flag_row,
+    is_stored,
+    store,
+)
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
 from flagstaff.changes.changed import Changed, quoted_command
 from flagstaff.changes.locking import block_of_change, require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.models import (

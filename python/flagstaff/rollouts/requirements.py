@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import FlagRow
+from flagstaff._tables.rows import RULES, FlagRow, Kind
 from flagstaff._text import Sentence, say
 from flagstaff._text.rules import can_grant
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.fields import count_allowed_users
 from flagstaff.exceptions import NoHistoryError, PlanError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history, require_triggers
 from flagstaff.rollouts.models import GUARDED_FOR, DriverRun
 from flagstaff.rollouts.steps_and_guards import Step

@@ -20,8 +20,7 @@ from django.core.exceptions import ValidationError
 from flagstaff import changes
 from flagstaff._attribution import current_author
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import BUCKET_BY, RULES
-from flagstaff._tables.rows import FlagRow, all_rows
+from flagstaff._tables.rows import BUCKET_BY, RULES, FlagRow, Kind, all_rows
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.rules import can_grant
 from flagstaff.changes.changed import Changed
@@ -29,7 +28,6 @@ from flagstaff.changes.fields import allowed_pks_of
 from flagstaff.changes.footprint import digests
 from flagstaff.changes.rule_use import names_in, read_named
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, has_history, version_of, versions_of
 from flagstaff.rollouts.evidence import present_releases
 from flagstaff.rollouts.models import (

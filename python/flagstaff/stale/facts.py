@@ -18,7 +18,7 @@ from flagstaff._declared import DECLARED, Flag, declared_flag
 from flagstaff._engine import forced_off
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._text import say
 from flagstaff._text.cells import Column
 from flagstaff._text.times import aware, is_of_this_hour, local_time
@@ -26,7 +26,6 @@ from flagstaff._workers.usage import NOT_USED, KeyUsage, UsagePeriod, key_usage,
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.extensions import PLANNED_FLAGS, Job, JobReport
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history, require_triggers
 from flagstaff.models import Change, StaleCount
 from flagstaff.stale.signals import (

@@ -15,7 +15,7 @@ from django.utils.translation import override
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import is_stored
+from flagstaff._tables.rows import Kind, is_stored
 from flagstaff._text import is_whole_number, localized, quoted, say, some
 from flagstaff._text.times import is_shown_twice
 from flagstaff._value_schema import is_secret
@@ -36,7 +36,6 @@ from flagstaff.exceptions import (
     InvalidChangeError,
 )
 from flagstaff.history.describe import HasPermissions, may_see_users
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import expected_at, foresee, would_end

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import key_is_taken
+from flagstaff._tables.rows import Kind, key_is_taken
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.times import aware, full_time
@@ -35,7 +35,6 @@ from flagstaff.changes.rule_use import InUseError
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import field_label
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Event
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.rights import is_approval_needed, is_of_secret, require_right

@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 
 from flagstaff._connection import is_postgresql
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import TAGS
+from flagstaff._tables.rows import TAGS
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import say, some
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret

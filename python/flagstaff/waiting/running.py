@@ -30,6 +30,7 @@ from django.utils.translation import override
 from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import Kind
 from flagstaff._text import joined, say, some
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import aware, full_time
@@ -42,7 +43,6 @@ from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import InUseError
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job, JobReport
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import JOB_TIMEOUT

@@ -17,8 +17,7 @@ from django.db.models import BigIntegerField, Func, Q, QuerySet
 from django.db.models.functions import Cast, Now
 
 from flagstaff._tables.database import Reading, db, read_together
-from flagstaff._tables.model_fields import CONDITIONS, RULES
-from flagstaff._tables.rows import all_rows, declared_row
+from flagstaff._tables.rows import CONDITIONS, RULES, Kind, all_rows, declared_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.rules import ALL
 from flagstaff.actions.table import Present
@@ -29,7 +28,6 @@ from flagstaff.changes.row_states import ExpectedRows, RowState, RuleUse
 from flagstaff.changes.rule_use import grouped_uses, names_in, rows_that_name
 from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, require_triggers, versions_of
 from flagstaff.models import WaitingAction
 from flagstaff.validators import rule_problem

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from flagstaff._declared import declared_value
 from flagstaff._tables.database import Reading, db
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
 from flagstaff._text.cells import Column, Record, with_fields
@@ -29,7 +29,6 @@ from flagstaff.actions.table import SAVE, Run, present_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import WAITING_EVENTS, Retention
-from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.standing import USERS
 

@@ -14,12 +14,12 @@ from django.test import Client
 from django.utils import timezone
 
 from flagstaff import changes, experiments, rollouts
+from flagstaff._tables.rows import Kind
 from flagstaff.actions import all_actions
 from flagstaff.admin.links import changes_url, history_url, undo_url
 from flagstaff.admin.rules.forms import JSON_OPERATORS
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
-from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from tests.support import experiments as shop_experiments

@@ -16,11 +16,11 @@ from django.test.utils import CaptureQueriesContext
 from flagstaff._engine import direct
 from flagstaff._engine.direct import NotReadyError
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import Kind
 from flagstaff.changes import impact as impact_module
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
 from flagstaff.changes.impact import HIDDEN, impact, impact_of_enabling
 from flagstaff.changes.row_states import Effect, Impact, RowState
-from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.conformance import rules_oracle as oracle
 from tests.support.conditions import condition

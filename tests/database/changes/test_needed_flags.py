@@ -10,11 +10,11 @@ from django.contrib.auth.models import User
 
 from flagstaff import changes, flag_enabled, get_value
 from flagstaff._engine.direct import read_own_writes
+from flagstaff._tables.rows import Kind
 from flagstaff.actions.commit import look_at_changes
 from flagstaff.actions.look import Look
 from flagstaff.changes.row_states import Key, previewed
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition, needs
 from tests.support.forced_off import forced_off

@@ -15,9 +15,9 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
 from flagstaff import changes
+from flagstaff._tables.rows import Kind
 from flagstaff.changes.undo import preview_undo, undo
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import newest_entry
 from tests.support.repeats import repeats

@@ -10,7 +10,6 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from flagstaff import experiments
-from flagstaff._tables import model_fields
 from flagstaff._tables.catalog import watched_tables
 from flagstaff._tables.names import fill, sql
 from flagstaff.checks import database_messages
@@ -304,7 +303,7 @@ def test_rules_on_groups_that_cannot_be_read_are_reported(
 ) -> None:
     shop.flag("groups", description='{"attribute": "groups"}')
     with monkeypatch.context() as without_groups:
-        without_groups.setattr(model_fields, "find_field", lambda model, name: None)
+        without_groups.setattr("flagstaff._tables.rows.find_field", lambda model, name: None)
         assert messages() == []
         create(shop)
         assert only_message()[:2] == (

@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from flagstaff import acting_as, changes, rollouts
-from flagstaff.history.kinds import Kind
+from flagstaff._tables.rows import Kind
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import driver

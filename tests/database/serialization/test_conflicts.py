@@ -16,8 +16,8 @@ from django.utils.translation import override
 
 from flagstaff import changes, serialization
 from flagstaff._tables import user_lookup
+from flagstaff._tables.rows import Kind
 from flagstaff.exceptions import BusyError, ConflictError, DocumentError, InvalidChangeError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import versions_of
 from flagstaff.models import FeatureFlag
 from tests.support.concurrency import in_threads, run_during

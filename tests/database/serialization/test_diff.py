@@ -10,8 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, serialization
+from flagstaff._tables.rows import Kind
 from flagstaff.exceptions import DocumentError
-from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import MASK
 from tests.support.repeats import repeats

@@ -9,8 +9,8 @@ from django.db.models import Model
 from django.db.models.signals import post_save
 
 from flagstaff import acting_as, changes, serialization
+from flagstaff._tables.rows import Kind
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import flag_version, value_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.documents import (

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from flagstaff import acting_as, changes, serialization
+from flagstaff._tables.rows import Kind
 from flagstaff.history import segment_version
-from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import dry_run, export_text, import_problems, import_text, summaries
 from tests.support.history_fixtures import undo_transaction

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from flagstaff import changes
+from flagstaff._tables.rows import Kind
 from flagstaff.exceptions import DocumentError, InvalidArgumentError, InvalidChangeError
-from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.documents import database_state, dry_run, import_problems, import_text
 from tests.support.history_fixtures import undo_transaction

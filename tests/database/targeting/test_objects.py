@@ -18,8 +18,8 @@ from django.test.utils import isolate_apps
 
 from flagstaff import flag_enabled
 from flagstaff._tables.objects import ObjectReader, Objects, counted_objects, known_objects
+from flagstaff._tables.rows import Kind
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import flag_url
 from tests.support.conditions import condition

@@ -15,12 +15,12 @@ from django.db.models.functions import Now
 from django.utils.translation import override
 
 from flagstaff import acting_as, changes, serialization
+from flagstaff._tables.rows import Kind
 from flagstaff.actions import action, all_actions
 from flagstaff.actions.commit import look_at
 from flagstaff.actions.table import Run
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes.consequence import Consequence
-from flagstaff.history.kinds import Kind
 from flagstaff.history.retention import forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting import running

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from flagstaff._tables.rows import Kind
 from flagstaff.changes.consequence import (
     Consequence,
     consequence,
@@ -16,7 +17,6 @@ from flagstaff.changes.consequence import (
     users_texts,
 )
 from flagstaff.changes.row_states import Effect, Impact, RowState
-from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support import shop
 from tests.support.admin_pages import production

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import override
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._text import say
 from flagstaff._text.times import ago, aware, local_clock_text, local_time_text
@@ -38,7 +38,6 @@ from flagstaff.history.describe import (
     names_of_actors,
     source_label,
 )
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, undone_by, version_of
 
 # A character that ends a sentence or a bracket is not part of the URL.

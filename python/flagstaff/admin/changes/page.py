@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import is_storable, say
 from flagstaff._text.times import aware, local_time, local_time_text
@@ -52,7 +52,6 @@ from flagstaff.admin.words import KIND_LABELS, link
 from flagstaff.history.describe import may_see_users
 from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
     Change,
     ChangeQuerySet,

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
+from flagstaff._tables.rows import Kind
 from flagstaff._text import local_list, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
@@ -63,7 +64,6 @@ from flagstaff.changes.undo import (
     undo_event,
 )
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events
 from flagstaff.models import WaitingAction
 

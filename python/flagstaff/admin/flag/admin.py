@@ -16,8 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
-from flagstaff._tables.rows import declaration, is_stored
+from flagstaff._tables.rows import OWNER, REVIEW_ON, RULES, TAGS, Kind, declaration, is_stored
 from flagstaff._tables.states import AS_DECLARED, FlagState
 from flagstaff._text import say
 from flagstaff.actions import Action
@@ -57,7 +56,6 @@ from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState, RuleUse
 from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.history.describe import may_see_users
-from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.validators import joined_tags
 

@@ -25,6 +25,7 @@ from django.utils.safestring import SafeString
 
 from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import Kind
 from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._text import local_list, local_number, say
 from flagstaff._text.times import aware, full_time, local_days, today
@@ -56,7 +57,6 @@ from flagstaff.admin.words import (
 )
 from flagstaff.changes.fields import ALLOWED
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import newest_of_rows
 from flagstaff.stale import stale_flags
 from flagstaff.stale.signals import SIGNAL_LABELS, Signal

@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from flagstaff._engine import forced_off, forced_on
-from flagstaff._tables.model_fields import through_model
+from flagstaff._tables.rows import Kind, through_model
 from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
 from flagstaff._text import localized, say
 from flagstaff.actions.flag_notes import partial_rule_notices
@@ -24,7 +24,6 @@ from flagstaff.changes.fields import ALLOWED, count_allowed_users
 from flagstaff.changes.row_states import Impact, Key
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
-from flagstaff.history.kinds import Kind
 
 _Said = TypeVar("_Said")
 

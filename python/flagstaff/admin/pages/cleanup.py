@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from flagstaff._tables.rows import key_is_taken, taken_keys
+from flagstaff._tables.rows import Kind, key_is_taken, taken_keys
 from flagstaff._text import local_number, localized, most_similar, say
 from flagstaff._text.times import local_days, local_time_text
 from flagstaff._workers.usage import (
@@ -30,7 +30,6 @@ from flagstaff.admin.words import Column, Table, key_link, link, time_cell, two_
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
-from flagstaff.history.kinds import Kind
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import Assessment, evidence_of, unknown_lines
 from flagstaff.validators import key_problem

@@ -17,7 +17,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
 from flagstaff import serialization
-from flagstaff._tables.rows import declaration
+from flagstaff._tables.rows import Kind, declaration
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff._value_schema import SECRET
 from flagstaff.actions import Action
@@ -36,7 +36,6 @@ from flagstaff.changes import Changed
 from flagstaff.changes.fields import ALLOWED
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import field_label, may_see_users, names_of_users
-from flagstaff.history.kinds import Kind
 from flagstaff.history.sides import SideLine
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.rights import is_approval_needed

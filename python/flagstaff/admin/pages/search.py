@@ -14,8 +14,7 @@ from django.http import HttpResponse
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.rows import declared_rows
+from flagstaff._tables.rows import declared_rows, segment_model
 from flagstaff._text import say
 from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES

@@ -13,8 +13,7 @@ from django.utils.text import Truncator, capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import group_members
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import Kind, all_rows, segment_model
 from flagstaff._tables.states import ValueState
 from flagstaff._text import MASK, Sentence, local_list, quoted, say
 from flagstaff._text.rules import conditions_text, groups_of, named_segments, rule_parts, rule_texts
@@ -23,7 +22,6 @@ from flagstaff.admin.rights import hidden_rows, may_see, may_view
 from flagstaff.admin.words import joined, json_html, note_html
 from flagstaff.changes.row_states import RuleUse
 from flagstaff.history.describe import describe_value
-from flagstaff.history.kinds import Kind
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
 # The number of values that a condition shows, and of characters of JSON without sentences.

@@ -17,6 +17,7 @@ from django.utils import timezone
 from flagstaff._code.files import UntrackedError, Use, tracked_files
 from flagstaff._code.project import KnownKeys, all_keys, is_test, stored_keys, uses_in
 from flagstaff._code.text import Found, Place, find_places
+from flagstaff._tables.rows import Kind
 from flagstaff._text import counted, some
 from flagstaff._text.cells import Column, Record, printable
 from flagstaff._text.times import full_time
@@ -29,7 +30,6 @@ from flagstaff.cli.options import add_ownership, count, ownership_filter
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
-from flagstaff.history.kinds import Kind
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import (
     Assessment,

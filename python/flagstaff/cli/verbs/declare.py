@@ -17,8 +17,7 @@ from django.utils.encoding import force_str
 
 from flagstaff._code.project import declared_keys
 from flagstaff._declared_types import TYPES
-from flagstaff._tables.model_fields import BUCKET_BY
-from flagstaff._tables.rows import all_rows, unknown_key
+from flagstaff._tables.rows import BUCKET_BY, all_rows, unknown_key
 from flagstaff._text import some
 from flagstaff.actions import Done
 from flagstaff.changes import combined_undo

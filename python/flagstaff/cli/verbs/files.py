@@ -15,6 +15,7 @@ from django.db import connections
 from flagstaff import serialization
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import Kind
 from flagstaff._text import MAX_VALUE, counted, most_similar, some
 from flagstaff._text.cells import Column, Record
 from flagstaff.actions import Done
@@ -32,7 +33,6 @@ from flagstaff.cli.receipt import names_of_users
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import reading_from
 from flagstaff.history.describe import describe_change, field_label
-from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import action_line, records_of

@@ -13,8 +13,7 @@ from flagstaff._declared import declared_flag
 from flagstaff._engine import forced_off
 from flagstaff._engine.forced_on import NOTICE, is_forced_on
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import OWNER, TAGS
-from flagstaff._tables.rows import all_rows, declared_rows, flag_row, is_stored
+from flagstaff._tables.rows import OWNER, TAGS, Kind, all_rows, declared_rows, flag_row, is_stored
 from flagstaff._tables.states import AS_DECLARED, FlagState, ReleaseState, state_label, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MAX_SHOWN, some
@@ -29,7 +28,6 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import flag_summary
 from flagstaff.cli.verb import Options, option, verb
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.validators import tags_problem
 
 _STYLES = {"off": None, "all": "SUCCESS"}

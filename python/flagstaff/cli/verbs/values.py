@@ -7,8 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from flagstaff._declared import declared_value
-from flagstaff._tables.model_fields import RULES, segment_model
-from flagstaff._tables.rows import all_rows, declared_rows, is_stored
+from flagstaff._tables.rows import RULES, Kind, all_rows, declared_rows, is_stored, segment_model
 from flagstaff._tables.states import DEFAULT
 from flagstaff._text import MASK, MAX_VALUE, some, truncated
 from flagstaff._text.cells import Column, Record, as_json, with_fields
@@ -20,7 +19,6 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
-from flagstaff.history.kinds import Kind
 
 
 def _number(name: str) -> Column:

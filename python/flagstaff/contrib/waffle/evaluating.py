@@ -12,7 +12,7 @@ from django.utils.functional import LazyObject
 from flagstaff import explain, resolve_flag, snapshot
 from flagstaff._core import Resolution, current, observed_request
 from flagstaff._request.flags import in_request
-from flagstaff._tables.model_fields import VISITOR
+from flagstaff._tables.rows import VISITOR
 from flagstaff.contrib.waffle.settings import (
     LANGUAGE_ATTRIBUTE,
     SAMPLE_UNIT,

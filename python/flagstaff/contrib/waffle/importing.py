@@ -15,7 +15,7 @@ from flagstaff import changes
 from flagstaff._attribution import from_source
 from flagstaff._tables.database import db
 from flagstaff._tables.objects import key_in_rules, known_objects
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import Kind, all_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.fields import allowed_pks_of, differing
 from flagstaff.conf import conf
@@ -28,7 +28,6 @@ from flagstaff.contrib.waffle.settings import (
     waffle_settings,
 )
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history
 from flagstaff.models import Change
 

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
+from flagstaff._tables.rows import FlagRow, Kind, all_rows, find_row, flag_row, unknown_row
 from flagstaff._text import say
 from flagstaff._text.rules import sentence
 from flagstaff.actions import Action
@@ -27,7 +27,6 @@ from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN

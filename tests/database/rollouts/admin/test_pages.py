@@ -9,8 +9,8 @@ import pytest
 from django.test import Client, override_settings
 
 from flagstaff import acting_as, changes, rollouts
+from flagstaff._tables.rows import Kind
 from flagstaff.admin.app_pages import AppPages
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
