@@ -21,8 +21,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection import is_postgresql, run
-from flagstaff._tables.database import db
-from flagstaff._tables.names import flag_names, segment_names, value_names
+from flagstaff._tables.database import db, flag_names, segment_names, value_names
 from flagstaff._tables.rows import segment_model
 from flagstaff._tables.user_lookup import ACTS_AS, LOADDATA
 from flagstaff._text import storable

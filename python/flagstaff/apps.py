@@ -15,8 +15,8 @@ from flagstaff import _core
 from flagstaff._attribution import note_load, wrap_connection
 from flagstaff._declared import discover
 from flagstaff._engine import forced_off, forced_on
+from flagstaff._tables.database import user_field
 from flagstaff._tables.groups import connect_group_signals
-from flagstaff._tables.names import user_field
 from flagstaff._text import say
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError

@@ -30,7 +30,7 @@ from flagstaff._tables.catalog import (
     foreign_objects,
     watched_tables,
 )
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.database import fill, own_names, sql
 from flagstaff.exceptions import FlagstaffError
 
 #: The function that Django's signals of groups call, and the hashes of all functions.

@@ -12,7 +12,7 @@ from typing import Any, final
 from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
-from flagstaff._tables.names import names
+from flagstaff._tables.database import names
 from tests.support.python_processes import ROOT
 from tools.limits import seconds
 

@@ -8,7 +8,7 @@ from django.db import connection, models
 from django.test.utils import isolate_apps
 
 from flagstaff._tables.catalog import watched_tables
-from flagstaff._tables.names import fill, sql
+from flagstaff._tables.database import fill, sql
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
 from flagstaff.conf import Conf
 from tests.support.sql import rows

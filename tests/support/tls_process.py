@@ -17,7 +17,7 @@ django.setup()
 from flagstaff import _core  # noqa: E402
 from flagstaff._engine import options as engine_options  # noqa: E402
 from flagstaff._engine.options import EngineOptions  # noqa: E402
-from flagstaff._tables.names import names  # noqa: E402
+from flagstaff._tables.database import names  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.
 CONNECTED = "a table or column is missing"

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import NOT_PROVIDED, Model
 
-from flagstaff._tables import names
+from flagstaff._tables import database
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.models_of_others import value_model_of
@@ -96,7 +96,7 @@ def test_names_are_read_from_the_models() -> None:
         "membership_user_type": "int8",
         "plan_table": '"flagstaff_rollouts_plan"',
     }
-    found = names.names(POSTGRES)
+    found = database.names(POSTGRES)
     assert {name: found[name] for name in expected} == expected
 
 
@@ -125,12 +125,12 @@ def test_type_of_a_key_is_known_for_integers_uuids_and_texts(
     pk: models.Field[Any, Any], expected: str | None
 ) -> None:
     model = value_model_of(id=pk.clone())
-    assert names.value_names(POSTGRES, model).get("value_pk_type") == expected
+    assert database.value_names(POSTGRES, model).get("value_pk_type") == expected
 
 
 def test_flag_model_without_required_fields_is_an_error() -> None:
     with pytest.raises(ConfigurationError) as error:
-        names.flag_names(POSTGRES, KeyValueStore)
+        database.flag_names(POSTGRES, KeyValueStore)
     assert str(error.value) == (
         "flagstaff.KeyValueStore has no field allowed_users; inherit from AbstractFeatureFlag or "
         "AbstractKeyValueStore, and install triggers after the migration that adds its fields"
@@ -138,7 +138,7 @@ def test_flag_model_without_required_fields_is_an_error() -> None:
 
 
 def test_name_with_braces_is_not_read_as_a_template() -> None:
-    filled = names.fill("SELECT {a} FROM {b}", {"a": '"{b}"', "b": '"t"'})
+    filled = database.fill("SELECT {a} FROM {b}", {"a": '"{b}"', "b": '"t"'})
     assert filled == 'SELECT "{b}" FROM "t"'
 
 

@@ -25,8 +25,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from flagstaff import _core
 from flagstaff._connection import is_postgresql, run, savepoint
 from flagstaff._engine.users import key_to_text
-from flagstaff._tables.database import db
-from flagstaff._tables.names import engine_names, fill, group_names, optional_names
+from flagstaff._tables.database import db, engine_names, fill, group_names, optional_names
 from flagstaff.exceptions import FlagstaffError
 
 _T = TypeVar("_T")

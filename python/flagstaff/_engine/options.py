@@ -9,7 +9,7 @@ from django.db import connections
 
 from flagstaff._connection import connection_parameters
 from flagstaff._core import check_parameters
-from flagstaff._tables.names import engine_names
+from flagstaff._tables.database import engine_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 

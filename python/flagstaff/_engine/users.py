@@ -22,7 +22,7 @@ from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
 from flagstaff._log import log_once, place_of
-from flagstaff._tables.names import user_field
+from flagstaff._tables.database import user_field
 from flagstaff._types import UserLike
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError

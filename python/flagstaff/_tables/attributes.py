@@ -30,7 +30,7 @@ from django.db.models import (
 )
 
 from flagstaff._core import can_match
-from flagstaff._tables.names import user_field
+from flagstaff._tables.database import user_field
 from flagstaff._tables.objects import known_objects
 from flagstaff._tables.rows import VISITOR, AnyField
 from flagstaff._text import Sentence, most_similar, say

@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._connection import is_postgresql
-from flagstaff._tables.names import flag_names, segment_names, sql, value_names
+from flagstaff._tables.database import flag_names, segment_names, sql, value_names
 from flagstaff._tables.rows import auto_now_columns
 from flagstaff._text import Sentence, say
 from flagstaff._value_schema import SECRET_FIELDS

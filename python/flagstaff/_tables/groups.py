@@ -18,8 +18,7 @@ from django.db.models import Count, Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from flagstaff._connection import is_postgresql, is_same_database, run, savepoint
-from flagstaff._tables.database import db
-from flagstaff._tables.names import fill, names_of_groups, user_field
+from flagstaff._tables.database import db, fill, names_of_groups, user_field
 from flagstaff._tables.rows import GroupFields, group_fields, readable_groups, uncached
 from flagstaff._text import is_storable, most_similar
 from flagstaff.conf import conf

@@ -15,8 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import Error, router, transaction
 from django.db.models import Field, ForeignKey, Model, OuterRef, Q, QuerySet, Subquery
 
-from flagstaff._tables.database import db
-from flagstaff._tables.names import user_field
+from flagstaff._tables.database import db, user_field
 from flagstaff._tables.rows import find_field, uncached
 from flagstaff._text import is_storable, most_similar, say, some
 from flagstaff.conf import ObjectSource, conf

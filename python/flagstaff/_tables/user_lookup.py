@@ -18,8 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Field, Func, Model, Q, QuerySet, TextField, Value
 
-from flagstaff._tables.database import Reading, db
-from flagstaff._tables.names import user_field
+from flagstaff._tables.database import Reading, db, user_field
 from flagstaff._tables.rows import AnyField, PrimaryKey, find_field, uncached
 from flagstaff._text import is_storable, most_similar, say, some
 from flagstaff.conf import conf

@@ -16,8 +16,7 @@ from typing import Literal
 from flagstaff._connection import savepoint
 from flagstaff._core import RULE_FORMAT
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.database import db
-from flagstaff._tables.names import fill, sql
+from flagstaff._tables.database import db, fill, sql
 from flagstaff.conf import conf
 
 #: What a worker reports. Each report has a row and sequence numbers of its own.

@@ -11,8 +11,7 @@ from django.db import Error
 from django.utils import timezone
 
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.database import db
-from flagstaff._tables.names import fill, flag_names, sql
+from flagstaff._tables.database import db, fill, flag_names, sql
 from flagstaff._text.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError

@@ -17,8 +17,7 @@ from django.db import Error
 from flagstaff._core import monotonic, status_report
 from flagstaff._engine import direct
 from flagstaff._tables.catalog import triggers_of
-from flagstaff._tables.database import db, error_text
-from flagstaff._tables.names import names
+from flagstaff._tables.database import db, error_text, names
 from flagstaff._workers.register import Worker, read_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 
 from django.utils.crypto import salted_hmac
 
-from flagstaff._tables.database import db
-from flagstaff._tables.names import names
+from flagstaff._tables.database import db, names
 from flagstaff._tables.rows import BUCKET_BY, RULES, Kind
 from flagstaff._text import say, some
 from flagstaff._text.json_text import canonical_json

@@ -18,8 +18,7 @@ from django.db import DatabaseError
 from django.db.models import Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from flagstaff._tables.database import db, read_together
-from flagstaff._tables.names import names
+from flagstaff._tables.database import db, names, read_together
 from flagstaff._tables.rows import (
     CONDITIONS,
     RULES,

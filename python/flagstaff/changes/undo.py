@@ -19,8 +19,16 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, Error, OperationalError
 from django.db.models import ForeignKey, JSONField, Q, QuerySet
 
-from flagstaff._tables.database import DEADLOCK, UNIQUE_VIOLATION, db, error_text, sqlstate
-from flagstaff._tables.names import fill, sql, user_field
+from flagstaff._tables.database import (
+    DEADLOCK,
+    UNIQUE_VIOLATION,
+    db,
+    error_text,
+    fill,
+    sql,
+    sqlstate,
+    user_field,
+)
 from flagstaff._tables.rows import (
     ALLOWED_USERS,
     CONDITIONS,

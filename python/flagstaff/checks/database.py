@@ -23,8 +23,7 @@ from flagstaff._tables.catalog import (
     triggers_of,
     watched_tables,
 )
-from flagstaff._tables.database import db
-from flagstaff._tables.names import names, own_names, user_field
+from flagstaff._tables.database import db, names, own_names, user_field
 from flagstaff._tables.rows import (
     BUCKET_BY,
     RULES,

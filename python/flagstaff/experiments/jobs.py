@@ -11,8 +11,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from flagstaff._core import monotonic
-from flagstaff._tables.database import db, error_text
-from flagstaff._tables.names import fill, optional_names, sql
+from flagstaff._tables.database import db, error_text, fill, optional_names, sql
 from flagstaff._text import joined, storable
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import aware, is_of_this_hour

@@ -19,8 +19,7 @@ from typing import Any, TypeAlias
 from django.db import DataError, ProgrammingError
 from django.utils import timezone
 
-from flagstaff._tables.database import db, error_text
-from flagstaff._tables.names import fill, optional_names, sql
+from flagstaff._tables.database import db, error_text, fill, optional_names, sql
 from flagstaff._tables.rows import VISITOR
 from flagstaff._text import Sentence, say
 from flagstaff._workers.register import lost_workers

@@ -10,8 +10,7 @@ from django.core.exceptions import EmptyResultSet, FieldError
 from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 
-from flagstaff._tables.database import db
-from flagstaff._tables.names import fill, sql
+from flagstaff._tables.database import db, fill, sql
 from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError

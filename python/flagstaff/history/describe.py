@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from django.db import Error, transaction
 
-from flagstaff._tables.names import user_field
+from flagstaff._tables.database import user_field
 from flagstaff._tables.rows import BUCKET_BY, USER
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff._text import MASK, local_list, localized, say, truncated

@@ -14,8 +14,7 @@ from django.db import Error, models, transaction
 from django.db.models import F, Func, Q, Subquery, TextField, Value
 
 from flagstaff._tables.catalog import find_tables, triggers_of, why_unavailable
-from flagstaff._tables.database import db
-from flagstaff._tables.names import flag_names, sql
+from flagstaff._tables.database import db, flag_names, sql
 from flagstaff._tables.rows import (
     ALLOWED_USERS,
     Kind,

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from flagstaff._tables.database import db
-from flagstaff._tables.names import fill, names, sql
+from flagstaff._tables.database import db, fill, names, sql
 from flagstaff._tables.rows import Kind, uncached
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.times import full_time

@@ -11,7 +11,7 @@ from django.db import connection, connections
 
 from flagstaff import experiments
 from flagstaff._tables.catalog import watched_tables
-from flagstaff._tables.names import fill, sql
+from flagstaff._tables.database import fill, sql
 from flagstaff.checks import database_messages
 from flagstaff.checks.database import table_messages
 from flagstaff.conf import Conf

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from flagstaff._tables.names import fill, names, sql
+from flagstaff._tables.database import fill, names, sql
 from flagstaff.models import FeatureFlag
 from tests.conftest import ROOT
 

@@ -18,7 +18,7 @@ from django.db import connection
 from psycopg import errors
 
 import flagstaff
-from flagstaff._tables.names import fill, names, sql
+from flagstaff._tables.database import fill, names, sql
 from tests.support.python_processes import ROOT
 
 PACKAGE = Path(flagstaff.__path__[0])

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 
-from flagstaff._tables.names import fill, names, sql
+from flagstaff._tables.database import fill, names, sql
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, copy_in, rows

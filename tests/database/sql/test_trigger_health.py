@@ -8,7 +8,7 @@ from django.db import connection
 from psycopg.rows import dict_row
 
 from flagstaff._tables.catalog import FamilyTriggers, triggers_of
-from flagstaff._tables.names import fill, names, sql
+from flagstaff._tables.database import fill, names, sql
 from tests.support.sql import rows
 
 TABLE = "flagstaff_featureflag"

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from flagstaff import flag_enabled
-from flagstaff._tables.names import engine_names
+from flagstaff._tables.database import engine_names
 from flagstaff.models import FeatureFlag
 from tests.support.shop import Shop
 from tests.support.sql import rows

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.database import fill, own_names, sql
 from flagstaff._workers.register import ReportKind, lost_workers, prune_reports_in_batches
 from tests.support.reports import register_worker
 from tests.support.sql import rows, without_table

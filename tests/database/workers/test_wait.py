@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 import flagstaff
 from flagstaff._engine import direct
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.database import fill, own_names, sql
 from flagstaff._workers.wait import Propagation, wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from flagstaff._tables.names import fill, names, sql
+from flagstaff._tables.database import fill, names, sql
 from tests.faults.slot_writers import ALLOWED_USERS, FLAGS, TABLES, VALUES, Writer
 from tests.faults.slots import USERS, start_watching, state, stop_watching
 from tests.support.repeats import repeats

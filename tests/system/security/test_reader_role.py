@@ -11,9 +11,9 @@ from django.db import connection
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from flagstaff._tables.names import fill
-from flagstaff._tables.names import names as table_names
-from flagstaff._tables.names import sql as package_sql
+from flagstaff._tables.database import fill
+from flagstaff._tables.database import names as table_names
+from flagstaff._tables.database import sql as package_sql
 from tests.support.fixtures import Query
 from tests.support.pages import DOCS, code_of
 from tests.support.sql import insert_users
