@@ -20,7 +20,7 @@ from flagstaff import _core
 from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._log import log_once, place_of
 from flagstaff._request.visitor import visitor_of_request
-from flagstaff._tables.objects import counted_objects, keys_by_path
+from flagstaff._tables.attributes import counted_objects, keys_by_path
 from flagstaff._tables.rows import VISITOR
 from flagstaff._text import local_list, quoted, say
 from flagstaff._types import Context

@@ -24,7 +24,7 @@ from django.db.models import BooleanField, DateField, JSONField, Model
 from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
 
-from flagstaff._tables.objects import ObjectReader, with_keys
+from flagstaff._tables.attributes import ObjectReader, with_keys
 from flagstaff._tables.rows import (
     RULES,
     TAGS,

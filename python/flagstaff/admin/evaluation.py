@@ -10,7 +10,7 @@ from django import forms
 from django.utils.text import capfirst
 
 from flagstaff._evaluation import Explained, Step, parse_text, step_text
-from flagstaff._tables.objects import ObjectReader, keyed_context
+from flagstaff._tables.attributes import ObjectReader, keyed_context
 from flagstaff._tables.rows import USER
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text import localized, say

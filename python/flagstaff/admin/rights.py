@@ -16,7 +16,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from flagstaff._declared import DECLARED
-from flagstaff._tables.objects import ObjectReader
+from flagstaff._tables.attributes import ObjectReader
 from flagstaff._tables.rows import Kind, all_rows, declared_rows, stored_fields
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import rights

@@ -22,9 +22,9 @@ from flagstaff._core import monotonic
 from flagstaff._engine import direct, forced_off, forced_on
 from flagstaff._engine.users import column_attributes, key_to_text
 from flagstaff._log import place_of
+from flagstaff._tables.attributes import counted_objects
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.database import db, error_text, names, user_field
-from flagstaff._tables.objects import counted_objects
 from flagstaff._tables.rows import USER, VISITOR, Kind, find_field
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table

@@ -36,8 +36,8 @@ from flagstaff._connection import (
 )
 from flagstaff._core import check_parameters
 from flagstaff._engine.users import unusable_columns
+from flagstaff._tables.attributes import object_problem
 from flagstaff._tables.database import db
-from flagstaff._tables.objects import object_problem
 from flagstaff._tables.rows import AnyField, find_field
 from flagstaff._text import joined, some
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore

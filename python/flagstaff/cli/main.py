@@ -16,8 +16,8 @@ from django.db import transaction
 from django.utils.module_loading import import_string
 
 from flagstaff._attribution import attributed, attribution
+from flagstaff._tables.attributes import ObjectReader
 from flagstaff._tables.database import db
-from flagstaff._tables.objects import ObjectReader
 from flagstaff._tables.rows import Kind
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.rules import naming

@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import isolate_apps
 
 from flagstaff import flag_enabled
-from flagstaff._tables.objects import ObjectReader, Objects, counted_objects, known_objects
+from flagstaff._tables.attributes import ObjectReader, Objects, counted_objects, known_objects
 from flagstaff._tables.rows import Kind
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.models import FeatureFlag
@@ -130,7 +130,7 @@ def companies(monkeypatch: pytest.MonkeyPatch) -> Callable[[models.Field[Any, An
         with connection.schema_editor() as editor:
             editor.create_model(company)
         known = {"companies": Objects(company, "name", None)}
-        monkeypatch.setattr("flagstaff._tables.objects.known_objects", lambda: known)
+        monkeypatch.setattr("flagstaff._tables.attributes.known_objects", lambda: known)
         return company.objects.create(pk=key, name="Globex")
 
     return companies
@@ -229,7 +229,7 @@ def test_path_and_foreign_key_to_one_object_give_one_key(
 ) -> None:
     memberships = User.groups.through
     of_users = SimpleNamespace(model=memberships)
-    monkeypatch.setattr("flagstaff._tables.objects.user_field", lambda _model: of_users)
+    monkeypatch.setattr("flagstaff._tables.attributes.user_field", lambda _model: of_users)
     declare("group", {"name": "organization", "model": "auth.Group", "path": "group"})
     # A column is counted as it is.
     assert known_objects()["group"].model is Group

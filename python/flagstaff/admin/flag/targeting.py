@@ -14,7 +14,7 @@ from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import Explanation, Step, explain, step_text
 from flagstaff._request.context import with_objects
 from flagstaff._request.flags import without_request
-from flagstaff._tables.objects import ObjectReader
+from flagstaff._tables.attributes import ObjectReader
 from flagstaff._tables.rows import USER, hidden_keys, short_unit
 from flagstaff._text import localized, say
 from flagstaff.admin.evaluation import (

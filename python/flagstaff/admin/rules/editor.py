@@ -14,7 +14,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
 
-from flagstaff._tables.objects import with_keys
+from flagstaff._tables.attributes import with_keys
 from flagstaff._text import say
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import in_reading_order

@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 from django import forms
 from django.core.exceptions import ValidationError
 
-from flagstaff._tables.attributes import AttributeType
-from flagstaff._tables.objects import named
+from flagstaff._tables.attributes import AttributeType, named
 from flagstaff._text import say
 from flagstaff._text.json_text import scalar_of
 from flagstaff._text.rules import ObjectNames

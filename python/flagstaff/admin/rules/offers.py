@@ -13,13 +13,16 @@ from django.utils.text import capfirst
 from flagstaff._tables.attributes import (
     GROUPS,
     Attribute,
+    ObjectReader,
+    Objects,
     impossible_value,
     known_attributes,
+    known_objects,
+    named,
     similar_attribute,
 )
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import can_read_groups, group_names, missing_groups
-from flagstaff._tables.objects import ObjectReader, Objects, known_objects, named
 from flagstaff._tables.rows import shown_keys
 from flagstaff._text import is_storable, local_list, localized, quoted, say
 from flagstaff._text.rules import groups_of, new_conditions, sentence

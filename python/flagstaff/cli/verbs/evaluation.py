@@ -19,7 +19,7 @@ from flagstaff._evaluation import (
 )
 from flagstaff._evaluation import explain as explain_flag
 from flagstaff._request.context import with_objects
-from flagstaff._tables.objects import ObjectReader, keyed_context
+from flagstaff._tables.attributes import ObjectReader, keyed_context
 from flagstaff._tables.rows import USER, find_row, flag_row, present_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text.cells import Column, Record, as_json

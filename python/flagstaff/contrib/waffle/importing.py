@@ -13,8 +13,8 @@ from django.db.models import Model
 
 from flagstaff import changes
 from flagstaff._attribution import from_source
+from flagstaff._tables.attributes import key_in_rules, known_objects
 from flagstaff._tables.database import db
-from flagstaff._tables.objects import key_in_rules, known_objects
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.fields import allowed_pks_of, differing
