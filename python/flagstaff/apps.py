@@ -16,7 +16,7 @@ from flagstaff._attribution import note_load, wrap_connection
 from flagstaff._declared import discover
 from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import user_field
-from flagstaff._tables.groups import connect_group_signals
+from flagstaff._tables.user_lookup import connect_group_signals
 from flagstaff._text import say
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError

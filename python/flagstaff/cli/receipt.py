@@ -10,10 +10,9 @@ from django.db import Error, transaction
 from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.attributes import doubts
 from flagstaff._tables.database import db
-from flagstaff._tables.groups import missing_groups
 from flagstaff._tables.rows import CONDITIONS, RULES, Kind, case_variants, is_stored, present_row
 from flagstaff._tables.states import FlagState, ReleaseState, state_of
-from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._tables.user_lookup import allowed_user_table, missing_groups
 from flagstaff._text import MAX_VALUE, some
 from flagstaff._text.cells import Record
 from flagstaff._text.rules import groups_of

@@ -1,5 +1,5 @@
 -- Creates the function that writes a token for a change of groups that rules read. Django's signals
--- call it in the transaction of the change (flagstaff._tables.groups).
+-- call it in the transaction of the change (flagstaff._tables.user_lookup).
 -- It reads the tables that have token triggers now, and a column of rules or conditions. So it is
 -- created again whenever the triggers of a table are installed or dropped.
 -- Every role may call it, because every role may sign users up. All that it can do is to make workers

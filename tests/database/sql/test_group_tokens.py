@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models.signals import m2m_changed, post_save
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff._tables import groups
+from flagstaff._tables import user_lookup
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
 from tests.support.shop import Shop
@@ -207,7 +207,7 @@ def test_sign_up_succeeds_with_a_warning_if_no_token_can_be_written(
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows(statement)
     # As in a new process.
-    groups._filled.cache_clear()
+    user_lookup._filled.cache_clear()
     bob.groups.add(beta)
     rows("RESET ROLE")
     assert [*bob.groups.all()] == [beta]
@@ -222,7 +222,7 @@ def test_failure_within_python_is_a_warning_too(
     name: str, beta: Group, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     bob = shop.user("bob")
-    with patch.object(groups, name, side_effect=RuntimeError("no router")):
+    with patch.object(user_lookup, name, side_effect=RuntimeError("no router")):
         bob.groups.add(beta)
     assert [*bob.groups.all()] == [beta]
     assert caplog.messages == [f"{LATER}no router"]
@@ -283,7 +283,7 @@ def test_lost_connection_is_the_error_of_the_projects_statement(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     user, other = shop.user("bob"), open_session()
-    original = groups._filled
+    original = user_lookup._filled
 
     def lose(*arguments: Any) -> str:
         [[pid]] = rows("SELECT pg_backend_pid()")
@@ -291,7 +291,7 @@ def test_lost_connection_is_the_error_of_the_projects_statement(
         return original(*arguments)
 
     with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(groups, "_filled", lose)
+        monkeypatch.setattr(user_lookup, "_filled", lose)
         with pytest.raises(OperationalError), transaction.atomic():
             user.groups.add(beta)
     connection.close()

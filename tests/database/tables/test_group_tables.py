@@ -15,8 +15,8 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from django.test import override_settings
 
 from flagstaff._tables.database import engine_names, fill, names, names_of_groups, sql
-from flagstaff._tables.groups import connect_group_signals
 from flagstaff._tables.rows import GroupFields, group_fields, readable_groups
+from flagstaff._tables.user_lookup import connect_group_signals
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
 from tests.support.shop import Shop

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from flagstaff._tables.groups import missing_groups
+from flagstaff._tables.user_lookup import missing_groups
 from tests.support.admin_pages import SEGMENTS, act, flag_url, messages_of
 from tests.support.conditions import condition
 from tests.support.shop import Shop

@@ -22,8 +22,8 @@ from flagstaff._tables.attributes import (
     similar_attribute,
 )
 from flagstaff._tables.database import db
-from flagstaff._tables.groups import can_read_groups, group_names, missing_groups
 from flagstaff._tables.rows import shown_keys
+from flagstaff._tables.user_lookup import can_read_groups, group_names, missing_groups
 from flagstaff._text import is_storable, local_list, localized, quoted, say
 from flagstaff._text.rules import groups_of, new_conditions, sentence
 from flagstaff.admin.rights import admin_of, object_reader

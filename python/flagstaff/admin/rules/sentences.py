@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._tables.groups import group_members
 from flagstaff._tables.rows import Kind, all_rows, segment_model
 from flagstaff._tables.states import ValueState
+from flagstaff._tables.user_lookup import group_members
 from flagstaff._text import MASK, Sentence, local_list, quoted, say
 from flagstaff._text.rules import conditions_text, groups_of, named_segments, rule_parts, rule_texts
 from flagstaff.admin.links import page_url
