@@ -23,9 +23,8 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.footprint import compare_alone, footprint_of, require_same
 from flagstaff.changes.impact import count_users, reached, rounded, sides_of
-from flagstaff.changes.locking import block_of_change
+from flagstaff.changes.locking import block_of_change, compare_alone, footprint_of, require_same
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import Undone, undo
 from flagstaff.history.describe import HasPermissions, may_see_users

@@ -160,7 +160,7 @@ def write(
     question also names what waits, and would not run afterwards. Blocks until the answer.
     """
     from flagstaff.actions.commit import commit  # noqa: PLC0415
-    from flagstaff.changes.footprint import ChangedMeanwhileError  # noqa: PLC0415
+    from flagstaff.changes.locking import ChangedMeanwhileError  # noqa: PLC0415
 
     for attempt in range(_ATTEMPTS):
         look = make_look()

@@ -19,8 +19,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind as RowKind
 from flagstaff._text import say, some
 from flagstaff._text.times import aware
-from flagstaff.changes.footprint import DECIDING
-from flagstaff.changes.locking import block_of_change
+from flagstaff.changes.locking import DECIDING, block_of_change
 from flagstaff.changes.rule_use import Name, names_in, read_named
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.requirements import unknown

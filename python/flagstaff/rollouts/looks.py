@@ -22,8 +22,8 @@ from flagstaff.changes.consequence import (
     needs_question,
     text_to_type,
 )
-from flagstaff.changes.footprint import footprint_of
 from flagstaff.changes.impact import impact, reached_beside
+from flagstaff.changes.locking import footprint_of
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import UnknownPlanError
 from flagstaff.history.describe import HasPermissions, field_label

@@ -25,7 +25,7 @@ from flagstaff._text import Sentence, joined, say
 from flagstaff._text.rules import can_grant
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import allowed_pks_of
-from flagstaff.changes.footprint import digests
+from flagstaff.changes.locking import digests
 from flagstaff.changes.rule_use import names_in, read_named
 from flagstaff.conf import conf
 from flagstaff.history.log import Change, Event, events, has_history, version_of, versions_of

@@ -26,8 +26,7 @@ from flagstaff.actions.table import EXPECT_VERSION, Run
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
-from flagstaff.changes.footprint import footprint_of
-from flagstaff.changes.locking import read_rows, require_version, row_to_change
+from flagstaff.changes.locking import footprint_of, read_rows, require_version, row_to_change
 from flagstaff.changes.row_states import Impact, RowState, previewed
 from flagstaff.exceptions import (
     ConflictError,

@@ -28,8 +28,8 @@ from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Present, Run
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.footprint import digests
 from flagstaff.changes.impact import reached, sides_of
+from flagstaff.changes.locking import digests
 from flagstaff.changes.row_states import ExpectedRows, Impact, RowState, previewed
 from flagstaff.changes.rule_use import InUseError
 from flagstaff.conf import conf

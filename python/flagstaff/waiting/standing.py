@@ -23,7 +23,7 @@ from flagstaff._text.rules import ALL
 from flagstaff.actions.table import Present
 from flagstaff.changes import Changed
 from flagstaff.changes.fields import ALLOWED, read_allowed_pks
-from flagstaff.changes.footprint import DECIDING, Footprint
+from flagstaff.changes.locking import DECIDING, Footprint
 from flagstaff.changes.row_states import ExpectedRows, RowState, RuleUse
 from flagstaff.changes.rule_use import grouped_uses, names_in, rows_that_name
 from flagstaff.extensions import RULES as RULES_OF_APPS

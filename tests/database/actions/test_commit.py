@@ -25,7 +25,7 @@ from flagstaff.actions.commit import commit, look_at
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
 from flagstaff.changes import Changed
-from flagstaff.changes.footprint import ChangedMeanwhileError, compare_alone
+from flagstaff.changes.locking import ChangedMeanwhileError, compare_alone
 from flagstaff.exceptions import BusyError, ConflictError
 from flagstaff.models import FeatureFlag, Segment, WaitingAction
 from flagstaff.rollouts import plans
