@@ -15,7 +15,6 @@ from flagstaff._text import local_list, quoted, say, some
 from flagstaff._text.rules import sentence
 from flagstaff.actions.look import Line, Look, Written, reaches_nothing
 from flagstaff.actions.table import Run
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,
@@ -23,6 +22,7 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
+from flagstaff.changes.fields import Changed
 from flagstaff.changes.impact import count_users, reached, rounded, sides_of
 from flagstaff.changes.locking import block_of_change, compare_alone, footprint_of, require_same
 from flagstaff.changes.row_states import Impact

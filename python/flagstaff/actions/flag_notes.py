@@ -14,9 +14,8 @@ from flagstaff._text.times import local_days, local_time_text
 from flagstaff._workers.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff.actions.look import Line, Look
 from flagstaff.actions.table import Run
-from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import flag_text
-from flagstaff.changes.fields import count_allowed_users
+from flagstaff.changes.fields import command_line, count_allowed_users
 
 # The flags of which it says when they were evaluated.
 _MAX_KEYS = 20

@@ -10,8 +10,8 @@ from django.db.models import Model
 
 from flagstaff._text import Sentence, localized
 from flagstaff.actions.rights import Right
-from flagstaff.changes.changed import Changed, Undo
 from flagstaff.changes.consequence import Consequence, impact_text, users_texts
+from flagstaff.changes.fields import Changed, Undo
 from flagstaff.changes.row_states import Effect, Impact
 
 

@@ -14,8 +14,7 @@ from django.contrib.auth import get_permission_codename
 
 from flagstaff._tables.rows import Kind
 from flagstaff._tables.states import FlagState
-from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import count_allowed_users
+from flagstaff.changes.fields import Changed, count_allowed_users
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.conf import conf
 from flagstaff.history.log import Event

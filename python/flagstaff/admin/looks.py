@@ -23,9 +23,8 @@ from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.flag.state import USERS_WITH_FLAG, lines_of_flags, state_and_label
 from flagstaff.admin.links import page_url, row_id, undo_url
 from flagstaff.admin.rights import may, may_see
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import use_texts
-from flagstaff.changes.fields import ALLOWED, allowed_pks
+from flagstaff.changes.fields import ALLOWED, Changed, allowed_pks
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.describe import (
     MAX_SHORT_VALUE,

@@ -51,8 +51,8 @@ from flagstaff.admin.words import (
     time_cell,
     two_lines,
 )
-from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
+from flagstaff.changes.fields import command_line
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.describe import describe_value

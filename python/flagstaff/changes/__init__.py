@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from flagstaff.changes import flags, segments, values
 from flagstaff.changes.async_twins import async_twin
-from flagstaff.changes.changed import Changed, Undo, combined_undo
+from flagstaff.changes.fields import Changed, Undo, combined_undo
 from flagstaff.changes.undo import Undone, preview_undo, undo
 
 __all__ = [

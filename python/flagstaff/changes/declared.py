@@ -7,8 +7,7 @@ from typing import Any, cast
 from flagstaff._declared import DECLARED
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, Row, all_rows, declaration, declared_row
-from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import AllowedUsersChange, differing
+from flagstaff.changes.fields import AllowedUsersChange, Changed, differing
 from flagstaff.changes.row_changes import insert_row, write_change
 from flagstaff.changes.row_states import assign
 

@@ -13,8 +13,7 @@ from flagstaff._tables.states import ALL_USERS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import FlagFields, UserLike
 from flagstaff.changes.async_twins import async_twin
-from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import AllowedUsersChange, allowed_pks, users_to_change
+from flagstaff.changes.fields import AllowedUsersChange, Changed, allowed_pks, users_to_change
 from flagstaff.changes.locking import block_of_change, locked_row
 from flagstaff.changes.row_changes import (
     change_row,

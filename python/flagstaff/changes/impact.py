@@ -30,9 +30,8 @@ from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import say
 from flagstaff._text.json_text import canonical_json
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import code_text, is_off
-from flagstaff.changes.fields import allowed_pks_of
+from flagstaff.changes.fields import Changed, allowed_pks_of
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState, rules_of
 from flagstaff.changes.rule_use import Name, names_in, read_named, uses_of
 from flagstaff.conf import conf

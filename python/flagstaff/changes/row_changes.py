@@ -35,10 +35,10 @@ from flagstaff._text import MASK, Sentence, joined, say, some, truncated
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import ALL, places_of
 from flagstaff._value_schema import SECRET, VALUE, is_secret
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import (
     ALLOWED,
     AllowedUsersChange,
+    Changed,
     allowed_pks,
     change_allowed_users,
     cleaned,

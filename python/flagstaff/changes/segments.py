@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flagstaff._tables.rows import Fields, Kind
 from flagstaff._types import SegmentFields
 from flagstaff.changes.async_twins import async_twin
-from flagstaff.changes.changed import Changed
+from flagstaff.changes.fields import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
 

@@ -50,13 +50,16 @@ from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.json_text import ExactNumber, read_exactly
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
-from flagstaff.changes.changed import KIND_OPTIONS, Changed, command_words, quoted_command
 from flagstaff.changes.fields import (
+    KIND_OPTIONS,
     AllowedUsersChange,
+    Changed,
     allowed_pks_of,
     cleaned,
+    command_words,
     differing,
     in_order,
+    quoted_command,
     refusal,
     rejections,
     written_together,

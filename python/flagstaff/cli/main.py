@@ -24,7 +24,7 @@ from flagstaff._text.rules import naming
 from flagstaff._workers.wait import forbid_transaction, wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Done, all_actions
-from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.fields import quoted_command
 from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, UNCONFIRMED, UNVERIFIABLE, USAGE, exit_statuses
 from flagstaff.cli.options import DEFAULT_WAIT

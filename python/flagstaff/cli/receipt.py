@@ -18,9 +18,8 @@ from flagstaff._text.cells import Record
 from flagstaff._text.rules import groups_of
 from flagstaff.actions import Done
 from flagstaff.actions.look import Look, Written
-from flagstaff.changes.changed import Changed, combined_undo, command_line
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
-from flagstaff.changes.fields import count_allowed_users
+from flagstaff.changes.fields import Changed, combined_undo, command_line, count_allowed_users
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import notes_of
 from flagstaff.cli.output import Output

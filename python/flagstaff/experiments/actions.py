@@ -12,7 +12,7 @@ from flagstaff._text import say
 from flagstaff.actions import Action, Argument, Done, Percent, action
 from flagstaff.actions.arguments import Parsed, RulesFile, Several, percent
 from flagstaff.changes import Undo
-from flagstaff.changes.changed import command_line
+from flagstaff.changes.fields import command_line
 from flagstaff.exceptions import ConflictError
 from flagstaff.experiments import editing, lifecycle, looks
 from flagstaff.experiments.editing import guardrail_of, settings_of

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import find_row
 from flagstaff._text import Sentence, joined, say
-from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.fields import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConfigurationError,

@@ -13,7 +13,7 @@ from flagstaff._text.rules import can_grant
 from flagstaff.actions import Action, Done, action
 from flagstaff.actions.arguments import Argument, Parsed, Several, YesNo
 from flagstaff.changes import Undo
-from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.fields import quoted_command
 from flagstaff.rollouts import looks, plans
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import plan_record

@@ -12,7 +12,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import forget_actor
 from flagstaff._text import some
 from flagstaff._text.cells import Column, Record
-from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.fields import quoted_command
 from flagstaff.extensions import Job, Retention
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent

@@ -32,7 +32,7 @@ from flagstaff._tables.rows import (
 )
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
-from flagstaff.changes.changed import Changed, quoted_command
+from flagstaff.changes.fields import Changed, quoted_command
 from flagstaff.changes.locking import block_of_change, require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError

@@ -6,8 +6,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import RULES, FlagRow, Kind
 from flagstaff._text import Sentence, say
 from flagstaff._text.rules import can_grant
-from flagstaff.changes.changed import quoted_command
-from flagstaff.changes.fields import count_allowed_users
+from flagstaff.changes.fields import count_allowed_users, quoted_command
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.log import require_history, require_triggers
 from flagstaff.rollouts.models import GUARDED_FOR, DriverRun

@@ -23,8 +23,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import BUCKET_BY, RULES, FlagRow, Kind, all_rows
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.rules import can_grant
-from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import allowed_pks_of
+from flagstaff.changes.fields import Changed, allowed_pks_of
 from flagstaff.changes.locking import digests
 from flagstaff.changes.rule_use import names_in, read_named
 from flagstaff.conf import conf

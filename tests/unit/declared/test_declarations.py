@@ -16,7 +16,7 @@ from django.template import Context, Template
 
 from flagstaff import Flag, Value
 from flagstaff._declared import DECLARED, discover
-from flagstaff.changes.changed import command_line, quoted_command
+from flagstaff.changes.fields import command_line, quoted_command
 from flagstaff.exceptions import DeclarationError
 from flagstaff.validators import key_problem
 

@@ -51,8 +51,8 @@ from flagstaff.admin.looks import (
 )
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
 from flagstaff.admin.words import KIND_LABELS
-from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import text_for_many, text_to_type
+from flagstaff.changes.fields import Changed
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.undo import (
     RowId,

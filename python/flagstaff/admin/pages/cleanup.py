@@ -27,7 +27,7 @@ from flagstaff.admin.links import history_url, page_link, page_url
 from flagstaff.admin.pages import Content, Page, page_links, page_number
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.words import Column, Table, key_link, link, time_cell, two_lines
-from flagstaff.changes.changed import command_line
+from flagstaff.changes.fields import command_line
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 from flagstaff.stale.facts import assess_flags

@@ -23,7 +23,7 @@ from flagstaff._text.cells import Column, Record, printable
 from flagstaff._text.times import full_time
 from flagstaff._workers.usage import HourlyUsage, Usage
 from flagstaff._workers.usage import usage as counted_usage
-from flagstaff.changes.changed import command_line
+from flagstaff.changes.fields import command_line
 from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.options import add_ownership, count, ownership_filter

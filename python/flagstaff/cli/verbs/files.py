@@ -23,8 +23,8 @@ from flagstaff.actions.arguments import text_of_file
 from flagstaff.actions.commit import look_at_changes
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Expected
-from flagstaff.changes.changed import Changed, command_line
 from flagstaff.changes.consequence import written_lines
+from flagstaff.changes.fields import Changed, command_line
 from flagstaff.cli.action_verbs import write
 from flagstaff.cli.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.options import add_attribution, add_wait, add_yes

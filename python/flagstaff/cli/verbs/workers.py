@@ -16,7 +16,7 @@ from flagstaff._text.cells import Column, Record
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.status import status as engine_status
 from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
-from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.fields import quoted_command
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, verb

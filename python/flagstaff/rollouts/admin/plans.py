@@ -25,7 +25,7 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
-from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.fields import quoted_command
 from flagstaff.conf import conf
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
