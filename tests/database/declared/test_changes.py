@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.db.models import JSONField, expressions
 
 from flagstaff import Flag, Value, acting_as, changes, resolve_value, serialization
-from flagstaff.changes.declared import write_rows
+from flagstaff.changes.row_changes import write_declared_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
@@ -227,7 +227,7 @@ def test_value_whose_default_is_none_is_set() -> None:
     assert not KeyValueStore.objects.exists()
 
 
-@pytest.mark.parametrize("write", [write_rows, lambda: changes.values.set("limit", None)])
+@pytest.mark.parametrize("write", [write_declared_rows, lambda: changes.values.set("limit", None)])
 def test_none_is_stored_as_null_of_json(write: Callable[[], object], load: Load) -> None:
     limit = Value("limit", 5, type=int, null=True)
     Value("pause", None, type=int)
@@ -394,7 +394,7 @@ def test_write_rows_makes_missing_rows_and_writes_texts(
     new_checkout: Flag, page_size: Value[int]
 ) -> None:
     FeatureFlag.objects.create(key="new_checkout", owner="search", enabled=True)
-    changed = write_rows()
+    changed = write_declared_rows()
     assert [(change.key, change.written) for change in changed] == [
         ("new_checkout", True),
         ("page_size", True),
@@ -404,7 +404,7 @@ def test_write_rows_makes_missing_rows_and_writes_texts(
     with connection.cursor() as cursor:
         cursor.execute("SELECT owner FROM flagstaff_featureflag")
         assert cursor.fetchone() == ("payments",)
-    assert write_rows() == []
+    assert write_declared_rows() == []
 
 
 def test_import_leaves_the_texts_to_the_code(new_checkout: Flag) -> None:

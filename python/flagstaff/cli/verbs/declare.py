@@ -21,7 +21,7 @@ from flagstaff._tables.rows import BUCKET_BY, all_rows, unknown_key
 from flagstaff._text import some
 from flagstaff.actions import Done
 from flagstaff.changes import combined_undo
-from flagstaff.changes.declared import write_rows
+from flagstaff.changes.row_changes import write_declared_rows
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import add_attribution
 from flagstaff.cli.output import Output
@@ -110,7 +110,7 @@ def declare(options: Options, out: Output) -> Done | None:
 
 
 def _write() -> Done:
-    changed = write_rows()
+    changed = write_declared_rows()
     messages = [f"{change.key}: {describe_change(change)}" for change in changed]
     record = {"written": [{"kind": change.kind.value, "key": change.key} for change in changed]}
     notes = [] if changed else ["every declared key has its row"]

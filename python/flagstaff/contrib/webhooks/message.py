@@ -18,10 +18,10 @@ from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 from django.utils.timezone import is_aware, make_aware
 
-from flagstaff._tables.rows import Kind
 from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.models import Delivery
+from flagstaff.history import Kind
 from flagstaff.history.describe import describe_actor, describe_change, names_of_actors
 from flagstaff.history.differences import Difference
 from flagstaff.history.log import Change, Event, events
