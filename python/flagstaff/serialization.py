@@ -66,9 +66,8 @@ from flagstaff.exceptions import (
     InvalidArgumentError,
     InvalidChangeError,
 )
-from flagstaff.history.describe import Names, field_label
+from flagstaff.history.describe import Names, SideLine, field_label, side_lines
 from flagstaff.history.log import has_history, require_history, versions_of
-from flagstaff.history.sides import SideLine, side_lines
 
 __all__ = ["Compared", "Imported", "apply", "as_text", "diff", "export", "read"]
 

@@ -35,8 +35,7 @@ from flagstaff.admin.words import KIND_LABELS, Column, Table, key_link, link, tw
 from flagstaff.changes import Changed
 from flagstaff.changes.fields import ALLOWED
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import field_label, may_see_users, names_of_users
-from flagstaff.history.sides import SideLine
+from flagstaff.history.describe import SideLine, field_label, may_see_users, names_of_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.rights import is_approval_needed
 
