@@ -17,8 +17,7 @@ from django.utils import timezone
 
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
-from flagstaff._text.cells import Column
-from flagstaff._text.times import aware
+from flagstaff._text.times import Column, aware
 from flagstaff._workers.register import prune_reports_in_batches
 from flagstaff._workers.usage import prune_usage_in_batches
 from flagstaff.conf import conf

@@ -19,11 +19,11 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from flagstaff._text import cells
+from flagstaff._text import times
 
 T = TypeVar("T")
-Column = cells.Column
-Record = cells.Record
+Column = times.Column
+Record = times.Record
 
 
 @dataclass(frozen=True)

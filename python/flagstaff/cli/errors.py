@@ -10,7 +10,7 @@ from django.db import DatabaseError, DataError, IntegrityError
 
 from flagstaff._tables.database import NO_PRIVILEGE, error_text, is_missing_table, sqlstate
 from flagstaff._text import counted
-from flagstaff._text.cells import printable
+from flagstaff._text.times import printable
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,

@@ -10,7 +10,7 @@ from unicodedata import combining, east_asian_width
 
 from django.core.management.base import BaseCommand
 
-from flagstaff._text.cells import Column, Record, as_json, printable
+from flagstaff._text.times import Column, Record, as_json, printable
 
 _GAP = "  "
 # Columns are not made narrower than this.

@@ -14,8 +14,8 @@ from flagstaff._tables.rows import CONDITIONS, RULES, Kind, case_variants, is_st
 from flagstaff._tables.states import FlagState, ReleaseState, state_of
 from flagstaff._tables.user_lookup import allowed_user_table, missing_groups
 from flagstaff._text import MAX_VALUE, some
-from flagstaff._text.cells import Record
 from flagstaff._text.rules import groups_of
+from flagstaff._text.times import Record
 from flagstaff.actions import Done
 from flagstaff.actions.look import Look, Written
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines

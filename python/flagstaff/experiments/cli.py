@@ -14,7 +14,7 @@ from django.utils.translation import override
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.database import db
 from flagstaff._text import some
-from flagstaff._text.cells import Column
+from flagstaff._text.times import Column
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import add_key

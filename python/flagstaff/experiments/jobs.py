@@ -13,8 +13,7 @@ from django.utils import timezone
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db, error_text, fill, optional_names, sql
 from flagstaff._text import joined, storable
-from flagstaff._text.cells import Column, Record
-from flagstaff._text.times import aware, is_of_this_hour
+from flagstaff._text.times import Column, Record, aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, UnknownExperimentError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict

@@ -10,8 +10,8 @@ from django.utils.functional import Promise
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
 from flagstaff._text import local_number, localized, say
-from flagstaff._text.cells import Column, Record
 from flagstaff._text.rules import rules_text
+from flagstaff._text.times import Column, Record
 from flagstaff.experiments.figures import number_text, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import shares_of

@@ -15,8 +15,8 @@ from flagstaff._tables.database import user_field
 from flagstaff._tables.rows import BUCKET_BY, USER
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff._text import MASK, local_list, localized, say, truncated
-from flagstaff._text.cells import FieldEncoder
 from flagstaff._text.rules import RuleChange, conditions_text, rule_changes, rules_text
+from flagstaff._text.times import FieldEncoder
 from flagstaff.conf import conf
 from flagstaff.history.differences import (
     Difference,

@@ -11,7 +11,7 @@ from django.db import Error
 from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import forget_actor
 from flagstaff._text import some
-from flagstaff._text.cells import Column, Record
+from flagstaff._text.times import Column, Record
 from flagstaff.changes.fields import quoted_command
 from flagstaff.extensions import Job, Retention
 from flagstaff.rollouts.driver import run_plans

@@ -8,8 +8,7 @@ from django.utils.formats import number_format
 
 from flagstaff._tables.database import db
 from flagstaff._text import Sentence, localized, say
-from flagstaff._text.cells import Column, Record
-from flagstaff._text.times import local_time_text
+from flagstaff._text.times import Column, Record, local_time_text
 from flagstaff.rollouts.evidence import verdict_of
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps_and_guards import FUNCTION, Guard, guard_name

@@ -20,8 +20,7 @@ from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._text import say
-from flagstaff._text.cells import Column
-from flagstaff._text.times import aware, is_of_this_hour, local_time
+from flagstaff._text.times import Column, aware, is_of_this_hour, local_time
 from flagstaff._workers.usage import NOT_USED, KeyUsage, UsagePeriod, key_usage, usage_period
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.exceptions import NoHistoryError

@@ -32,8 +32,7 @@ from flagstaff._core import monotonic
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
 from flagstaff._text import joined, say, some
-from flagstaff._text.cells import Column, Record
-from flagstaff._text.times import aware, full_time
+from flagstaff._text.times import Column, Record, aware, full_time
 from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Expected, Run

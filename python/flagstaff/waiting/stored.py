@@ -21,8 +21,7 @@ from flagstaff._tables.database import Reading, db
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
-from flagstaff._text.cells import Column, Record, with_fields
-from flagstaff._text.times import full_time
+from flagstaff._text.times import Column, Record, full_time, with_fields
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows

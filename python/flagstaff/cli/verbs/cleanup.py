@@ -19,8 +19,7 @@ from flagstaff._code.project import KnownKeys, all_keys, is_test, stored_keys, u
 from flagstaff._code.text import Found, Place, find_places
 from flagstaff._tables.rows import Kind
 from flagstaff._text import counted, some
-from flagstaff._text.cells import Column, Record, printable
-from flagstaff._text.times import full_time
+from flagstaff._text.times import Column, Record, full_time, printable
 from flagstaff._workers.usage import HourlyUsage, Usage
 from flagstaff._workers.usage import usage as counted_usage
 from flagstaff.changes.fields import command_line

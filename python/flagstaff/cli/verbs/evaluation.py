@@ -22,7 +22,7 @@ from flagstaff._request.context import with_objects
 from flagstaff._tables.attributes import ObjectReader, keyed_context
 from flagstaff._tables.rows import USER, find_row, flag_row, present_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._text.cells import Column, Record, as_json
+from flagstaff._text.times import Column, Record, as_json
 from flagstaff._value_schema import is_secret
 from flagstaff.changes.consequence import code_text
 from flagstaff.cli.errors import FAILED, USAGE

@@ -17,7 +17,7 @@ from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
 from flagstaff._text import MAX_VALUE, counted, most_similar, some
-from flagstaff._text.cells import Column, Record
+from flagstaff._text.times import Column, Record
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.actions.commit import look_at_changes

@@ -17,8 +17,8 @@ from flagstaff._tables.rows import OWNER, TAGS, Kind, all_rows, declared_rows, f
 from flagstaff._tables.states import AS_DECLARED, FlagState, ReleaseState, state_label, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MAX_SHOWN, some
-from flagstaff._text.cells import Column, Record, as_json, with_fields
 from flagstaff._text.rules import rules_text
+from flagstaff._text.times import Column, Record, as_json, with_fields
 from flagstaff.changes.consequence import users_texts
 from flagstaff.changes.fields import allowed_users_of, count_allowed_users
 from flagstaff.changes.impact import impact_of_enabling

@@ -15,7 +15,7 @@ from django.db import Error, transaction
 from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MAX_VALUE, counted
-from flagstaff._text.cells import Column
+from flagstaff._text.times import Column
 from flagstaff.actions import Done
 from flagstaff.actions.commit import look_at_undo
 from flagstaff.actions.look import Look

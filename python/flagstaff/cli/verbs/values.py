@@ -10,7 +10,7 @@ from flagstaff._declared import declared_value
 from flagstaff._tables.rows import RULES, Kind, all_rows, declared_rows, is_stored, segment_model
 from flagstaff._tables.states import DEFAULT
 from flagstaff._text import MASK, MAX_VALUE, some, truncated
-from flagstaff._text.cells import Column, Record, as_json, with_fields
+from flagstaff._text.times import Column, Record, as_json, with_fields
 from flagstaff._value_schema import SECRET_FIELDS, is_secret
 from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.cli.action_verbs import action_verbs

@@ -6,7 +6,7 @@ from functools import partial
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
-from flagstaff._text.cells import Column
+from flagstaff._text.times import Column
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output

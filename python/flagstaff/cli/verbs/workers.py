@@ -12,7 +12,7 @@ from django.db.migrations.executor import MigrationExecutor
 from flagstaff._engine.lifecycle import ready
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
-from flagstaff._text.cells import Column, Record
+from flagstaff._text.times import Column, Record
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.status import status as engine_status
 from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
