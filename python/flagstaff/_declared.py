@@ -21,8 +21,7 @@ from django.utils.dateparse import parse_date
 from flagstaff import _core
 from flagstaff._declared_types import DeclaredType, datetime_like, declared_type
 from flagstaff._log import log_once
-from flagstaff._text import Sentence, say, text_of
-from flagstaff._text.json_text import parse_json
+from flagstaff._text import Sentence, parse_json, say, text_of
 from flagstaff._text.rules import places_of, problem_at
 from flagstaff._value_schema import (
     CHOICES,

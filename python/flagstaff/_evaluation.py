@@ -14,8 +14,7 @@ from typing import Any, TypeVar, overload
 
 from flagstaff import _core
 from flagstaff._tables.rows import VISITOR
-from flagstaff._text import Sentence, is_storable, localized, say
-from flagstaff._text.json_text import parse_json, scalar_of
+from flagstaff._text import Sentence, is_storable, localized, parse_json, say, scalar_of
 from flagstaff._text.rules import conditions_text
 from flagstaff._types import Context, UserLike
 from flagstaff.conf import BUILT_IN

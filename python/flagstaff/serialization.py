@@ -31,8 +31,16 @@ from flagstaff._tables.rows import (
     unknown_key,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import MASK, Sentence, is_storable, joined, most_similar, say, some
-from flagstaff._text.json_text import object_of_pairs
+from flagstaff._text import (
+    MASK,
+    Sentence,
+    is_storable,
+    joined,
+    most_similar,
+    object_of_pairs,
+    say,
+    some,
+)
 from flagstaff._text.rules import in_reading_order
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, VALUE, is_secret, secret_fields
 from flagstaff.changes import Changed, Undo, combined_undo

@@ -34,8 +34,15 @@ from flagstaff._tables.rows import (
     stored_fields,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import is_whole_number, local_list, local_number, quoted, say
-from flagstaff._text.json_text import DuplicateNameError, parse_json
+from flagstaff._text import (
+    DuplicateNameError,
+    is_whole_number,
+    local_list,
+    local_number,
+    parse_json,
+    quoted,
+    say,
+)
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT, validate_tags
 

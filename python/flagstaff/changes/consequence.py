@@ -14,8 +14,7 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.rows import USER, Kind, hidden_keys, short_unit
 from flagstaff._tables.states import FlagState, ValueState, state_summary
-from flagstaff._text import Sentence, local_list, local_number, localized, say
-from flagstaff._text.json_text import is_same_json
+from flagstaff._text import Sentence, is_same_json, local_list, local_number, localized, say
 from flagstaff._text.rules import ALL
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState, RuleUse
 from flagstaff.conf import conf

@@ -52,8 +52,7 @@ from flagstaff._tables.rows import (
     uncached,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import Sentence, joined, say, text_of
-from flagstaff._text.json_text import is_same_json
+from flagstaff._text import Sentence, is_same_json, joined, say, text_of
 from flagstaff._value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff.changes.row_states import RowState, assign, expectation, is_preview
 from flagstaff.conf import conf

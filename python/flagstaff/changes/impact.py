@@ -28,8 +28,7 @@ from flagstaff._tables.database import db, error_text, names, user_field
 from flagstaff._tables.rows import USER, VISITOR, Kind, find_field
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import say
-from flagstaff._text.json_text import canonical_json
+from flagstaff._text import canonical_json, say
 from flagstaff.changes.consequence import code_text, is_off
 from flagstaff.changes.fields import Changed, allowed_pks_of
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState, rules_of

@@ -27,8 +27,7 @@ from flagstaff._tables.rows import (
     store,
     unknown_row,
 )
-from flagstaff._text import Sentence, joined, say, some
-from flagstaff._text.json_text import canonical_json
+from flagstaff._text import Sentence, canonical_json, joined, say, some
 from flagstaff._text.times import full_time
 from flagstaff._value_schema import VALUE
 from flagstaff.changes.fields import ALLOWED, allowed_pks_of

@@ -33,8 +33,7 @@ from flagstaff._tables.rows import (
     taken_keys,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import MASK, Sentence, joined, say, some, truncated
-from flagstaff._text.json_text import is_same_json
+from flagstaff._text import MASK, Sentence, is_same_json, joined, say, some, truncated
 from flagstaff._text.rules import ALL, places_of
 from flagstaff._value_schema import SECRET, VALUE, is_secret
 from flagstaff.changes.fields import (

@@ -47,8 +47,7 @@ from flagstaff._tables.rows import (
     stored_fields,
 )
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
-from flagstaff._text import Sentence, say, some
-from flagstaff._text.json_text import ExactNumber, read_exactly
+from flagstaff._text import ExactNumber, Sentence, read_exactly, say, some
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff.changes.fields import (
     KIND_OPTIONS,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from flagstaff._text.json_text import is_same_json
+from flagstaff._text import is_same_json
 
 #: Names of members, from the outside in.
 Path: TypeAlias = "tuple[str, ...]"

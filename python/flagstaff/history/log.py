@@ -24,8 +24,7 @@ from flagstaff._tables.rows import (
     uncached,
 )
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
-from flagstaff._text import is_storable, say
-from flagstaff._text.json_text import ExactDecoder
+from flagstaff._text import ExactDecoder, is_storable, say
 from flagstaff._text.times import aware
 from flagstaff._value_schema import SECRET_FIELDS, is_secret
 from flagstaff.exceptions import NoHistoryError

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 import flagstaff.base_models
 import flagstaff.validators
-from flagstaff._text.json_text import ExactDecoder
+from flagstaff._text import ExactDecoder
 from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model
 
-from flagstaff._text.json_text import parse_json
+from flagstaff._text import parse_json
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.sql import rows

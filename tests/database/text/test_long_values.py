@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 from django.test import Client
 
-from flagstaff._text.json_text import ExactDecoder
+from flagstaff._text import ExactDecoder
 from flagstaff.contrib.webhooks.message import as_slack, create_message
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import RECENT, VALUES, page

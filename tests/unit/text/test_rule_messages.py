@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from flagstaff import _core
-from flagstaff._text import Sentence, Value, localized
-from flagstaff._text.json_text import why_undecodable
+from flagstaff._text import Sentence, Value, localized, why_undecodable
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.marked_texts import marked, unmarked_in
 from tests.support.translations import german

@@ -15,8 +15,7 @@ from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
 
 from flagstaff._tables.attributes import with_keys
-from flagstaff._text import say
-from flagstaff._text.json_text import is_same_json
+from flagstaff._text import is_same_json, say
 from flagstaff._text.rules import in_reading_order
 from flagstaff._value_schema import VALUE
 from flagstaff.actions.arguments import JsonField

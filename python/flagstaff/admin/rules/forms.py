@@ -12,8 +12,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from flagstaff._tables.attributes import AttributeType, named
-from flagstaff._text import say
-from flagstaff._text.json_text import scalar_of
+from flagstaff._text import say, scalar_of
 from flagstaff._text.rules import ObjectNames
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.offers import Mark, Offer, mark_of

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from flagstaff._text.json_text import canonical_json
+from flagstaff._text import canonical_json
 from flagstaff.admin.rules.editor import Editor, RulesField
 from flagstaff.admin.rules.offers import Offer
 from flagstaff.validators import rule_problem, value_rule_problem
