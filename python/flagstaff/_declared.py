@@ -23,7 +23,8 @@ from flagstaff._declared_types import DeclaredType, datetime_like, declared_type
 from flagstaff._log import log_once
 from flagstaff._text import Sentence, parse_json, say, text_of
 from flagstaff._text.rules import places_of, problem_at
-from flagstaff._value_schema import (
+from flagstaff.exceptions import DeclarationError
+from flagstaff.validators import (
     CHOICES,
     CLIENT_SIDE,
     SECRET,
@@ -32,10 +33,12 @@ from flagstaff._value_schema import (
     ValueSchema,
     choices_problem,
     is_secret,
+    key_problem,
+    tags_problem,
+    unit_problem,
+    validate_value,
     value_schema_problems,
 )
-from flagstaff.exceptions import DeclarationError
-from flagstaff.validators import key_problem, tags_problem, unit_problem, validate_value
 
 if TYPE_CHECKING:
     from typing_extensions import Never, Self

@@ -42,7 +42,6 @@ from flagstaff._text import (
     some,
 )
 from flagstaff._text.rules import in_reading_order
-from flagstaff._value_schema import SECRET, SECRET_FIELDS, VALUE, is_secret, secret_fields
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.fields import (
     ALLOWED,
@@ -76,6 +75,7 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history.describe import Names, SideLine, field_label, side_lines
 from flagstaff.history.log import has_history, require_history, versions_of
+from flagstaff.validators import SECRET, SECRET_FIELDS, VALUE, is_secret, secret_fields
 
 __all__ = ["Compared", "Imported", "apply", "as_text", "diff", "export", "read"]
 

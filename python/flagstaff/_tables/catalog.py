@@ -19,7 +19,7 @@ from flagstaff._connection import is_postgresql
 from flagstaff._tables.database import flag_names, segment_names, sql, value_names
 from flagstaff._tables.rows import auto_now_columns
 from flagstaff._text import Sentence, say
-from flagstaff._value_schema import SECRET_FIELDS
+from flagstaff.validators import SECRET_FIELDS
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.

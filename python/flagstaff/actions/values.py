@@ -10,13 +10,13 @@ from flagstaff import changes
 from flagstaff._declared import Value, declared_value
 from flagstaff._tables.rows import BUCKET_BY, RULES, Kind
 from flagstaff._text import say
-from flagstaff._value_schema import TYPE_LABELS, VALUE, is_secret, type_of
 from flagstaff.actions.arguments import Json, JsonField, Rules, Unit, fields_of, text_of_file
 from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.validators import TYPE_LABELS, VALUE, is_secret, type_of
 
 if TYPE_CHECKING:
     from flagstaff.actions.look import Look

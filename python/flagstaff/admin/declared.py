@@ -20,13 +20,13 @@ from flagstaff._declared import DECLARED, Value, declared_value
 from flagstaff._tables.rows import all_rows, declaration, declared_row, is_stored
 from flagstaff._tables.states import AS_DECLARED, DEFAULT
 from flagstaff._text import say
-from flagstaff._value_schema import is_secret
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.values import read_declared
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import json_html, key_link, short, two_lines
 from flagstaff.history.describe import describe_value
+from flagstaff.validators import is_secret
 
 # Django's field for each type.
 _FIELDS: dict[type, Callable[[], forms.Field]] = {

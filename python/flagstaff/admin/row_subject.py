@@ -22,7 +22,6 @@ from django.utils.text import capfirst
 from flagstaff._tables.rows import Kind, all_rows, find_field, find_row, is_stored, unknown_row
 from flagstaff._text import Sentence, local_list, local_number, localized, say
 from flagstaff._text.rules import naming
-from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.arguments import Several
 from flagstaff.actions.commit import COUNT_TIMEOUT
@@ -35,6 +34,7 @@ from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_parts import asked_before, ended_lines, wants_later
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
+from flagstaff.validators import is_secret
 from flagstaff.waiting.actions import look_ahead
 
 # Seconds for the count of users before an action that nothing may delay.

@@ -24,14 +24,6 @@ from flagstaff._declared import DECLARED, Value, declared_value, may_be_null, va
 from flagstaff._tables.rows import BUCKET_BY, RULES, Kind, is_stored
 from flagstaff._tables.states import DEFAULT, ValueState
 from flagstaff._text import MASK, localized, say, truncated
-from flagstaff._value_schema import (
-    CHOICES,
-    SECRET,
-    SECRET_FIELDS,
-    VALUE,
-    is_secret,
-    secret_fields,
-)
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import Level, Note
@@ -58,7 +50,15 @@ from flagstaff.changes.row_states import RowState
 from flagstaff.history.describe import describe_value
 from flagstaff.history.log import Change, versions_of
 from flagstaff.models import KeyValueStore
-from flagstaff.validators import value_rule_problem
+from flagstaff.validators import (
+    CHOICES,
+    SECRET,
+    SECRET_FIELDS,
+    VALUE,
+    is_secret,
+    secret_fields,
+    value_rule_problem,
+)
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT

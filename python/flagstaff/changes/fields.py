@@ -53,13 +53,13 @@ from flagstaff._tables.rows import (
 )
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import Sentence, is_same_json, joined, say, text_of
-from flagstaff._value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff.changes.row_states import RowState, assign, expectation, is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import MAX_SHORT_VALUE, describe_change
 from flagstaff.history.differences import Difference, Users
 from flagstaff.history.log import Action
+from flagstaff.validators import SECRET_FIELDS, VALUE, is_secret
 
 # Rows to write, by their model, the names of the fields, and whether errors may show them.
 _Together: TypeAlias = defaultdict[tuple[type[Model], tuple[str, ...], bool], list[Row]]

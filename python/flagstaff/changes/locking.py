@@ -29,7 +29,6 @@ from flagstaff._tables.rows import (
 )
 from flagstaff._text import Sentence, canonical_json, joined, say, some
 from flagstaff._text.times import full_time
-from flagstaff._value_schema import VALUE
 from flagstaff.changes.fields import ALLOWED, allowed_pks_of
 from flagstaff.changes.row_states import Impact, copied, expectation, is_preview, rules_of
 from flagstaff.changes.rule_use import names_in, read_named
@@ -48,6 +47,7 @@ from flagstaff.history.log import (
     require_triggers,
     versions_of,
 )
+from flagstaff.validators import VALUE
 
 _VERSION_CONFLICT = say("{key} has {present}, but version {expected} was expected")
 _VERSION_CONFLICT_WITH_EVENTS = say(

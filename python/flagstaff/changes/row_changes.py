@@ -35,7 +35,6 @@ from flagstaff._tables.rows import (
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MASK, Sentence, is_same_json, joined, say, some, truncated
 from flagstaff._text.rules import ALL, places_of
-from flagstaff._value_schema import SECRET, VALUE, is_secret
 from flagstaff.changes.fields import (
     ALLOWED,
     AllowedUsersChange,
@@ -71,7 +70,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.extensions import deciding_code
 from flagstaff.history.log import deleted_pk, has_history, version_of, versions_of
-from flagstaff.validators import value_rule_problem
+from flagstaff.validators import SECRET, VALUE, is_secret, value_rule_problem
 
 _EXISTS = {
     Kind.FLAG: say("a flag {key} already exists; change it, or use another key"),

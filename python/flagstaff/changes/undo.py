@@ -48,7 +48,6 @@ from flagstaff._tables.rows import (
 )
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
 from flagstaff._text import ExactNumber, Sentence, read_exactly, say, some
-from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff.changes.fields import (
     KIND_OPTIONS,
     AllowedUsersChange,
@@ -95,6 +94,7 @@ from flagstaff.history.log import (
     version_of,
     versions_of,
 )
+from flagstaff.validators import SECRET, SECRET_FIELDS, is_secret
 
 #: A flag, a value or a segment, and its primary key as the history stores it.
 RowId: TypeAlias = tuple[Kind, str]

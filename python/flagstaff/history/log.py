@@ -26,9 +26,9 @@ from flagstaff._tables.rows import (
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._text import ExactDecoder, is_storable, say
 from flagstaff._text.times import aware
-from flagstaff._value_schema import SECRET_FIELDS, is_secret
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, LongJson, Users, row_differences
+from flagstaff.validators import SECRET_FIELDS, is_secret
 
 Action = Literal["create", "change", "delete"]
 

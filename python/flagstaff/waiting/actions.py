@@ -18,7 +18,6 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, is_stored
 from flagstaff._text import is_whole_number, localized, quoted, say, some
 from flagstaff._text.times import is_shown_twice
-from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
 from flagstaff.actions.look import Look, look_at_nothing
@@ -37,6 +36,7 @@ from flagstaff.exceptions import (
 from flagstaff.history.describe import HasPermissions, may_see_users
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
+from flagstaff.validators import is_secret
 from flagstaff.waiting.outlook import expected_at, foresee, would_end
 from flagstaff.waiting.rights import (
     is_approval_needed,

@@ -21,7 +21,6 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import TAGS
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import say, some
-from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff.actions.look import Look
 from flagstaff.actions.rights import INCLUDED_IN, Right, lacking, may, overrides, permission
 from flagstaff.actions.table import Run
@@ -29,7 +28,7 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import usable_tags
+from flagstaff.validators import SECRET, SECRET_FIELDS, is_secret, usable_tags
 
 _MAX_APPROVERS = 20
 

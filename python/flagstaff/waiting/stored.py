@@ -22,13 +22,13 @@ from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
 from flagstaff._text.times import Column, Record, full_time, with_fields
-from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction
+from flagstaff.validators import is_secret
 from flagstaff.waiting.standing import USERS
 
 logger = logging.getLogger("flagstaff")

@@ -13,8 +13,8 @@ from flagstaff._text.rules import (
     rule_texts,
     rules_text,
 )
-from flagstaff._value_schema import choices_problem
 from flagstaff.history.describe import describe_value
+from flagstaff.validators import choices_problem
 from tests.support.conditions import condition
 
 

@@ -24,7 +24,6 @@ from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import is_storable, say
 from flagstaff._text.times import aware, local_time, local_time_text
-from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import (
     EventRow,
@@ -61,6 +60,7 @@ from flagstaff.history.log import (
     missing_entries,
     stored_actors,
 )
+from flagstaff.validators import is_secret
 
 _PAGE_SIZE = 50
 # The number of users whose name contains the text that are searched for.

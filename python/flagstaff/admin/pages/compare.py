@@ -19,7 +19,6 @@ from django.utils.html import format_html
 from flagstaff import serialization
 from flagstaff._tables.rows import Kind, declaration
 from flagstaff._text import local_list, localized, quoted, say
-from flagstaff._value_schema import SECRET
 from flagstaff.actions import Action
 from flagstaff.actions.commit import look_at_changes
 from flagstaff.actions.look import Line, Look, Written
@@ -37,6 +36,7 @@ from flagstaff.changes.fields import ALLOWED
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import SideLine, field_label, may_see_users, names_of_users
 from flagstaff.models import WaitingAction
+from flagstaff.validators import SECRET
 from flagstaff.waiting.rights import is_approval_needed
 
 # The key of the session, and the largest file in bytes: a session is read by each request.

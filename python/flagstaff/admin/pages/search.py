@@ -16,7 +16,6 @@ from django.utils.text import capfirst
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import declared_rows, segment_model
 from flagstaff._text import say
-from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.base_admin import search_problem
 from flagstaff.admin.fallbacks import value_or_default
@@ -27,7 +26,7 @@ from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
-from flagstaff.validators import usable_tags
+from flagstaff.validators import is_secret, usable_tags
 
 # The rows of a kind that the page shows.
 _MAX_ROWS = 20

@@ -13,7 +13,6 @@ from flagstaff._evaluation import Explanation, ValueExplanation, explanation_of
 from flagstaff._request.context import with_objects
 from flagstaff._request.flags import without_request
 from flagstaff._text import local_number, localized, say
-from flagstaff._value_schema import is_secret
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import PAGE, Content, Filter, Page, page_links, page_number, with_query
@@ -23,6 +22,7 @@ from flagstaff.changes.consequence import code_text
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import describe_value, may_see_users
+from flagstaff.validators import is_secret
 
 _ON = "on"
 _PAGE_SIZE = 200

@@ -17,7 +17,6 @@ from django.utils.functional import Promise
 from flagstaff._tables.attributes import with_keys
 from flagstaff._text import is_same_json, say
 from flagstaff._text.rules import in_reading_order
-from flagstaff._value_schema import VALUE
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
     CONDITION_FORMS,
@@ -29,7 +28,7 @@ from flagstaff.admin.rules.forms import (
     with_object,
 )
 from flagstaff.admin.rules.offers import Offer
-from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
+from flagstaff.validators import VALUE, condition_problem, rule_problem, value_rule_problem
 
 #: The name of the buttons that change rows, or show what they would change, and save nothing.
 EDIT = "_edit"

@@ -23,7 +23,6 @@ from flagstaff._tables.attributes import ObjectReader, keyed_context
 from flagstaff._tables.rows import USER, find_row, flag_row, present_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text.times import Column, Record, as_json
-from flagstaff._value_schema import is_secret
 from flagstaff.changes.consequence import code_text
 from flagstaff.cli.errors import FAILED, USAGE
 from flagstaff.cli.options import add_key
@@ -31,6 +30,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
+from flagstaff.validators import is_secret
 
 # What a flag does, in words.
 _ON = {True: "is on", False: "is off"}

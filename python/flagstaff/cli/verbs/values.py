@@ -11,7 +11,6 @@ from flagstaff._tables.rows import RULES, Kind, all_rows, declared_rows, is_stor
 from flagstaff._tables.states import DEFAULT
 from flagstaff._text import MASK, MAX_VALUE, some, truncated
 from flagstaff._text.times import Column, Record, as_json, with_fields
-from flagstaff._value_schema import SECRET_FIELDS, is_secret
 from flagstaff.changes.rule_use import keys_that_name
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
@@ -19,6 +18,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
+from flagstaff.validators import SECRET_FIELDS, is_secret
 
 
 def _number(name: str) -> Column:
