@@ -2,7 +2,7 @@
 
 Its AppConfig has a table: `flagstaff_hooks = {"jobs": "shop.jobs.ORDERS"}` names the path of an
 object for each hook that it uses. A path is imported where the hook is used. `cli.main` and
-`admin.app_pages` have the hooks for verbs and for pages of the admin.
+`admin.parts` have the hooks for verbs and for pages of the admin.
 """
 
 from __future__ import annotations

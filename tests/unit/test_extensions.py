@@ -8,7 +8,7 @@ from django.apps import apps
 
 from flagstaff import _core, extensions, flag_enabled
 from flagstaff._engine.lifecycle import HOOKS
-from flagstaff.admin.app_pages import PAGES
+from flagstaff.admin.parts import PAGES
 from flagstaff.cli.main import VERBS_OF_APPS
 from flagstaff.extensions import Hook
 from tests.conftest import ROOT

@@ -14,7 +14,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
     from flagstaff.admin.links import with_pages
-    from flagstaff.admin.row_page import Section
+    from flagstaff.admin.parts import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.value import KeyValueStoreAdmin
 
@@ -29,7 +29,7 @@ __all__ = [
 _MODULES = {
     "FeatureFlagAdmin": "flagstaff.admin.flag.admin",
     "KeyValueStoreAdmin": "flagstaff.admin.value",
-    "Section": "flagstaff.admin.row_page",
+    "Section": "flagstaff.admin.parts",
     "SegmentAdmin": "flagstaff.admin.segment",
     "with_pages": "flagstaff.admin.links",
 }

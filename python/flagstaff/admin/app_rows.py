@@ -18,8 +18,9 @@ from flagstaff._text import say
 from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.links import changes_url
 from flagstaff.admin.looks import AppReceipts
+from flagstaff.admin.parts import Section
 from flagstaff.admin.rights import may
-from flagstaff.admin.row_page import RowPageAdmin, Section
+from flagstaff.admin.row_page import RowPageAdmin
 
 # A row that changes for weeks has many.
 _MAX_EVENTS = 100
@@ -28,7 +29,7 @@ _MAX_EVENTS = 100
 class AppRowAdmin(RowPageAdmin):
     """Shows a row of an app as text, with its actions."""
 
-    #: The kind of the actions, which is also the name of the app's pages: see `app_pages`.
+    #: The kind of the actions, which is also the name of the app's pages: see `admin.parts`.
     app_kind: ClassVar[str]
     receipts = AppReceipts
     has_column_arguments = False

@@ -22,7 +22,6 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.functional import Promise
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import RULES, Kind, declaration, declared_row, find_row, stored_fields
@@ -34,7 +33,6 @@ from flagstaff.actions.rights import permission
 from flagstaff.actions.table import noun_of
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage
-from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.declared import declared_groups
 from flagstaff.admin.fallbacks import can_read
@@ -47,6 +45,7 @@ from flagstaff.admin.links import (
     row_path,
 )
 from flagstaff.admin.looks import ChangeReceipts, Receipts
+from flagstaff.admin.parts import Head, Level, Section
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
@@ -64,44 +63,6 @@ COUNT_TIMEOUT = 0.5
 _COUNT, _MAX_ENTRIES = 5, 20
 # A person cannot check more rows on one page.
 _MAX_SELECTED = 100
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading of the page of a row, and what is below it."""
-
-    title: str | Promise
-    html: SafeString | str
-    #: The names of the actions that stand beside the heading, because they change what it shows.
-    actions: Sequence[str] = ()
-    #: Whether it stands beside the others, where the window has room for it.
-    is_aside: bool = False
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the page of a row begins with, and the actions that belong there."""
-
-    #: The class of the state's colour, and its label.
-    state: tuple[str, str] = ("", "")
-    #: Who has it, and further lines.
-    lines: Sequence[SafeString | str] = ()
-    #: The name of the action that has the one filled button.
-    main: str = ""
-    #: The names of the actions in the line of the key, in their order; by default only `main`.
-    beside: Sequence[str] = ()
-    #: What opens beside them; nothing without HTML.
-    menu: Section = Section("", "")
-    #: The name of an action, and what its links say and fill in.
-    steps: tuple[str, Sequence[tuple[str, str]]] = ("", ())
-    #: The step that the row has now.
-    step: str = ""
-    #: The names of the other actions of the head.
-    others: Sequence[str] = ()
-    #: The links to pages of apps beside them: each a URL, and what it says.
-    links: Sequence[tuple[str, str]] = ()
-    #: What somebody must look at, and what is good to know.
-    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True)

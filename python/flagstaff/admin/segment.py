@@ -17,8 +17,9 @@ from flagstaff._text import local_list, say
 from flagstaff._text.rules import conditions_text, named_buckets
 from flagstaff.actions import Action
 from flagstaff.actions.look import Look
+from flagstaff.admin.parts import Section
 from flagstaff.admin.rights import may_see
-from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin, Section
+from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin
 from flagstaff.admin.rules.sentences import conditions_html, count_text, used_by_html
 from flagstaff.admin.words import key_cell, note_html, time_cell
 from flagstaff.changes.consequence import users_text

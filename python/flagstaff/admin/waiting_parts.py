@@ -26,9 +26,9 @@ from flagstaff._text import MASK, is_whole_number, local_list, localized, say
 from flagstaff._text.times import aware, future_time, local_time
 from flagstaff.actions import Action
 from flagstaff.actions.look import Look, Written
-from flagstaff.admin.app_pages import PAGES, Level, Note, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
+from flagstaff.admin.parts import PAGES, Level, Note, OverviewLine
 from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new
 from flagstaff.admin.words import badge, link
 from flagstaff.exceptions import FlagstaffError

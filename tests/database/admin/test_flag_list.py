@@ -13,8 +13,8 @@ from django.urls import path
 from django.utils import timezone
 
 from flagstaff import acting_as, changes, flag_enabled, rollouts
-from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.flag.admin import FeatureFlagAdmin
+from flagstaff.admin.parts import Level, Note
 from flagstaff.base_models import KeyManager
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES

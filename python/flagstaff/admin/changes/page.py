@@ -24,7 +24,6 @@ from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import is_storable, say
 from flagstaff._text.times import aware, local_time, local_time_text
-from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import (
     EventRow,
     as_one_act,
@@ -46,6 +45,7 @@ from flagstaff.admin.links import (
 )
 from flagstaff.admin.looks import parse_version
 from flagstaff.admin.pages import Page
+from flagstaff.admin.parts import PAGES, AppPages
 from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link
 from flagstaff.history.describe import may_see_users

@@ -46,8 +46,9 @@ from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
+from flagstaff.admin.parts import Head, Section
 from flagstaff.admin.rights import has_toggle_permission, may
-from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
+from flagstaff.admin.row_page import COUNT_TIMEOUT, RowPageAdmin
 from flagstaff.admin.rules.sentences import used_by_html
 from flagstaff.admin.words import colour_of
 from flagstaff.changes.consequence import flag_text, holders_texts, users_text

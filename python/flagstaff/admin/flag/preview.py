@@ -38,10 +38,9 @@ from flagstaff._request.visitor import keep_out_of_cache
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows, is_stored
 from flagstaff._text import is_storable, say
-from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.links import list_path, page_path, page_url
+from flagstaff.admin.parts import Level, Note, Section
 from flagstaff.admin.rights import may_preview
-from flagstaff.admin.row_page import Section
 from flagstaff.conf import conf
 
 _SALT = "flagstaff.preview"

@@ -17,8 +17,8 @@ from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_l
 from flagstaff._text import localized, say
 from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.look import Line, users_line
-from flagstaff.admin.app_pages import PAGES, Level, Note, OnFlag
 from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.parts import PAGES, Level, Note, OnFlag
 from flagstaff.changes.consequence import code_text, flag_text
 from flagstaff.changes.fields import ALLOWED, count_allowed_users
 from flagstaff.changes.row_states import Impact, Key

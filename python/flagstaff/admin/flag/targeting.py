@@ -29,8 +29,8 @@ from flagstaff.admin.evaluation import (
 from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.flag.users import allowed_users_link
 from flagstaff.admin.looks import count_of_users
+from flagstaff.admin.parts import Section
 from flagstaff.admin.rights import needs_view_user_text, object_reader
-from flagstaff.admin.row_page import Section
 from flagstaff.admin.rules.sentences import rule_lines, rule_notes
 from flagstaff.changes.consequence import code_text
 from flagstaff.conf import conf

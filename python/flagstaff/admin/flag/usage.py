@@ -21,7 +21,7 @@ from flagstaff._workers.usage import (
     usage_period,
 )
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.row_page import Section
+from flagstaff.admin.parts import Section
 from flagstaff.admin.words import joined, time_cell
 from flagstaff.conf import conf
 

@@ -18,11 +18,11 @@ from flagstaff._text.times import today
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.usage import require_usage, unknown_keys
 from flagstaff._workers.words import state_label, summary
-from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import alarms_of, state_and_label, with_counts
 from flagstaff.admin.links import changes_url, overview_line, page_link, page_title
 from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.parts import PAGES, Level, OverviewLine
 from flagstaff.admin.rights import may_view
 from flagstaff.admin.waiting_parts import overview_lines
 from flagstaff.admin.words import Column, Table, as_of, badge, key_link, link, two_lines

@@ -21,10 +21,9 @@ from flagstaff._text.rules import sentence
 from flagstaff._text.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
-from flagstaff.admin.app_pages import AppPages, Level, Note, OverviewLine
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.links import overview_line
-from flagstaff.admin.row_page import Head, Section
+from flagstaff.admin.parts import AppPages, Head, Level, Note, OverviewLine, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import (
     COLOURS,

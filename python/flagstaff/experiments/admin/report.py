@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
-from flagstaff.admin.row_page import Section
+from flagstaff.admin.parts import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.experiments.figures import NONE, count_text, p_sentence, percent_number_text, signed
 from flagstaff.experiments.models import Experiment, State

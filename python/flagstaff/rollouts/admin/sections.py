@@ -12,7 +12,7 @@ from django.utils.formats import number_format
 
 from flagstaff._text import local_number, localized, say
 from flagstaff._text.times import duration
-from flagstaff.admin.row_page import Section
+from flagstaff.admin.parts import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import NONE, guard_options, state_name

@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._tables.rows import Kind
-from flagstaff.admin.app_pages import AppPages
+from flagstaff.admin.parts import AppPages
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES

@@ -1,4 +1,4 @@
-"""What an optional app adds to the pages of the admin."""
+"""The parts of pages: sections, heads, notes, lines; and what an optional app adds to pages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 
 from flagstaff.actions.look import Line
@@ -58,6 +59,44 @@ class Note:
     def is_alarm(self) -> bool:
         """Whether somebody should look at it. Then the list of flags shows it in red."""
         return self.level in {Level.PROBLEM, Level.NOTICE}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the page of a row, and what is below it."""
+
+    title: str | Promise
+    html: SafeString | str
+    #: The names of the actions that stand beside the heading, because they change what it shows.
+    actions: Sequence[str] = ()
+    #: Whether it stands beside the others, where the window has room for it.
+    is_aside: bool = False
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the page of a row begins with, and the actions that belong there."""
+
+    #: The class of the state's colour, and its label.
+    state: tuple[str, str] = ("", "")
+    #: Who has it, and further lines.
+    lines: Sequence[SafeString | str] = ()
+    #: The name of the action that has the one filled button.
+    main: str = ""
+    #: The names of the actions in the line of the key, in their order; by default only `main`.
+    beside: Sequence[str] = ()
+    #: What opens beside them; nothing without HTML.
+    menu: Section = Section("", "")
+    #: The name of an action, and what its links say and fill in.
+    steps: tuple[str, Sequence[tuple[str, str]]] = ("", ())
+    #: The step that the row has now.
+    step: str = ""
+    #: The names of the other actions of the head.
+    others: Sequence[str] = ()
+    #: The links to pages of apps beside them: each a URL, and what it says.
+    links: Sequence[tuple[str, str]] = ()
+    #: What somebody must look at, and what is good to know.
+    notes: Sequence[Note] = ()
 
 
 class OnFlag(NamedTuple):
