@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.urls import include
 
-from flagstaff.admin import lazy
+from flagstaff.admin import register
 from flagstaff.admin.segment import SegmentAdmin
 from flagstaff.models import Segment
 
@@ -41,7 +41,7 @@ print("flagstaff.admin.flag.admin" in sys.modules)
 def model_admin(monkeypatch: pytest.MonkeyPatch) -> Any:
     site = AdminSite()
     monkeypatch.setattr(admin, "site", site)
-    lazy.register(Segment, _PATH)
+    register(Segment, _PATH)
     return site.get_model_admin(Segment)
 
 
@@ -50,7 +50,7 @@ def test_page_outside_the_admin_imports_no_module_of_the_admin() -> None:
         [sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True
     ).stdout
 
-    assert output.splitlines() == ["['flagstaff.admin.lazy']", "True"]
+    assert output.splitlines() == ["[]", "True"]
 
 
 def test_read_attribute_makes_it_the_registered_class(model_admin: Any) -> None:

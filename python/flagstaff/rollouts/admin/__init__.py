@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flagstaff.admin.lazy import register
+from flagstaff.admin import register
 from flagstaff.rollouts.models import Plan
 
 register(Plan, "flagstaff.rollouts.admin.plans.PlanAdmin")
