@@ -253,8 +253,8 @@ def count_instructions(options: list[str], name: str, *arguments: str) -> list[i
         # Their names end with the number of the count and that of the thread.
         files = Path(directory).glob(f"{out.name}.*-01")
         for file in sorted(files, key=lambda file: int(file.suffix[1:].partition("-")[0])):
-            found = re.search(r"^(?:summary|totals): (\d+)", file.read_text(), re.MULTILINE)
-            if found is None:
+            match = re.search(r"^(?:summary|totals): (\d+)", file.read_text(), re.MULTILINE)
+            if match is None:
                 raise RuntimeError("callgrind gave no count")
-            counts.append(int(found[1]))
+            counts.append(int(match[1]))
         return counts

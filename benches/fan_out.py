@@ -230,10 +230,10 @@ def _connection_to(port: int) -> socket.socket:
     """Returns a copy of the only socket of this process that is connected to this port."""
     for entry in (PROC / "self" / "fd").iterdir():
         if entry.is_symlink() and entry.readlink().name.startswith("socket:"):
-            one = socket.socket(fileno=os.dup(int(entry.name)))
-            if one.family == socket.AF_INET and one.getpeername()[1] == port:
-                return one
-            one.close()
+            connection = socket.socket(fileno=os.dup(int(entry.name)))
+            if connection.family == socket.AF_INET and connection.getpeername()[1] == port:
+                return connection
+            connection.close()
     raise LookupError("the engine has no connection")
 
 

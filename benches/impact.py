@@ -99,8 +99,8 @@ def show(title: str, table: str) -> None:
         return round(effect.users or 0, -5)
 
     def count() -> int:
-        [found] = execute(f"SELECT count(id) FROM {table}")  # noqa: S608 (the model's own table)
-        return int(found)
+        [number] = execute(f"SELECT count(id) FROM {table}")  # noqa: S608 (the model's own table)
+        return int(number)
 
     print(title)
     first, impact_median = times(run_impact)

@@ -76,10 +76,10 @@ def cpu(*pids: int) -> float:
 
 def workers(session: Session) -> list[int]:
     """The server processes of the workers."""
-    found = session.execute(
+    backends = session.execute(
         "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'flagstaff %'"
     )
-    return [pid for (pid,) in found]
+    return [pid for (pid,) in backends]
 
 
 def change(session: Session, percent: int) -> float:
@@ -95,20 +95,20 @@ def change(session: Session, percent: int) -> float:
 
 @contextmanager
 def engines(server_url: str, count: int, **options: Any) -> Iterator[Engines]:
-    with Engines(server_url, profile="release") as found:
-        found.start(count, **options)
-        found.until(modes=["live", "poll"], within=300)
-        yield found
+    with Engines(server_url, profile="release") as started:
+        started.start(count, **options)
+        started.until(modes=["live", "poll"], within=300)
+        yield started
 
 
 def memory(server: Postgres, session: Session) -> None:
     """Prints KiB of the backends of workers."""
     for flags in by_number_of_flags(session):
         for count in (1, 50, 200):
-            with engines(server.url, count) as found:
+            with engines(server.url, count) as started:
                 for percent in range(20):
                     change(session, percent)
-                    found.until(percent={"flag_7": percent}, within=30)
+                    started.until(percent={"flag_7": percent}, within=30)
                 pids = workers(session)
                 print(f"  {flags} flags, {count} workers: {_memory(pids)}", flush=True)
 
@@ -138,7 +138,7 @@ def notify(server: Postgres, session: Session) -> None:
             while len(listeners) < number:
                 listeners.append(connect())
                 listeners[-1].execute("LISTEN flagstaff_v1")
-            pids = [one.info.backend_pid for one in listeners]
+            pids = [listener.info.backend_pid for listener in listeners]
             if number == LISTENERS[1]:
                 print(f"  a bare session: {_ms(cpu(*pids), number)}, {_memory(pids)}")
             before, heard, took = cpu(pid), cpu(*pids), []
@@ -166,20 +166,20 @@ def work(server: Postgres, session: Session) -> None:
 def _work(server: Postgres, session: Session, flags: int, count: int) -> None:
     name = f"  {flags} flags, {count} workers"
     forked = cpu(server.pid)
-    with engines(server.url, count, poll_interval=NEVER) as found:
+    with engines(server.url, count, poll_interval=NEVER) as started:
         pids, changes = workers(session), 10
         forked = cpu(server.pid) - forked
         print(f"{name}: start {_ms(cpu(*pids), count)}, its fork {_ms(forked, count)}", flush=True)
-        own, before, client, took = 0.0, cpu(*pids), cpu(found.pid), []
+        own, before, client, took = 0.0, cpu(*pids), cpu(started.pid), []
         for percent in range(changes):
             mine = cpu(session.info.backend_pid)
             change(session, percent)
             own += cpu(session.info.backend_pid) - mine
             began = time.time()
-            times = found.until(percent={"flag_7": percent}, within=60)
+            times = started.until(percent={"flag_7": percent}, within=60)
             took.append((median(times) - began, times[-1] - began))
             time.sleep(0.1)
-        spent, worker = cpu(*pids) - before, cpu(found.pid) - client
+        spent, worker = cpu(*pids) - before, cpu(started.pid) - client
         print(
             f"{name}: change {_ms(spent, count * changes)} and "
             f"{_ms(worker, count * changes)} in the worker; "
@@ -246,16 +246,19 @@ def storm(server: Postgres, session: Session) -> None:
     """Prints the time until so many workers that start at once have loaded."""
     for flags in by_number_of_flags(session):
         for count in (100, 200, 400, 800, 1600):
-            with Engines(server.url, profile="release") as found:
+            with Engines(server.url, profile="release") as started:
                 began, forked = time.time(), cpu(server.pid)
-                found.start(count)
-                times = [one - began for one in found.until(modes=["live"], within=300)]
-                failures = sum(report["failures"] for report in found.reports())
+                started.start(count)
+                times = [
+                    time_of_load - began
+                    for time_of_load in started.until(modes=["live"], within=300)
+                ]
+                failures = sum(report["failures"] for report in started.reports())
                 print(
                     f"  {flags} flags, {count} workers: half {median(times):.2f} s, "
                     f"last {times[-1]:.2f} s, failures {failures}, "
                     f"CPU {cpu(*workers(session)):.2f} s + forks {cpu(server.pid) - forked:.2f} s, "
-                    f"workers {cpu(found.pid):.2f} s",
+                    f"workers {cpu(started.pid):.2f} s",
                     flush=True,
                 )
 
@@ -265,15 +268,15 @@ def stream(server: Postgres, session: Session) -> None:
     for _ in by_number_of_flags(session, FLAGS[:1]):
         for listen in (True, False):
             for count in (50, 100, 200, 400, 800):
-                with engines(server.url, count, listen=listen) as found:
+                with engines(server.url, count, listen=listen) as started:
                     pids, time_between = workers(session), 1.0 if listen else 6.0
                     half, last, commits, rounds = [], [], [], 15 if listen else 4
-                    before, client, start = cpu(*pids), cpu(found.pid), time.monotonic()
+                    before, client, start = cpu(*pids), cpu(started.pid), time.monotonic()
                     for number in range(rounds):
                         time.sleep(max(0.0, start + number * time_between - time.monotonic()))
                         began = time.time()
                         commits.append(change(session, number))
-                        times = found.until(percent={"flag_7": number}, within=60)
+                        times = started.until(percent={"flag_7": number}, within=60)
                         half.append(median(times) - began)
                         last.append(times[-1] - began)
                     passed = time.monotonic() - start
@@ -282,7 +285,7 @@ def stream(server: Postgres, session: Session) -> None:
                         f"commit {_ms(median(commits))}, "
                         f"half {_ms(median(half))}, last {_ms(median(last))}, server "
                         f"{(cpu(*pids) - before) / passed:.3f} cores, workers "
-                        f"{(cpu(found.pid) - client) / passed:.3f}",
+                        f"{(cpu(started.pid) - client) / passed:.3f}",
                         flush=True,
                     )
 

@@ -64,10 +64,10 @@ def _candidates() -> dict[str, Callable[[], object]]:
         api.set_provider_and_wait(provider, domain)
     # A user for whom all say the same, as far as they can.
     for domain in providers:
-        found = api.get_client(domain).get_boolean_details(
+        details = api.get_client(domain).get_boolean_details(
             KEY, default_value=False, evaluation_context=context
         )
-        print(f"{domain:40}{found.value!s:>8}  {found.reason}")
+        print(f"{domain:40}{details.value!s:>8}  {details.reason}")
     functions = {domain: evaluation(domain) for domain in providers}
     return functions | {"flag_enabled": lambda: flag_enabled(KEY, "42", context={"country": "AT"})}
 

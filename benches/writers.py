@@ -66,13 +66,13 @@ def _compared(figures: dict[bool, list[float]]) -> str:
 
 def _with_and_without_triggers(measure: Callable[[], Any]) -> dict[bool, list[Any]]:
     """Returns what was measured without triggers (False) and with them (True)."""
-    found: dict[bool, list[Any]] = {False: [], True: []}
+    figures_by_state: dict[bool, list[Any]] = {False: [], True: []}
     for _ in range(ROUNDS):
-        for has_triggers, figures in found.items():
+        for has_triggers, figures in figures_by_state.items():
             for table in TABLES:
                 (enable_triggers if has_triggers else disable_triggers)(table)
             figures.append(measure())
-    return found
+    return figures_by_state
 
 
 def _changes_of_allowed_users() -> dict[str, dict[bool, list[float]]]:
@@ -100,9 +100,12 @@ def _changes_of_allowed_users() -> dict[str, dict[bool, list[float]]]:
             taken[name] = time.monotonic() - started
         return taken
 
-    found = _with_and_without_triggers(measure)
+    figures = _with_and_without_triggers(measure)
     return {
-        name: {state: [one[name] for one in rounds] for state, rounds in found.items()}
+        name: {
+            state: [figures_of_round[name] for figures_of_round in rounds]
+            for state, rounds in figures.items()
+        }
         for name in changes
     }
 
@@ -116,10 +119,10 @@ def _transactions_per_second(script: str) -> float:
         text=True,
         check=True,
     )
-    found = re.search(r"tps = ([\d.]+)", ran.stdout)
-    if not found:
+    match = re.search(r"tps = ([\d.]+)", ran.stdout)
+    if not match:
         raise RuntimeError(ran.stdout)
-    return float(found[1])
+    return float(match[1])
 
 
 if __name__ == "__main__":

@@ -85,8 +85,8 @@ class Visitor:
     def texts(self, selector: str) -> list[str]:
         """Returns the texts of all matching elements, read in one step."""
         script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
-        found = self.driver.execute_script(script, selector)
-        return [" ".join(text.split()) for text in found]
+        shown = self.driver.execute_script(script, selector)
+        return [" ".join(text.split()) for text in shown]
 
     def text(self, selector: str) -> str:
         return " ".join(self.find(selector).text.split())
@@ -153,16 +153,16 @@ class Visitor:
 
     def wait_until(self, read: Callable[[], Any], expected: Any) -> None:
         """Waits until `read` returns the expected result."""
-        found: list[Any] = []
+        last: list[Any] = []
 
         def is_as_expected(_driver: object) -> bool:
-            found[:] = [read()]
-            return bool(found[0] == expected)
+            last[:] = [read()]
+            return bool(last[0] == expected)
 
         try:
             WebDriverWait(self.driver, seconds(SERVER), poll_frequency=0.02).until(is_as_expected)
         except Exception as error:
-            raise AssertionError(f"{found} is not {expected!r}") from error
+            raise AssertionError(f"{last} is not {expected!r}") from error
 
     def wait_for_text(self, selector: str, pattern: str) -> None:
         """Waits until the text of an element matches a pattern."""

@@ -70,8 +70,8 @@ def problems_of(wheel: Path) -> list[str]:
 
 def pythons() -> list[Path]:
     """Returns the oldest and the newest supported Python, or the one that runs this script."""
-    found = [next(filter(works, candidates(f"python3.{minor}")), None) for minor in MINORS]
-    available = [python for python in found if python] or [Path(sys.executable)]
+    programs = [next(filter(works, candidates(f"python3.{minor}")), None) for minor in MINORS]
+    available = [python for python in programs if python] or [Path(sys.executable)]
     return list(dict.fromkeys([available[0], available[-1]]))
 
 
@@ -102,13 +102,15 @@ def try_out(wheel: Path, python: Path) -> None:
 
 def databases() -> list[dict[str, object]]:
     """Returns SQLite, and PostgreSQL if DATABASE_URL is set."""
-    given: list[dict[str, object]] = [{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}]
+    aliases: list[dict[str, object]] = [
+        {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    ]
     if url := os.environ.get("DATABASE_URL"):
         # This import needs psycopg, which may be missing where a wheel is tested.
         from tools.database_url import parse_database_url  # noqa: PLC0415
 
-        given.append({**parse_database_url(url), "TEST": {"NAME": "flagstaff_wheel"}})
-    return given
+        aliases.append({**parse_database_url(url), "TEST": {"NAME": "flagstaff_wheel"}})
+    return aliases
 
 
 def without_rust() -> dict[str, str]:

@@ -59,11 +59,11 @@ def _tables() -> Iterator[str]:
 def _row(name: str, verb: Verb, shown: dict[tuple[str, ...], str]) -> str:
     """Returns the row of a verb. It names an earlier verb that has the same options."""
     arguments = [*_arguments(verb)]
-    options = tuple(one for one in arguments if one.startswith("[--"))
+    options = tuple(argument for argument in arguments if argument.startswith("[--"))
     help_text = verb.help
     for others, other in shown.items():
         if set(others) <= set(options):
-            arguments = [one for one in arguments if one not in others]
+            arguments = [argument for argument in arguments if argument not in others]
             help_text += f"; with the options of `{other}`"
     if len(options) > _MANY:
         shown[options] = name
@@ -74,23 +74,23 @@ def _arguments(verb: Verb) -> Iterator[str]:
     parser = CommandParser(add_help=False)
     verb.add_arguments(parser)
     # argparse has no other list of them.
-    for one in parser._actions:  # noqa: SLF001
-        if one.dest not in _COMMON and not isinstance(one, _SubParsersAction):
-            yield _argument(one)
+    for action in parser._actions:  # noqa: SLF001
+        if action.dest not in _COMMON and not isinstance(action, _SubParsersAction):
+            yield _argument(action)
 
 
-def _argument(one: Action) -> str:
-    words = str(one.metavar or "/".join(map(str, one.choices or ())))
-    if not words and one.nargs != 0:
-        words = one.dest.upper()
-    if not one.option_strings:
-        words = words or one.dest.upper()
-        many = " …" if one.nargs in {"*", "+"} else ""
-        return f"[{words}{many}]" if one.nargs in {"*", "?"} else f"{words}{many}"
-    if one.nargs == "?":
+def _argument(action: Action) -> str:
+    words = str(action.metavar or "/".join(map(str, action.choices or ())))
+    if not words and action.nargs != 0:
+        words = action.dest.upper()
+    if not action.option_strings:
+        words = words or action.dest.upper()
+        many = " …" if action.nargs in {"*", "+"} else ""
+        return f"[{words}{many}]" if action.nargs in {"*", "?"} else f"{words}{many}"
+    if action.nargs == "?":
         words = f"[{words}]"
-    text = f"{one.option_strings[0]} {words}".rstrip()
-    return text if one.required else f"[{text}]"
+    text = f"{action.option_strings[0]} {words}".rstrip()
+    return text if action.required else f"[{text}]"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,6 @@ NAMES = {
 
 def parse_database_url(url: str) -> dict[str, Any]:
     """Parses every form of address that psql accepts, because libpq itself parses it."""
-    found = conninfo_to_dict(url)
-    named = {django: str(found.pop(libpq, "")) for django, libpq in NAMES.items()}
-    return {"ENGINE": "django.db.backends.postgresql", **named, "OPTIONS": found}
+    parameters = conninfo_to_dict(url)
+    named = {django: str(parameters.pop(libpq, "")) for django, libpq in NAMES.items()}
+    return {"ENGINE": "django.db.backends.postgresql", **named, "OPTIONS": parameters}

@@ -117,9 +117,9 @@ def stop(_signum: int, _frame: FrameType | None) -> None:
 @contextmanager
 def database() -> Iterator[str]:
     """Yields DATABASE_URL if it is set, or the address of a new server."""
-    given = os.environ.get("DATABASE_URL")
-    if given:
-        yield given
+    address = os.environ.get("DATABASE_URL")
+    if address:
+        yield address
         return
     with Postgres(home_of(DATA)) as server:
         yield server.url

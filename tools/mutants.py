@@ -56,29 +56,39 @@ def outcomes_of(text: str, pattern: str = "") -> list[Outcome]:
 
     cargo-mutants also tests every mutant that deletes a field, whatever the pattern.
     """
-    found = [
+    outcomes = [
         Outcome(mutant["file"], mutant["name"], outcome["summary"])
         for outcome in json.loads(text)["outcomes"]
         if outcome["scenario"] != "Baseline"
         for mutant in [outcome["scenario"]["Mutant"]]
     ]
-    return [one for one in found if re.search(pattern, one.mutant) and one.result != "Unviable"]
+    return [
+        outcome
+        for outcome in outcomes
+        if re.search(pattern, outcome.mutant) and outcome.result != "Unviable"
+    ]
 
 
 def percent_of(outcomes: list[Outcome]) -> float:
     """Returns the percentage of the mutants that the tests noticed, also by a timeout."""
-    noticed = sum(one.result != "MissedMutant" for one in outcomes)
+    noticed = sum(outcome.result != "MissedMutant" for outcome in outcomes)
     return 100 * noticed / len(outcomes) if outcomes else 0.0
 
 
 def report(outcomes: list[Outcome]) -> list[str]:
     """Returns the lines of the report: the missed mutants, the timeouts, the score per module."""
     named = {"MissedMutant": "missed", "Timeout": "timed out"}
-    lines = [f"{named[one.result]}: {one.mutant}" for one in outcomes if one.result in named]
-    modules = sorted({one.module for one in outcomes})
-    groups = [(name, [one for one in outcomes if one.module == name]) for name in modules]
+    lines = [
+        f"{named[outcome.result]}: {outcome.mutant}"
+        for outcome in outcomes
+        if outcome.result in named
+    ]
+    modules = sorted({outcome.module for outcome in outcomes})
+    groups = [
+        (name, [outcome for outcome in outcomes if outcome.module == name]) for name in modules
+    ]
     for name, group in [*groups, ("total", outcomes)]:
-        noticed = sum(one.result != "MissedMutant" for one in group)
+        noticed = sum(outcome.result != "MissedMutant" for outcome in group)
         lines.append(f"{name:26} {noticed:4} of {len(group):4} {percent_of(group):6.1f} %")
     if percent_of(outcomes) < LEAST_PERCENT:
         lines.append(f"The tests catch less than {LEAST_PERCENT} %: add tests for missed mutants.")

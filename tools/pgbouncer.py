@@ -102,9 +102,9 @@ class PgBouncer(Child):
 
 def _program() -> Path:
     # Distributions install it in a folder that is only on root's PATH.
-    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    if found is None:
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
         raise LookupError(
             "pgbouncer was not found: install it, for example with `apt install pgbouncer`"
         )
-    return Path(found)
+    return Path(program)

@@ -38,8 +38,8 @@ _SCALE, _MAX_HEIGHT = 0.2, 1200
 _MARGIN = 6
 # The smallest rectangle that has all elements which match the selectors, in the whole page.
 _BOX = """
-const boxes = arguments[0].flatMap(one => [...document.querySelectorAll(one)])
-    .map(one => one.getBoundingClientRect()).filter(box => box.width && box.height);
+const boxes = arguments[0].flatMap(selector => [...document.querySelectorAll(selector)])
+    .map(element => element.getBoundingClientRect()).filter(box => box.width && box.height);
 return [Math.min(...boxes.map(box => box.left + scrollX)),
     Math.min(...boxes.map(box => box.top + scrollY)),
     Math.max(...boxes.map(box => box.right + scrollX)),
@@ -47,7 +47,7 @@ return [Math.min(...boxes.map(box => box.left + scrollX)),
 """
 # Ends the transitions of colours, and returns the height of the page.
 _SETTLED = """
-document.getAnimations().forEach(one => one.finish());
+document.getAnimations().forEach(element => element.finish());
 return document.documentElement.scrollHeight;
 """
 _SHEET_WIDTH = 2170
@@ -79,7 +79,7 @@ def _mistype(visitor: Visitor, _environment: dict[str, str]) -> None:
 def _shorten(visitor: Visitor, _environment: dict[str, str]) -> None:
     """Leaves the newest changes, without the buttons below all of them."""
     rest = ".flagstaff-event:nth-child(n + 8), .flagstaff-selected, form + .flagstaff-links"
-    script = "document.querySelectorAll(arguments[0]).forEach(one => one.remove())"
+    script = "document.querySelectorAll(arguments[0]).forEach(element => element.remove())"
     visitor.driver.execute_script(script, rest)
 
 
@@ -245,8 +245,8 @@ def _make_sheet(visitor: Visitor, url: str, environment: dict[str, str]) -> None
 
 
 def _rows(session: psycopg.Connection[Any], statement: str) -> list[tuple[Any, ...]]:
-    found = session.execute(statement.encode())
-    return found.fetchall() if found.description else []
+    cursor = session.execute(statement.encode())
+    return cursor.fetchall() if cursor.description else []
 
 
 def _small(visitor: Visitor, scheme: str, width: int) -> str:

@@ -42,8 +42,8 @@ def log_in_all(environment: dict[str, str]) -> list[Headers]:
     """Logs in all customers of the shop, and returns the headers of their requests."""
     command = [sys.executable, "manage.py", "shoppers"]
     run = subprocess.run(command, cwd=EXAMPLE, env=environment, stdout=subprocess.PIPE, check=True)
-    found: list[Headers] = json.loads(run.stdout)
-    return found
+    headers: list[Headers] = json.loads(run.stdout)
+    return headers
 
 
 class Shop:

@@ -133,24 +133,26 @@ _PATTERNS = {"STR_STARTS_WITH": "^{}", "STR_ENDS_WITH": "{}$", "STR_CONTAINS": "
 def unleash(folder: Path) -> Iterator[Expectation]:
     """The files of Unleash."""
     for path in sorted((folder / "client-specification/specifications").glob("[0-9]*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        state = found["state"]
-        for one in found.get("tests", ()):
-            context = {**one["context"], **one["context"].get("properties", {})}
+        document = json.loads(path.read_text(encoding="utf-8"))
+        state = document["state"]
+        for case in document.get("tests", ()):
+            context = {**case["context"], **case["context"].get("properties", {})}
             context.pop("properties", None)
-            segments = {one["id"]: one["constraints"] for one in state.get("segments", ())}
+            segments = {
+                segment["id"]: segment["constraints"] for segment in state.get("segments", ())
+            }
             flags = {
                 feature["name"]: partial(_feature, feature, segments)
                 for feature in state.get("features", ())
             }
             if not flags:
-                yield _unsayable(f"{path.stem}: {one['description']}", "events of a delta")
+                yield _unsayable(f"{path.stem}: {case['description']}", "events of a delta")
                 continue
             attributes = {name: _number(value) for name, value in context.items()}
-            name = f"{path.stem}: {one['description']}"
-            yield Expectation(name, flags, one["toggleName"], attributes, one["expectedResult"])
-        for one in found.get("variantTests", ()):
-            yield _unsayable(f"{path.stem}: {one['description']}", "variants")
+            name = f"{path.stem}: {case['description']}"
+            yield Expectation(name, flags, case["toggleName"], attributes, case["expectedResult"])
+        for case in document.get("variantTests", ()):
+            yield _unsayable(f"{path.stem}: {case['description']}", "variants")
 
 
 def _unsayable(name: str, kind: str) -> Expectation:
@@ -174,8 +176,11 @@ def _feature(feature: Any, segments: Any) -> Flag:
     parts = []
     for strategy in strategies:
         shared = [segments.get(key) for key in strategy.get("segments", ())]
-        given = [*strategy.get("constraints", ()), *(one for some in shared for one in some or ())]
-        own = both(_strategy(strategy), *(_constraint(one) for one in given))
+        constraints = [
+            *strategy.get("constraints", ()),
+            *(constraint for some in shared for constraint in some or ()),
+        ]
+        own = both(_strategy(strategy), *(_constraint(constraint) for constraint in constraints))
         parts.append(NEVER if None in shared else own)
     return Flag([(both(*needed, either(parts)), True)])
 
@@ -187,47 +192,49 @@ def _parent(parent: Any) -> Alternatives:
 
 
 def _strategy(strategy: Any) -> Alternatives:
-    name, given = strategy["name"], strategy.get("parameters") or {}
+    name, parameters = strategy["name"], strategy.get("parameters") or {}
     if name == "default":
         return ALWAYS
     if name == "userWithId":
-        return test("userId", "in", *map(str.strip, given["userIds"].split(",")))
+        return test("userId", "in", *map(str.strip, parameters["userIds"].split(",")))
     if name == "remoteAddress":
-        addresses = [one.strip() for one in given["IPs"].split(",")]
-        if any("/" in one for one in addresses):
+        addresses = [address.strip() for address in parameters["IPs"].split(",")]
+        if any("/" in address for address in addresses):
             raise UnsayableError("IP ranges")
         return test("remoteAddress", "in", *addresses)
-    percent = int(given.get("rollout", given.get("percentage", 0)))
+    percent = int(parameters.get("rollout", parameters.get("percentage", 0)))
     if percent not in {0, 100}:
         raise UnsayableError("a percentage of another hash")
     units = {"gradualRolloutUserId": "userId", "gradualRolloutSessionId": "sessionId"}
-    unit = units.get(name, given.get("stickiness", "default"))
+    unit = units.get(name, parameters.get("stickiness", "default"))
     if unit in {"default", "random"} or name == "gradualRolloutRandom":
         return ALWAYS if percent else NEVER
     return inverse(is_missing(unit)) if percent else NEVER
 
 
-def _constraint(given: Any) -> Alternatives:
-    operator, name = given["operator"], given["contextName"]
-    values = given.get("values") or []
-    values = values if operator.startswith(("IN", "NOT_IN", "STR")) else [given.get("value")]
+def _constraint(constraint: Any) -> Alternatives:
+    operator, name = constraint["operator"], constraint["contextName"]
+    values = constraint.get("values") or []
+    values = values if operator.startswith(("IN", "NOT_IN", "STR")) else [constraint.get("value")]
     if operator == "IN_CIDR":
         raise UnsayableError("IP ranges")
-    if operator == "REGEX" and re.search(r"\(\?[=!<]|\\\d", given["value"]):
+    if operator == "REGEX" and re.search(r"\(\?[=!<]|\\\d", constraint["value"]):
         raise UnsayableError("look-around and back references")
     if operator == "NOT_IN":
-        found = inverse(test(name, "in", *values) if values else NEVER)
+        alternatives = inverse(test(name, "in", *values) if values else NEVER)
     elif operator not in _UNLEASH or not values:
-        found = NEVER
-    elif given.get("caseInsensitive") and operator in _PATTERNS:
-        found = text_test(name, _PATTERNS[operator], values, folds=True)
+        alternatives = NEVER
+    elif constraint.get("caseInsensitive") and operator in _PATTERNS:
+        alternatives = text_test(name, _PATTERNS[operator], values, folds=True)
     elif operator == "REGEX":
-        case = "(?i)" if given.get("caseInsensitive") else ""
-        found = test(name, "regex", case + values[0])
+        case = "(?i)" if constraint.get("caseInsensitive") else ""
+        alternatives = test(name, "regex", case + values[0])
     else:
         of_number = operator.startswith("NUM")
-        found = test(name, _UNLEASH[operator], *(map(_number, values) if of_number else values))
-    return inverse(found) if given.get("inverted") else found
+        alternatives = test(
+            name, _UNLEASH[operator], *(map(_number, values) if of_number else values)
+        )
+    return inverse(alternatives) if constraint.get("inverted") else alternatives
 
 
 # Flagsmith.
@@ -244,8 +251,8 @@ def flagsmith(folder: Path) -> Iterator[Expectation]:
     """The files of Flagsmith: who is in each segment, and whether each feature is enabled."""
     for path in sorted((folder / "engine-test-data/test_cases").glob("*.json*")):
         text = re.sub(r"^\s*//.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        found = json.loads(text)
-        context, result = found["context"], found["result"]
+        document = json.loads(text)
+        context, result = document["context"], document["result"]
         identity = context.get("identity") or {}
         attributes = {
             **identity.get("traits", {}),
@@ -256,10 +263,12 @@ def flagsmith(folder: Path) -> Iterator[Expectation]:
         }
         attributes = {name: value for name, value in attributes.items() if value is not None}
         segments = context.get("segments", {})
-        names = {one["name"] for one in result.get("segments", ())}
+        names = {segment["name"] for segment in result.get("segments", ())}
 
-        def of_segment(key: str, segments: Any = segments, given: Any = attributes) -> Alternatives:
-            return both(*(_rule(rule, given) for rule in segments[key]["rules"]))
+        def of_segment(
+            key: str, segments: Any = segments, traits: Any = attributes
+        ) -> Alternatives:
+            return both(*(_rule(rule, traits) for rule in segments[key]["rules"]))
 
         for key, segment in segments.items():
 
@@ -290,22 +299,22 @@ def flagsmith(folder: Path) -> Iterator[Expectation]:
             yield Expectation(name, {"f": of_feature}, "f", attributes, expected)
 
 
-def _rule(rule: Any, given: Any) -> Alternatives:
-    parts = [_flagsmith_condition(one, given) for one in rule.get("conditions", ())]
-    parts += [_rule(one, given) for one in rule.get("rules", ())]
+def _rule(rule: Any, traits: Any) -> Alternatives:
+    parts = [_flagsmith_condition(condition, traits) for condition in rule.get("conditions", ())]
+    parts += [_rule(inner, traits) for inner in rule.get("rules", ())]
     if not parts or rule["type"] == "ALL":
         return both(ALWAYS, *parts)
     return inverse(either(parts)) if rule["type"] == "NONE" else either(parts)
 
 
-def _flagsmith_condition(condition: Any, given: Any) -> Alternatives:  # noqa: PLR0911 (one for each kind)
+def _flagsmith_condition(condition: Any, traits: Any) -> Alternatives:  # noqa: PLR0911 (one for each kind)
     name, operator, value = condition["property"], condition["operator"], condition["value"]
     name = re.sub(r"^\$\.identity\.traits(?:\.|\['(.*)'\]$)", r"\1", name)
     if operator in {"PERCENTAGE_SPLIT", "MODULO"}:
         raise UnsayableError(operator.lower().replace("_", " "))
     if operator in {"IS_SET", "IS_NOT_SET"}:
         return test(name, "isnull", operator == "IS_NOT_SET")
-    trait = given.get(name)
+    trait = traits.get(name)
     if trait is None or isinstance(trait, list | dict):
         return NEVER
     if operator == "IN":
@@ -328,10 +337,10 @@ def _flagsmith_condition(condition: Any, given: Any) -> Alternatives:  # noqa: P
 
 def _listed(text: str) -> list[str]:
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except ValueError:
-        found = None
-    return [*map(str, found)] if isinstance(found, list) else text.split(",")
+        parsed = None
+    return [*map(str, parsed)] if isinstance(parsed, list) else text.split(",")
 
 
 def _typed(text: str, trait: Any) -> Any:
@@ -375,29 +384,29 @@ def growthbook(folder: Path) -> Iterator[Expectation]:
         yield Expectation(f"feature: {name}", flags, key, attributes, result["on"])
 
 
-def _flat(given: Any, above: str = "") -> dict[str, Any]:
+def _flat(nested: Any, above: str = "") -> dict[str, Any]:
     """Attributes in objects, by their path."""
-    found: dict[str, Any] = {}
-    for name, value in given.items():
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{above}{name}.")
+            flat |= _flat(value, f"{above}{name}.")
         else:
-            found[above + name] = value
-    return found
+            flat[above + name] = value
+    return flat
 
 
 def _growthbook(condition: Any, groups: Any) -> Alternatives:
     parts = []
     for name, value in condition.items():
         if name in {"$or", "$nor"}:
-            found = either(_growthbook(one, groups) for one in value) if value else ALWAYS
-            parts.append(inverse(found) if name == "$nor" else found)
+            alternatives = either(_growthbook(part, groups) for part in value) if value else ALWAYS
+            parts.append(inverse(alternatives) if name == "$nor" else alternatives)
         elif name == "$and":
-            parts += [_growthbook(one, groups) for one in value]
+            parts += [_growthbook(part, groups) for part in value]
         elif name == "$not":
             parts.append(inverse(_growthbook(value, groups)))
         elif isinstance(value, dict) and any(key.startswith("$") for key in value):
-            parts += [_operator(name, *one, groups=groups) for one in value.items()]
+            parts += [_operator(name, *item, groups=groups) for item in value.items()]
         else:
             parts.append(_operator(name, "$eq", value, groups=groups))
     return both(ALWAYS, *parts)
@@ -425,15 +434,15 @@ def _operator(name: str, operator: str, value: Any, *, groups: Any) -> Alternati
     if operator in {"$in", "$ini"}:
         if not isinstance(value, list) or not value:
             return NEVER
-        values = [one for one in value if one is not None]
+        values = [part for part in value if part is not None]
         if operator == "$ini":
             return text_test(name, "^{}$", values, folds=True)
         missing = is_missing(name) if len(values) < len(value) else NEVER
         return [*(test(name, "in", *values) if values else NEVER), *missing]
     if operator in {"$all", "$alli"}:
-        one = {"$all": "$eq", "$alli": "$ini"}[operator]
-        given = ([part] if one == "$ini" else part for part in value)
-        return both(*(_operator(name, one, part, groups=groups) for part in given))
+        singular = {"$all": "$eq", "$alli": "$ini"}[operator]
+        parts = ([part] if singular == "$ini" else part for part in value)
+        return both(*(_operator(name, singular, part, groups=groups) for part in parts))
     if operator == "$elemMatch":
         if len(value) != 1 or not next(iter(value)).startswith("$"):
             raise UnsayableError("one element for several conditions, or objects in lists")
@@ -496,22 +505,26 @@ _FLAGD_VERSIONS = {
 def flagd(folder: Path) -> Iterator[Expectation]:
     """The scenarios of flagd about versions, texts and targeting."""
     path = folder / "flagd-testbed/evaluator"
-    found = json.loads((path / "flags/testkit-flags.json").read_text(encoding="utf-8"))
-    shared = found["$evaluators"]
+    document = json.loads((path / "flags/testkit-flags.json").read_text(encoding="utf-8"))
+    shared = document["$evaluators"]
     for feature in sorted((path / "gherkin").glob("*.feature")):
         for title, steps, row in _scenarios(feature.read_text(encoding="utf-8")):
-            text = reduce(lambda text, one: text.replace(f"<{one[0]}>", one[1]), row.items(), steps)
+            text = reduce(
+                lambda text, cell: text.replace(f"<{cell[0]}>", cell[1]), row.items(), steps
+            )
             key = re.search(r'-flag with key "([^"]*)"', text)
             value = re.search(r'details value should be "([^"]*)"', text)
-            flag = found["flags"].get(key[1]) if key else None
+            flag = document["flags"].get(key[1]) if key else None
             name = f"{feature.stem}: {title} {' '.join(row.values())}"
             if flag is None or value is None or "targeting" not in flag:
                 continue
             attributes: dict[str, Any] = {}
-            for attribute, kind, given in re.findall(
+            for attribute, kind, text_of_value in re.findall(
                 r'key "([^"]*)", with type "(\w+)" and with value "([^"]*)"', text
             ):
-                attributes[attribute] = {"Integer": int, "Float": float}.get(kind, str)(given)
+                attributes[attribute] = {"Integer": int, "Float": float}.get(kind, str)(
+                    text_of_value
+                )
             if targeting_key := re.search(r'targeting key with value "([^"]*)"', text):
                 attributes["targetingKey"] = targeting_key[1]
 
@@ -559,15 +572,17 @@ def _cases(
 
 
 def _logic(logic: Any, shared: Any) -> Alternatives:
-    [(operator, given)] = logic.items()
+    [(operator, operands)] = logic.items()
     if operator == "$ref":
-        if given not in shared:
+        if operands not in shared:
             raise UnsayableError("a reference to nothing")
-        return _logic(shared[given], shared)
+        return _logic(shared[operands], shared)
     if operator == "fractional":
         raise UnsayableError("a percentage of another hash")
-    names = [one["var"] for one in given if isinstance(one, dict) and "var" in one]
-    values = [one for one in given if not isinstance(one, dict)]
+    names = [
+        operand["var"] for operand in operands if isinstance(operand, dict) and "var" in operand
+    ]
+    values = [argument for argument in operands if not isinstance(argument, dict)]
     if len(names) != 1:
         raise UnsayableError(operator)
     [name] = names if isinstance(names[0], str) else names[0]
@@ -606,10 +621,12 @@ def evaluate(case: Expectation) -> bool:
             for alternatives, on in flag.rules
             for conditions in alternatives
         ]
-        conditions = [one for rule in rules for one in rule["conditions"]]
-        wanted += {one["flag"] for one in conditions if "flag" in one} - {*wanted}
+        conditions = [condition for rule in rules for condition in rule["conditions"]]
+        wanted += {condition["flag"] for condition in conditions if "flag" in condition} - {*wanted}
         # What is not given is missing, and not unknown.
-        names |= dict.fromkeys(one["attribute"] for one in conditions if "attribute" in one)
+        names |= dict.fromkeys(
+            condition["attribute"] for condition in conditions if "attribute" in condition
+        )
         text = json.dumps(rules)
         if problem := _core.check_rules(text):
             raise UnsayableError(f"refused: {str(problem).rpartition(': ')[2][:40]}")

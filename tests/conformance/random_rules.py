@@ -388,7 +388,7 @@ def assert_no_differences(
     outcomes = ((triple, outcome(triple), expected(triple)) for triple in triples)
     differences = [outcome for outcome in outcomes if outcome[1] != outcome[2]]
     shown = [
-        f"{found} != {wanted}:\n{_described(triple)}" for triple, found, wanted in differences[:3]
+        f"{result} != {wanted}:\n{_described(triple)}" for triple, result, wanted in differences[:3]
     ]
     assert not differences, "\n\n".join([f"{len(differences)} of {len(triples)}", *shown])
 

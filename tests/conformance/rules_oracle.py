@@ -263,13 +263,13 @@ class _Conditions:
     def _matches(self, attribute: Any, condition: dict[str, Any]) -> bool | None:
         elements = attribute if isinstance(attribute, list) else [attribute]
         matches = _OPERATORS[condition["operator"]]
-        found = [
+        results = [
             matches(element, value, self.time_zone)
             for element in elements
             if not _is_nan(element) and not isinstance(element, list)
             for value in condition["values"]
         ]
-        of_type = [result for result in found if result is not None]
+        of_type = [result for result in results if result is not None]
         return any(of_type) if of_type or attribute == [] else None
 
 
@@ -313,7 +313,7 @@ def _is_equal(attribute: Any, value: Any, zone: tzinfo) -> bool | None:
     if isinstance(attribute, bool) or isinstance(value, bool):
         return attribute is value if type(attribute) is type(value) else None
     if _is_number(attribute) and _is_number(value):
-        return _numbers(attribute, value, lambda one, other: one == other)
+        return _numbers(attribute, value, lambda left, other: left == other)
     if _is_number(attribute) and not _NUMBER.fullmatch(value):
         return None
     moments = _moments(attribute, value, zone)
@@ -365,8 +365,8 @@ def _moment(value: Any) -> date | None:
 
 def _moments(attribute: Any, value: Any, zone: tzinfo) -> tuple[timedelta, timedelta] | None:
     """Returns the times in UTC since 1970 of an attribute and a value; `None` if one has none."""
-    one, other = _moment(attribute), _moment(value)
-    return None if one is None or other is None else (_utc(one, zone), _utc(other, zone))
+    first, other = _moment(attribute), _moment(value)
+    return None if first is None or other is None else (_utc(first, zone), _utc(other, zone))
 
 
 def _utc(moment: date, zone: tzinfo) -> timedelta:
@@ -446,15 +446,15 @@ _OPERATORS: dict[str, _Matches] = {
     "startswith": _on_text(str.startswith),
     "endswith": _on_text(str.endswith),
     "regex": _on_text(_has_match),
-    "lt": _compares(lambda one, other: one < other),
-    "lte": _compares(lambda one, other: one <= other),
-    "gt": _compares(lambda one, other: one > other),
-    "gte": _compares(lambda one, other: one >= other),
-    "version_eq": _on_text(_compares_version(lambda one, other: one == other)),
-    "version_lt": _on_text(_compares_version(lambda one, other: one < other)),
-    "version_lte": _on_text(_compares_version(lambda one, other: one <= other)),
-    "version_gt": _on_text(_compares_version(lambda one, other: one > other)),
-    "version_gte": _on_text(_compares_version(lambda one, other: one >= other)),
+    "lt": _compares(lambda left, other: left < other),
+    "lte": _compares(lambda left, other: left <= other),
+    "gt": _compares(lambda left, other: left > other),
+    "gte": _compares(lambda left, other: left >= other),
+    "version_eq": _on_text(_compares_version(lambda left, other: left == other)),
+    "version_lt": _on_text(_compares_version(lambda left, other: left < other)),
+    "version_lte": _on_text(_compares_version(lambda left, other: left <= other)),
+    "version_gt": _on_text(_compares_version(lambda left, other: left > other)),
+    "version_gte": _on_text(_compares_version(lambda left, other: left >= other)),
 }
 
 

@@ -64,12 +64,12 @@ def assert_results(key: str, case: Case, held: Snapshot) -> None:
     for user in users:
         assert same(get_value(key, "default", user=user, context=context), case["value"])
         assert same(held.get_value(key, "default", user=user, context=context), case["value"])
-        for found in (
+        for resolution in (
             resolve_value(key, user=user, context=context),
             held.resolve_value(key, user=user, context=context),
         ):
-            assert same(found.value, case["value"])
-            assert (found.reason, found.rule, found.error_code) == wanted
+            assert same(resolution.value, case["value"])
+            assert (resolution.reason, resolution.rule, resolution.error_code) == wanted
         for explained in (
             _core.current(key).explain(key, user, context=context, kind="value"),
             held.explain(key, user, context=context, kind="value"),

@@ -253,9 +253,9 @@ def test_evaluation_has_the_fields_of_its_resolution(rows: Load, add: Any) -> No
     seen: list[Evaluation] = []
     add(seen.append)
     flag_enabled("banner", User(pk=1))
-    [one] = seen
-    assert (one.variant, one.rule, one.error_code) == ("on", None, None)
-    assert repr(one).startswith("Evaluation(kind='flag', key='banner', value=True, reason=")
+    [evaluation] = seen
+    assert (evaluation.variant, evaluation.rule, evaluation.error_code) == ("on", None, None)
+    assert repr(evaluation).startswith("Evaluation(kind='flag', key='banner', value=True, reason=")
 
 
 def test_object_that_cannot_be_called_is_refused() -> None:

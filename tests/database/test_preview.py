@@ -209,12 +209,12 @@ def press(client: Client, **posted: str) -> Any:
 def results(client: Client, url: str = "/paths/", times: int = 1) -> set[bool]:
     """Returns the results that differ between paths and evaluations, with those of OFREP."""
     response = client.get(url, {"times": times})
-    found = {value for values in response.json().values() for value in values}
+    results = {value for values in response.json().values() for value in values}
     for _ in range(times if url == "/paths/" else 0):
-        one = client.post(f"{OFREP}/{KEY}", {"context": {}}, "application/json").json()
+        single = client.post(f"{OFREP}/{KEY}", {"context": {}}, "application/json").json()
         every = client.post(OFREP, {"context": {}}, "application/json").json()["flags"]
-        found |= {one["value"], *(flag["value"] for flag in every if flag["key"] == KEY)}
-    return found
+        results |= {single["value"], *(flag["value"] for flag in every if flag["key"] == KEY)}
+    return results
 
 
 @COMMITTED

@@ -145,10 +145,10 @@ if __name__ == "__main__":
 
     try:
         main()
-    except ChildProcess as found:
+    except ChildProcess as child_process:
         # The child must not read the parent's input.
         sys.stdin = Path(os.devnull).open()  # noqa: SIM115 (open until the exit)
-        arguments = found.args
+        arguments = child_process.args
     else:
         arguments = ()
     if arguments:

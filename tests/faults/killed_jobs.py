@@ -62,7 +62,7 @@ def write(number: int, seed: int) -> None:
 def prepare(number: int) -> None:
     """Creates flags, and for each of them an action that is due."""
     ana = User.objects.create_superuser("ana")
-    flags = [FeatureFlag(key=f"waits_{one}", enabled=True) for one in range(number)]
+    flags = [FeatureFlag(key=f"waits_{index}", enabled=True) for index in range(number)]
     action = next(action for action in all_actions(Kind.FLAG) if action.name == "rollout")
     with acting_as(ana):
         for flag in FeatureFlag.objects.bulk_create(flags):

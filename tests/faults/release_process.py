@@ -98,7 +98,7 @@ BY_CODE: dict[str, Callable[[str, Any], object]] = {
     "allow": changes.flags.allow,
     "disallow": changes.flags.disallow,
     "value": changes.values.set,
-    "conditions": lambda key, found: changes.segments.update(key, {"conditions": found}),
+    "conditions": lambda key, conditions: changes.segments.update(key, {"conditions": conditions}),
     "join": lambda name, pk: User.objects.get(pk=pk).groups.add(Group.objects.get(name=name)),
     "leave": lambda name, pk: User.objects.get(pk=pk).groups.remove(Group.objects.get(name=name)),
 }
@@ -112,7 +112,9 @@ BY_ORM: dict[str, Callable[[str, Any], object]] = {
     "allow": lambda key, pk: _row(key).get().allowed_users.add(pk),
     "disallow": lambda key, pk: _row(key).get().allowed_users.remove(pk),
     "value": lambda key, value: KeyValueStore.objects.filter(key=key).update(value=value),
-    "conditions": lambda key, found: Segment.objects.filter(key=key).update(conditions=found),
+    "conditions": lambda key, conditions: Segment.objects.filter(key=key).update(
+        conditions=conditions
+    ),
     "join": lambda name, pk: Group.objects.get(name=name).user_set.add(pk),
     "leave": lambda name, pk: Group.objects.get(name=name).user_set.remove(pk),
 }

@@ -241,7 +241,11 @@ def links_of(html: str) -> list[str]:
 def errors_of(response: Any) -> list[str]:
     """Returns why a page of an action was not accepted."""
     assert response.status_code == 200
-    return [str(one) for found in response.context["form"].errors.values() for one in found]
+    return [
+        str(message)
+        for messages in response.context["form"].errors.values()
+        for message in messages
+    ]
 
 
 def _asking_forms(response: Any) -> list[Screen]:

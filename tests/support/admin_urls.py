@@ -36,14 +36,14 @@ EDITS = {
 
 def models() -> list[type[Model]]:
     """Returns the models whose pages belong to flagstaff."""
-    return [one for one in site._registry if one.__module__.startswith("flagstaff")]
+    return [model for model in site._registry if model.__module__.startswith("flagstaff")]
 
 
 def urls_of(model: type[Model]) -> Iterator[str]:
     """Yields the URLs of a model's pages; "{pk}" stands for the primary key of a row."""
     meta = model._meta
-    for one in site.get_model_admin(model).get_urls():
-        route = str(one.pattern).replace("<path:object_id>", "{pk}")
+    for pattern in site.get_model_admin(model).get_urls():
+        route = str(pattern.pattern).replace("<path:object_id>", "{pk}")
         yield f"/admin/{meta.app_label}/{meta.model_name}/{route}"
 
 

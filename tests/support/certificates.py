@@ -60,11 +60,13 @@ def certificate(  # noqa: PLR0913 (the fields of a certificate)
         .add_extension(x509.KeyUsage(*signs), critical=True)
         .sign(signed_by.secret if signed_by else secret, hashes.SHA256())
     )
-    found = Certificate(made, secret, directory / f"{name}.crt", directory / f"{name}.key")
-    found.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    found.key.touch(mode=0o600)
+    made_certificate = Certificate(
+        made, secret, directory / f"{name}.crt", directory / f"{name}.key"
+    )
+    made_certificate.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    made_certificate.key.touch(mode=0o600)
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
     protect = serialization.BestAvailableEncryption
     encryption = protect(password) if password else serialization.NoEncryption()
-    found.key.write_bytes(secret.private_bytes(*form, encryption))
-    return found
+    made_certificate.key.write_bytes(secret.private_bytes(*form, encryption))
+    return made_certificate

@@ -14,11 +14,11 @@ def in_threads(*work: Callable[[], Any]) -> list[Any]:
     """Runs all of this at once, and returns the results."""
     barrier = Barrier(len(work))
 
-    def run(one: Callable[[], Any]) -> Any:
+    def run(function: Callable[[], Any]) -> Any:
         try:
             connection.ensure_connection()
             barrier.wait()
-            return one()
+            return function()
         finally:
             connection.close()
 

@@ -31,11 +31,11 @@ def create_running() -> None:
 
 def figures() -> dict[str, Any]:
     """What a report says of the exposures."""
-    found = count(find(KEY))
+    counted = count(find(KEY))
     return {
-        "units": sum(found["units"].values()),
-        "lost": found["lost"],
-        "lost_workers": found["workers_without_last_report"],
+        "units": sum(counted["units"].values()),
+        "lost": counted["lost"],
+        "lost_workers": counted["workers_without_last_report"],
     }
 
 

@@ -79,8 +79,8 @@ def unmarked_texts(html: str, same: frozenset[str] = frozenset()) -> list[str]:
     reader.feed(html)
     reader.close()
     # The example of a JSON field is no text.
-    found = (text for text in reader.texts() if not text.startswith(("[{", "{")))
-    return [text for text in dict.fromkeys(found) if _words(text) - same]
+    texts = (text for text in reader.texts() if not text.startswith(("[{", "{")))
+    return [text for text in dict.fromkeys(texts) if _words(text) - same]
 
 
 def unmarked_in(text: str) -> str:
@@ -112,11 +112,11 @@ class _Reader(HTMLParser):
                 yield " ".join(text.split())
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found: Mapping[str, str] = {name: value or "" for name, value in attributes}
-        is_unread = tag in _UNREAD or "flagstaff-key" in found.get("class", "").split()
+        values: Mapping[str, str] = {name: value or "" for name, value in attributes}
+        is_unread = tag in _UNREAD or "flagstaff-key" in values.get("class", "").split()
         if tag not in _VOID and (is_unread or tag in self._unread[-1:]):
             self._unread.append(tag)
-        self._texts += [found[name] for name in found if self._is_read(tag, found, name)]
+        self._texts += [values[name] for name in values if self._is_read(tag, values, name)]
 
     def _is_read(self, tag: str, attributes: Mapping[str, str], name: str) -> bool:
         if name == "value":

@@ -23,6 +23,6 @@ def reads_named_rows_only(worker: Worker, write: Callable[[str], object], *, wit
     write(UNNAMED)
     write(NAMED)
     worker.sees(["get_value", "limit"], 25, within=within)
-    found = worker.ask("get_value", "gateway")
-    assert found in {"stripe", "unnamed"}
-    return bool(found == "stripe")
+    gateway = worker.ask("get_value", "gateway")
+    assert gateway in {"stripe", "unnamed"}
+    return bool(gateway == "stripe")

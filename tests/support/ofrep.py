@@ -59,7 +59,7 @@ def post(client: Client, url: str, context: Any = None, **headers: str) -> Any:
     return client.post(url, body, "application/json", headers=headers)
 
 
-def one(client: Client, key: str, context: Any = None, **headers: str) -> Any:
+def result_of(client: Client, key: str, context: Any = None, **headers: str) -> Any:
     """Returns the body of the response for one key."""
     return post(client, url_of(key), context, **headers).json()
 

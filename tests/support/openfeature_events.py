@@ -60,8 +60,8 @@ def has_thread() -> bool:
 
 def evaluate(kind: str, key: str, default: Any) -> list[Any]:
     """Returns the value, the reason and the error code."""
-    found = getattr(api.get_client(), f"get_{kind}_details")(key, default)
-    return [found.value, found.reason, found.error_code]
+    details = getattr(api.get_client(), f"get_{kind}_details")(key, default)
+    return [details.value, details.reason, details.error_code]
 
 
 def status() -> str:

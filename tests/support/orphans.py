@@ -16,11 +16,11 @@ def replace_descriptors() -> list[int]:
 
 def still_open(descriptors: list[int]) -> list[int]:
     """The descriptors that are still those of these files."""
-    device, found = Path(os.devnull).stat().st_rdev, []
+    device, still_there = Path(os.devnull).stat().st_rdev, []
     for descriptor in descriptors:
         with suppress(OSError):
-            found += [descriptor] if os.fstat(descriptor).st_rdev == device else []
-    return found
+            still_there += [descriptor] if os.fstat(descriptor).st_rdev == device else []
+    return still_there
 
 
 def open_sockets() -> list[str]:

@@ -33,9 +33,11 @@ def readers() -> Iterator[Reader]:
                     name in READERS
                 ):
                     names, language = READERS[name]
-                    given = dict(zip(names, arguments, strict=False))
-                    given |= {word.arg: word.value for word in words if word.arg in names}
-                    values = {key: _text(value, texts) for key, value in given.items()}
+                    arguments_by_name = dict(zip(names, arguments, strict=False))
+                    arguments_by_name |= {
+                        word.arg: word.value for word in words if word.arg in names
+                    }
+                    values = {key: _text(value, texts) for key, value in arguments_by_name.items()}
                     values = {"language": language, "having": "", **values}
                     yield Reader(_text(page, texts), **values)
 

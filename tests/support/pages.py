@@ -56,13 +56,13 @@ def blocks_in(page: Path) -> Iterator[Code]:
 def code_of(page: str, language: str, having: str = "") -> list[str]:
     """Returns the blocks of a page in one language that contain `having`."""
     blocks = blocks_in(DOCS / page)
-    return [one.text for one in blocks if one.language == language and having in one.text]
+    return [block.text for block in blocks if block.language == language and having in block.text]
 
 
-def names_of(page: str, having: str, language: str = "python", **given: Any) -> dict[str, Any]:
+def names_of(page: str, having: str, language: str = "python", **known: Any) -> dict[str, Any]:
     """Runs the only block of a page that contains `having`, and returns its names."""
     [block] = code_of(page, language, having)
-    names: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": [], **given}
+    names: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": [], **known}
     # Without the `annotations` of this file.
     exec(compile(block, page, "exec", dont_inherit=True), names)
     return names
@@ -71,8 +71,10 @@ def names_of(page: str, having: str, language: str = "python", **given: Any) -> 
 def rows_of(page: str, first_heading: str) -> list[list[str]]:
     """Returns the cells of the only table of a page with this first heading."""
     table = re.compile(rf"^\| {first_heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", re.MULTILINE)
-    [found] = table.findall((DOCS / page).read_text())
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in found.splitlines()]
+    [table_text] = table.findall((DOCS / page).read_text())
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table_text.splitlines()
+    ]
 
 
 def template_of(text: str) -> Template:

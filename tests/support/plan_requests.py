@@ -154,8 +154,8 @@ def verdict(run: int, percent: int) -> str | None:
     from flagstaff.rollouts.steps_and_guards import Guard, Step
     from flagstaff.rollouts.verdict import judge
 
-    found = read_evidence(StepRun.objects.get(pk=run), now())
-    return judge([Step(percent, 60), Step(100, 0)], 0, [Guard("errors")], found, 10).trip
+    evidence = read_evidence(StepRun.objects.get(pk=run), now())
+    return judge([Step(percent, 60), Step(100, 0)], 0, [Guard("errors")], evidence, 10).trip
 
 
 # Views that evaluate a flag in different ways.

@@ -63,8 +63,8 @@ def rollout(key: str = KEY) -> int:
 
 def events(key: str = KEY) -> list[str]:
     """The kinds of the events of a plan, oldest first."""
-    found = PlanEvent.objects.filter(plan=plan_of(key)).order_by("id")
-    return [*found.values_list("kind", flat=True)]
+    plan_events = PlanEvent.objects.filter(plan=plan_of(key)).order_by("id")
+    return [*plan_events.values_list("kind", flat=True)]
 
 
 def end_dwell_time(key: str = KEY) -> None:
@@ -210,8 +210,8 @@ def failed_users(query: Query, run: int, guard: int = 0) -> tuple[int, int]:
 def wait_for_count(query: Query, expected: tuple[int, int], *of: Any) -> None:
     """Waits until `counted` returns this."""
     deadline = time.monotonic() + seconds(TIMEOUT)
-    while (found := counted(query, *of)) != expected:
-        assert time.monotonic() < deadline, found
+    while (number := counted(query, *of)) != expected:
+        assert time.monotonic() < deadline, number
         time.sleep(0.02)
 
 

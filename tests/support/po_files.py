@@ -31,8 +31,8 @@ def read_po(path: Path) -> list[Message]:
 
 def messages_in(catalogue: str) -> list[Message]:
     """The same for the text of a file."""
-    found = [_message(block) for block in catalogue.split("\n\n")]
-    return [message for message in found if message.text]
+    messages = [_message(block) for block in catalogue.split("\n\n")]
+    return [message for message in messages if message.text]
 
 
 def _message(block: str) -> Message:

@@ -96,8 +96,8 @@ class Proxy:
 
     def cut(self) -> None:
         """Ends all connections with a reset."""
-        for one in self.connections:
-            for end in one.sockets:
+        for connection in self.connections:
+            for end in connection.sockets:
                 with suppress(OSError):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     end.shutdown(socket.SHUT_RDWR)
@@ -114,50 +114,52 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            one = Connection(time.monotonic(), sockets=[client])
-            self.connections.append(one)
-            self._start(self._serve, one)
+            connection = Connection(time.monotonic(), sockets=[client])
+            self.connections.append(connection)
+            self._start(self._serve, connection)
 
-    def _serve(self, one: Connection) -> None:
-        [client] = one.sockets
+    def _serve(self, connection: Connection) -> None:
+        [client] = connection.sockets
         with client:
             # While stopped the connection is accepted, as by a load balancer.
             self._copying.wait()
             with suppress(OSError), socket.create_connection(self._server) as server:
-                one.sockets.append(server)
+                connection.sockets.append(server)
                 # Sends small packets at once.
-                for end in one.sockets:
+                for end in connection.sockets:
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                back = threading.Thread(target=self._copy, args=(one, server, client), daemon=True)
+                back = threading.Thread(
+                    target=self._copy, args=(connection, server, client), daemon=True
+                )
                 back.start()
-                self._copy(one, client, server)
+                self._copy(connection, client, server)
                 back.join()
-        one.closed = time.monotonic()
+        connection.closed = time.monotonic()
 
-    def _copy(self, one: Connection, source: socket.socket, sink: socket.socket) -> None:
+    def _copy(self, connection: Connection, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             from_server = source.getpeername() == self._server
             while data := source.recv(65536):
                 self.received += len(data) if from_server else 0
                 time.sleep(self._delay)
                 self._copying.wait()
-                if from_server and one.drops_answer:
+                if from_server and connection.drops_answer:
                     self.lost += 1
                     break
                 if not from_server and self._remaining_losses:
-                    self._check_losses(one, data)
+                    self._check_losses(connection, data)
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def _check_losses(self, one: Connection, data: bytes) -> None:
+    def _check_losses(self, connection: Connection, data: bytes) -> None:
         """Marks the connection if it has sent all words whose answer is to be lost."""
-        one.sent += data
-        rest = one.sent
+        connection.sent += data
+        rest = connection.sent
         for word in self._lost_words:
-            _before, found, rest = rest.partition(word)
-            if not found:
+            _before, separator, rest = rest.partition(word)
+            if not separator:
                 return
-        one.drops_answer = True
+        connection.drops_answer = True
         self._remaining_losses -= 1

@@ -138,10 +138,14 @@ def run_to_end(
 
     Its errors may be a part of its output, in their order.
     """
-    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
-        given.write(text)
-        given.seek(0)
-        files = [given, out, out if errors_as_output else errors]
+    with (
+        TemporaryFile("w+") as standard_input,
+        TemporaryFile("w+") as out,
+        TemporaryFile("w+") as errors,
+    ):
+        standard_input.write(text)
+        standard_input.seek(0)
+        files = [standard_input, out, out if errors_as_output else errors]
         process = PythonProcess(arguments, cwd=cwd, env=env, files=files)
         try:
             status = process.wait(seconds(CHILD))

@@ -21,9 +21,9 @@ def quietest(run: Callable[[], dict[str, Any]], max_gap: float) -> dict[str, Any
 
     On a busy machine another process can cause a gap, but hardly in each run.
     """
-    found = run()
+    figures = run()
     for _ in range(2):
-        if found["gap"] < max_gap:
+        if figures["gap"] < max_gap:
             break
-        found = min(found, run(), key=lambda one: float(one["gap"]))
-    return found
+        figures = min(figures, run(), key=lambda figures_of_run: float(figures_of_run["gap"]))
+    return figures

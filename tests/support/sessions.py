@@ -38,8 +38,8 @@ def sessions(query: Query) -> Sessions:
     )
 
     def list_sessions() -> list[Session]:
-        found = zip(*query(statement, list(own_backends)), strict=True)
-        return sorted(Session(backend, _owner(name), name) for backend, name in found)
+        backends = zip(*query(statement, list(own_backends)), strict=True)
+        return sorted(Session(backend, _owner(name), name) for backend, name in backends)
 
     return list_sessions
 

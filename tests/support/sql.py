@@ -25,7 +25,7 @@ def statements_of(work: Callable[[], object]) -> list[str]:
     work()
     with CaptureQueriesContext(connection) as queries:
         work()
-    return [one["sql"] for one in queries if not one["sql"].startswith(_OF_TRANSACTIONS)]
+    return [query["sql"] for query in queries if not query["sql"].startswith(_OF_TRANSACTIONS)]
 
 
 @contextmanager
@@ -82,12 +82,12 @@ class Tokens:
 
     def pks(self) -> list[tuple[str, list[Any] | None]]:
         """The same, each with the primary keys that it carries."""
-        found = rows(
+        tokens = rows(
             "SELECT id, relation::text, pks FROM flagstaff_token WHERE id > %s ORDER BY id",
             self._newest,
         )
-        self._newest = found[-1][0] if found else self._newest
-        return [(relation, pks) for _, relation, pks in found]
+        self._newest = tokens[-1][0] if tokens else self._newest
+        return [(relation, pks) for _, relation, pks in tokens]
 
     def texts(self) -> list[str]:
         """The same as texts with sorted keys: "f 1 2", pairs as "m 1/2", "s any" without keys."""

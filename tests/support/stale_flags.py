@@ -52,10 +52,10 @@ def serve(key: str, days: float = 0, *, to_browsers: bool = False) -> None:
 
 def assess_one(key: str = KEY, days: int | None = None) -> Assessment:
     """The signals of one flag."""
-    [found] = [one for one in assess_flags(days) if one.facts.key == key]
-    return found
+    [flag] = [flag for flag in assess_flags(days) if flag.facts.key == key]
+    return flag
 
 
 def signals(key: str = KEY) -> dict[str, int]:
     """The days of each signal that holds for a flag."""
-    return {found.signal.value: found.days for found in assess_one(key).findings}
+    return {finding.signal.value: finding.days for finding in assess_one(key).findings}

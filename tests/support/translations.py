@@ -37,4 +37,4 @@ def german_catalogue(texts: Mapping[Any, str]) -> Iterator[None]:
 
 def entries(catalogue: str) -> set[tuple[str, str, str]]:
     """Returns context, message and plural of each entry of a catalogue."""
-    return {(one.context, one.text, one.plural) for one in messages_in(catalogue)}
+    return {(message.context, message.text, message.plural) for message in messages_in(catalogue)}

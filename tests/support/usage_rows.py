@@ -43,7 +43,7 @@ def add_usage(
 
 def add_reports(days: float, until: float = 0) -> None:
     """Adds the hourly reports of a worker from so many days ago until so many days ago."""
-    begin, end = (timezone.now() - timedelta(days=one) for one in (days, until))
+    begin, end = (timezone.now() - timedelta(days=days_ago) for days_ago in (days, until))
     rows(_REPORTS, end, begin)
 
 

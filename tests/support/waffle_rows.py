@@ -43,9 +43,9 @@ def statuses(*options: str) -> dict[str, str]:
 
 def rows_of_dry_run(*options: str) -> dict[str, Any]:
     """Returns the records of a dry run by "kind:name"."""
-    found = json.loads(flags("import-waffle", "--dry-run", "--json", *options).out)
-    assert sum(found["counts"].values()) == len(found["rows"])
-    return {f"{row['kind']}:{row['name']}": row for row in found["rows"]}
+    report = json.loads(flags("import-waffle", "--dry-run", "--json", *options).out)
+    assert sum(report["counts"].values()) == len(report["rows"])
+    return {f"{row['kind']}:{row['name']}": row for row in report["rows"]}
 
 
 def notes(*options: str) -> dict[str, str]:

@@ -145,7 +145,7 @@ def assert_delivered(**expected: Any) -> None:
 def percents(hook: Webhook, key: str = "new_checkout") -> list[int]:
     """Returns the rollouts in the accepted messages of a flag, in order."""
     data = [received.data for received in hook.accepted]
-    return [one["changes"]["rollout_percent"]["new"] for one in data if one["key"] == key]
+    return [row["changes"]["rollout_percent"]["new"] for row in data if row["key"] == key]
 
 
 @contextmanager

@@ -99,9 +99,9 @@ def follow(command: Command) -> None:
         while not over:
             # Read before the last run, so that a result at the time of the stop is recorded.
             over = _stop.is_set()
-            found = run(command)
-            if _followed[-1][1] != found:
-                _followed.append([time.monotonic(), found])
+            result = run(command)
+            if _followed[-1][1] != result:
+                _followed.append([time.monotonic(), result])
             time.sleep(0.0002)
 
     _start(repeat)
@@ -133,9 +133,9 @@ def watched() -> list[Any]:
     while _threads:
         _threads.pop().join()
     seen: list[Any] = []
-    for _, found in _followed:
-        if found not in seen:
-            seen.append(found)
+    for _, result in _followed:
+        if result not in seen:
+            seen.append(result)
     return seen
 
 
@@ -276,12 +276,12 @@ def main() -> None:
     set_up()
     for line in sys.stdin:
         try:
-            found = {"result": run(json.loads(line))}
+            answer = {"result": run(json.loads(line))}
         except ZeroDivisionError:
             raise
         except Exception as error:  # noqa: BLE001 (reported to the test)
-            found = {"error": repr(error)}
-        print(json.dumps(found), flush=True)  # noqa: T201 (the result)
+            answer = {"error": repr(error)}
+        print(json.dumps(answer), flush=True)  # noqa: T201 (the result)
 
 
 if __name__ == "__main__":

@@ -106,9 +106,9 @@ class Worker:
         """Returns the result of the last command."""
         line = self._results.readline()
         assert line, f"the worker has ended: {self.end()}"
-        found = json.loads(line)
-        assert "error" not in found, found["error"]
-        return found["result"]
+        answer = json.loads(line)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
 
     def sees(self, command: list[Any], expected: Any, *, within: float) -> float:
         """Waits until the command has this result, and returns the seconds that it took.
@@ -117,8 +117,8 @@ class Worker:
         """
         took = self.ask("until", command, expected, within)
         if took is None:
-            found, status = self.ask(*command), self.ask("status")
-            message = f"{command}: {found!r} after {within} s, not {expected!r}; {status}"
+            result, status = self.ask(*command), self.ask("status")
+            message = f"{command}: {result!r} after {within} s, not {expected!r}; {status}"
             raise AssertionError(message)
         return float(took)
 

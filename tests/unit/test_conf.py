@@ -265,7 +265,7 @@ def test_attributes_are_columns_objects_and_a_callable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("environment", "expected"),
     [
         ({"name": "Staging"}, Environment("Staging", "grey", production=False)),
         (
@@ -277,8 +277,8 @@ def test_attributes_are_columns_objects_and_a_callable() -> None:
         *(({"name": "Staging", "color": color}, Environment("Staging", color)) for color in COLORS),
     ],
 )
-def test_environment_is_read(given: Any, expected: Environment) -> None:
-    with with_settings(ENVIRONMENT=given):
+def test_environment_is_read(environment: Any, expected: Environment) -> None:
+    with with_settings(ENVIRONMENT=environment):
         assert conf.problems() == []
         assert conf.environment == expected
 

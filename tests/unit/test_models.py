@@ -96,8 +96,8 @@ def test_names_are_read_from_the_models() -> None:
         "membership_user_type": "int8",
         "plan_table": '"flagstaff_rollouts_plan"',
     }
-    found = database.names(POSTGRES)
-    assert {name: found[name] for name in expected} == expected
+    all_names = database.names(POSTGRES)
+    assert {name: all_names[name] for name in expected} == expected
 
 
 # Primary keys by the type in which they are compared.

@@ -128,10 +128,10 @@ def test_module_imports_lower_layers_only(module: str) -> None:
     assert {target for target in GRAPH[module] if layer(target) > layer(module)} == set()
 
 
-@pytest.mark.parametrize("one", ["refresh", "reports"])
-def test_refresh_and_reports_are_independent(one: str) -> None:
-    other = "reports" if one == "refresh" else "refresh"
-    reached = {t for m in MODULES if m.startswith(f"postgres::{one}") for t in GRAPH[m]}
+@pytest.mark.parametrize("layer", ["refresh", "reports"])
+def test_refresh_and_reports_are_independent(layer: str) -> None:
+    other = "reports" if layer == "refresh" else "refresh"
+    reached = {t for m in MODULES if m.startswith(f"postgres::{layer}") for t in GRAPH[m]}
     assert not [target for target in reached if target.startswith(f"postgres::{other}")]
 
 

@@ -216,7 +216,7 @@ def run_plan(scenario: Scenario, name: str, plan: int) -> Outcome:
     dwell = sum(step.seconds // 60 for step in steps if step.percent < ALL)
     compared = sum(step.percent < ALL for step in steps)
     chosen, entered = int(source.integers(compared)), 0
-    times = [source.uniform(one.earliest, one.latest) for one in scenario.deploys]
+    times = [source.uniform(deploy.earliest, deploy.latest) for deploy in scenario.deploys]
     met, end = 0, "holds"
     while run.at < _END * dwell and end == "holds":
         seconds = steps[run.index].seconds
@@ -247,26 +247,28 @@ def run_plan(scenario: Scenario, name: str, plan: int) -> Outcome:
 
 def run(scale: float) -> tuple[str, list[str]]:
     """Runs all scenarios. Returns their figures as text, and what is wrong with them."""
-    found = {}
+    results = {}
     for name, scenario in SCENARIOS.items():
         plans = round((_PLANS if name == NO_HARM else _OTHERS) * scale)
         outcomes = run_all(run_plan, [(scenario, name, plan) for plan in range(plans)])
         # With deploys, those that have met all of them.
-        found[name] = [one for one in outcomes if one.deploys == len(scenario.deploys)]
+        results[name] = [
+            outcome for outcome in outcomes if outcome.deploys == len(scenario.deploys)
+        ]
     heads = ("plans", "tripped", "done", "holds", "in time", "warned", "in vain", "surprised")
     lines = [f"{'':<40}{''.join(f'{head:>10}' for head in heads)}  users failed"]
-    lines += [_row(name, outcomes) for name, outcomes in found.items()]
-    return "\n".join(lines), broken_bounds(found)
+    lines += [_row(name, outcomes) for name, outcomes in results.items()]
+    return "\n".join(lines), broken_bounds(results)
 
 
-def broken_bounds(found: Mapping[str, Sequence[Outcome]]) -> list[str]:
+def broken_bounds(results: Mapping[str, Sequence[Outcome]]) -> list[str]:
     """Returns what is wrong with the outcomes."""
     problems = []
-    for name, outcomes in found.items():
-        scenario, ends = SCENARIOS[name], Counter(one.end for one in outcomes)
+    for name, outcomes in results.items():
+        scenario, ends = SCENARIOS[name], Counter(outcome.end for outcome in outcomes)
         tripped, done = (share_bound(ends[end], len(outcomes)) for end in ("tripped", "done"))
-        in_time = sum(one.in_time for one in outcomes)
-        in_vain = sum(one.was_warned and one.in_time for one in outcomes)
+        in_time = sum(outcome.in_time for outcome in outcomes)
+        in_vain = sum(outcome.was_warned and outcome.in_time for outcome in outcomes)
         if name == NO_HARM and tripped > _MOST_FALSE_TRIPS:
             problems.append(f"{name}: bound of trips {tripped:.1%}")
         if name == BAD_BUILD and done > _MOST_BAD_BUILDS:
@@ -278,16 +280,19 @@ def broken_bounds(found: Mapping[str, Sequence[Outcome]]) -> list[str]:
 
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> str:
-    ends = Counter(one.end for one in outcomes)
-    failed = [one.failed_inside for one in outcomes if one.end == "tripped"]
+    ends = Counter(outcome.end for outcome in outcomes)
+    failed = [outcome.failed_inside for outcome in outcomes if outcome.end == "tripped"]
     figures = (
         len(outcomes),
         *(ends[end] for end in ("tripped", "done", "holds")),
-        sum(one.in_time for one in outcomes),
-        sum(one.was_warned for one in outcomes),
-        sum(one.was_warned and one.in_time for one in outcomes),
+        sum(outcome.in_time for outcome in outcomes),
+        sum(outcome.was_warned for outcome in outcomes),
+        sum(outcome.was_warned and outcome.in_time for outcome in outcomes),
         # Neither done in time nor tripped nor warned.
-        sum(not (one.in_time or one.was_warned or one.end == "tripped") for one in outcomes),
+        sum(
+            not (outcome.in_time or outcome.was_warned or outcome.end == "tripped")
+            for outcome in outcomes
+        ),
     )
     users = f"{statistics.median(failed):,.0f} · {max(failed):,}" if failed else "-"
     return f"{name:<40}{''.join(f'{figure:>10,}' for figure in figures)}  {users}"

@@ -134,7 +134,7 @@ def _draw_units(
 def _of_units(chosen: npt.NDArray[np.bool_], y: Floats, x: Floats) -> ArmSums:
     y, x = chosen * y, chosen * x
     products = [y, y * y, x, x * x, x * y]
-    sums = [one.sum(axis=2) for one in products]
+    sums = [product.sum(axis=2) for product in products]
     return ArmSums(chosen.sum(axis=2).astype(np.float64), *sums)
 
 
@@ -195,4 +195,4 @@ def _arm(kind: Kind, sums: ArmSums) -> Effects:
 
 
 def _until(sums: ArmSums) -> ArmSums:
-    return ArmSums(*(np.cumsum(one, axis=1) for one in sums))
+    return ArmSums(*(np.cumsum(sums_of_arm, axis=1) for sums_of_arm in sums))

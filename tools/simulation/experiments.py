@@ -56,7 +56,7 @@ class Ends(NamedTuple):
 
 def simulate(scenarios: Sequence[Scenario]) -> dict[str, Ends]:
     """Returns the ends by name of the scenario."""
-    found = {}
+    ends = {}
     for scenario in scenarios:
         of_units = scenario.kind in {"revenue", "ratio"}
         rows = scenario.units if of_units else len(looks_of(scenario))
@@ -65,8 +65,8 @@ def simulate(scenarios: Sequence[Scenario]) -> dict[str, Ends]:
         parts = run_all(
             run_chunk, [(scenario, start, min(size, scenario.runs - start)) for start in starts]
         )
-        found[scenario.name] = Ends(*map(np.concatenate, zip(*parts, strict=True)))
-    return found
+        ends[scenario.name] = Ends(*map(np.concatenate, zip(*parts, strict=True)))
+    return ends
 
 
 def run_chunk(scenario: Scenario, start: int, runs: int) -> Ends:
@@ -189,27 +189,27 @@ class Figures:
     mean_error: float
     median_length: float
     #: The share with a result until the planned size.
-    found: float
+    with_result: float
     #: The share whose interval was within the planned effect until the size for that.
     excluded: float
 
-    def is_above(self, found: float, share: float) -> bool:
+    def is_above(self, observed: float, share: float) -> bool:
         """Returns whether a share of the runs is certainly larger."""
-        return is_above(round(found * self.runs), self.runs, share)
+        return is_above(round(observed * self.runs), self.runs, share)
 
-    def is_below(self, found: float, share: float) -> bool:
+    def is_below(self, observed: float, share: float) -> bool:
         """Returns whether a share of the runs is certainly smaller."""
-        return is_below(round(found * self.runs), self.runs, share)
+        return is_below(round(observed * self.runs), self.runs, share)
 
 
 def figures_of(scenario: Scenario, ends: Ends) -> Figures:
     """Returns the figures of a scenario."""
-    spoke = {rule: int(np.count_nonzero(found != NEVER)) for rule, found in ends._asdict().items()}
+    spoke = {rule: int(np.count_nonzero(looks != NEVER)) for rule, looks in ends._asdict().items()}
     runs = len(ends.always_valid)
     last = scenario.units // scenario.every * scenario.every
     lengths = np.where(ends.always_valid == NEVER, last, ends.always_valid)
     lengths = lengths / (scenario.one_look or scenario.planned)
-    found, excluded = (
+    is_found, excluded = (
         (end != NEVER) & (end <= most)
         for end, most in (
             (ends.always_valid, scenario.planned + scenario.every - 1),
@@ -228,15 +228,15 @@ def figures_of(scenario: Scenario, ends: Ends) -> Figures:
         mean_length=float(lengths.mean()),
         mean_error=float(lengths.std() / math.sqrt(runs)),
         median_length=float(np.median(lengths)),
-        found=float(np.mean(found)),
+        with_result=float(np.mean(is_found)),
         excluded=float(np.mean(excluded)),
     )
 
 
-def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE) -> list[str]:
+def broken_bounds(results: Mapping[str, Figures], most_false: float = _MOST_FALSE) -> list[str]:
     """Returns what is wrong with the figures by more than chance."""
     problems = []
-    for name, figures in found.items():
+    for name, figures in results.items():
         if not figures.has_effect:
             # One of five guardrails without harm stops in as many, at most.
             allowed = {**dict.fromkeys(_RULES, most_false), "stop_of_five": most_false / 5}
@@ -249,9 +249,9 @@ def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE)
                 problems.append(f"{name}: {figures.excluded:.1%} excluded the planned effect")
         if figures.is_planned:
             problems += _broken_plan(name, figures, most_false)
-    if "20 looks" in found:
+    if "20 looks" in results:
         low, high = _NAIVE_AT_20_LOOKS
-        naive = found["20 looks"].spoke["naive"]
+        naive = results["20 looks"].spoke["naive"]
         if not low <= naive <= high:
             problems.append(f"20 looks: the naive test spoke in {naive:.1%}, expected 24.8%")
     return problems
@@ -261,33 +261,36 @@ def _broken_plan(name: str, figures: Figures, most_false: float) -> list[str]:
     problems = []
     if figures.mean_length - _CERTAIN * figures.mean_error > _LONGEST_MEAN:
         problems.append(f"{name}: mean length {figures.mean_length:.2f}, allowed {_LONGEST_MEAN}")
-    if figures.is_below(figures.found, _LEAST_FOUND) or figures.is_above(
-        figures.found, _MOST_FOUND
+    if figures.is_below(figures.with_result, _LEAST_FOUND) or figures.is_above(
+        figures.with_result, _MOST_FOUND
     ):
-        problems.append(f"{name}: {figures.found:.1%} found until the planned size, expected 80%")
+        problems.append(
+            f"{name}: {figures.with_result:.1%} found until the planned size, expected 80%"
+        )
     if figures.is_above(figures.spoke["excluded"], most_false):
         problems.append(f"{name}: {figures.spoke['excluded']:.2%} excluded the planned effect")
     return problems
 
 
-def report(found: Mapping[str, Figures]) -> str:
+def report(results: Mapping[str, Figures]) -> str:
     """Returns the tables."""
     heads = "".join(f"{rule.replace('_', ' '):>14}{'bound':>8}" for rule in _RULES)
     lines = ["no effect: false results", f"  {'':<34}{'runs':>7}{'looks':>7}{heads}"]
     lines += [
-        f"  {name:<34}{one.runs:>7,}{one.looks:>7,}"
-        + "".join(f"{one.spoke[rule]:>14.2%}{one.bound[rule]:>8.2%}" for rule in _RULES)
-        for name, one in found.items()
-        if not one.has_effect
+        f"  {name:<34}{figures.runs:>7,}{figures.looks:>7,}"
+        + "".join(f"{figures.spoke[rule]:>14.2%}{figures.bound[rule]:>8.2%}" for rule in _RULES)
+        for name, figures in results.items()
+        if not figures.has_effect
     ]
     heads = f"{'one look':>10}{'found':>8}{'mean':>7}{'median':>8}{'excluded':>10}{'ever':>8}"
     lines += ["", "plans for 20 %: lengths in units of one look", f"  {'':<34}{'runs':>7}{heads}"]
     lines += [
-        f"  {name:<34}{one.runs:>7,}{one.spoke['one_look']:>10.1%}{one.found:>8.1%}"
-        f"{one.mean_length:>7.2f}{one.median_length:>8.2f}{one.excluded:>10.1%}"
-        f"{one.spoke['excluded']:>8.1%}"
-        for name, one in found.items()
-        if one.is_for_an_effect
+        f"  {name:<34}{figures.runs:>7,}{figures.spoke['one_look']:>10.1%}"
+        f"{figures.with_result:>8.1%}"
+        f"{figures.mean_length:>7.2f}{figures.median_length:>8.2f}{figures.excluded:>10.1%}"
+        f"{figures.spoke['excluded']:>8.1%}"
+        for name, figures in results.items()
+        if figures.is_for_an_effect
     ]
     return "\n".join(lines)
 
@@ -300,5 +303,5 @@ def run(scale: float) -> tuple[str, list[str]]:
     """Runs all scenarios. Returns their figures as text, and what is wrong with them."""
     chosen = _scenarios(round(_EXPERIMENTS * scale))
     ends = simulate(chosen)
-    found = {one.name: figures_of(one, ends[one.name]) for one in chosen}
-    return report(found), broken_bounds(found)
+    results = {scenario.name: figures_of(scenario, ends[scenario.name]) for scenario in chosen}
+    return report(results), broken_bounds(results)

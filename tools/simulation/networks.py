@@ -144,8 +144,8 @@ def _step_trips(  # noqa: PLR0913, PLR0917 (all that a step is made of)
                 cookie, worker = source.randrange(_COOKIES), source.randrange(_WORKERS)
                 network = _ATTACKERS[cookie % len(_ATTACKERS)]
                 counted.add(-1 - cookie, network, worker, inside=True, fails=True)
-        found = judge(_STEPS, index, [Guard("errors")], counted.evidence(errors), 10**9)
-        if found.trip is not None:
+        judgement = judge(_STEPS, index, [Guard("errors")], counted.evidence(errors), 10**9)
+        if judgement.trip is not None:
             return True
     return False
 
@@ -155,9 +155,9 @@ def run(scale: float) -> tuple[str, list[str]]:
     lines, problems = [], []
     for name, site in SITES.items():
         plans = max(round(_PLANS * scale) // (10 if site.has_attacker else 1), 1)
-        found = sum(run_all(trips, [(site, f"{name} {plan}") for plan in range(plans)]))
-        share = found / plans
-        lines.append(f"{name:<44}{share:>8.2%}{share_bound(found, plans):>8.2%}")
+        trips_seen = sum(run_all(trips, [(site, f"{name} {plan}") for plan in range(plans)]))
+        share = trips_seen / plans
+        lines.append(f"{name:<44}{share:>8.2%}{share_bound(trips_seen, plans):>8.2%}")
         if site.harm > 1 and share < _LEAST_FOUND:
             problems.append(f"{name}: {share:.1%} tripped, required {_LEAST_FOUND:.0%}")
         if site.harm == 1 and site.is_limited and share > _MOST_FALSE_TRIPS:

@@ -87,8 +87,8 @@ class Estimates:
         fresh = math.sqrt(max(1 - kept * kept, 0))
         self._errors[side] = kept * self._errors[side] + fresh * self._source.normal()
         self._numbers[side] = number
-        found = number * (1 + CARDINALITY_ERROR * self._errors[side])
-        return float(round(found)) if number < _FEW else found
+        estimate = number * (1 + CARDINALITY_ERROR * self._errors[side])
+        return float(round(estimate)) if number < _FEW else estimate
 
 
 class _Run:

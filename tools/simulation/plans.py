@@ -42,8 +42,8 @@ class Scenario:
 
 def run(scale: float) -> tuple[str, list[str]]:
     """Runs all scenarios. Returns their figures as text, and what is wrong with them."""
-    found = simulate(_scenarios(round(_PLANS * scale), round(_OTHERS * scale)))
-    return report(found), broken_bounds(found)
+    results = simulate(_scenarios(round(_PLANS * scale), round(_OTHERS * scale)))
+    return report(results), broken_bounds(results)
 
 
 def _scenarios(no_harm: int, others: int) -> list[Scenario]:
@@ -66,7 +66,7 @@ def _scenarios(no_harm: int, others: int) -> list[Scenario]:
 
 def simulate(scenarios: Sequence[Scenario]) -> dict[str, list[Result]]:
     """Returns the results of all plans by name of the scenario."""
-    return {one.name: run_all(run_plan, _plans_of(one)) for one in scenarios}
+    return {scenario.name: run_all(run_plan, _plans_of(scenario)) for scenario in scenarios}
 
 
 def _plans_of(scenario: Scenario) -> Iterator[tuple[str, int, Course]]:
@@ -79,15 +79,15 @@ def _plans_of(scenario: Scenario) -> Iterator[tuple[str, int, Course]]:
 
 
 def broken_bounds(
-    found: Mapping[str, Sequence[Result]], most_false: float = _MOST_FALSE_TRIPS
+    results_by_name: Mapping[str, Sequence[Result]], most_false: float = _MOST_FALSE_TRIPS
 ) -> list[str]:
     """Returns what is wrong with the results."""
     problems = []
-    for name, results in found.items():
-        tripped = sum(one.guard is not None for one in results)
+    for name, results in results_by_name.items():
+        tripped = sum(result.guard is not None for result in results)
         share, bound = tripped / len(results), share_bound(tripped, len(results))
-        blind = sum(one.blind_passes for one in results)
-        passes = sum(one.passes for one in results)
+        blind = sum(result.blind_passes for result in results)
+        passes = sum(result.passes for result in results)
         if name in {NO_HARM, RESUMED, RESUMED_OFTEN} and bound > most_false:
             problems.append(
                 f"{name}: {share:.2%} tripped, bound {bound:.2%}, allowed {most_false:.0%}"
@@ -101,33 +101,37 @@ def broken_bounds(
     return problems
 
 
-def report(found: Mapping[str, Sequence[Result]]) -> str:
+def report(results_by_name: Mapping[str, Sequence[Result]]) -> str:
     """Returns the figures of each scenario.
 
     By step the plans that tripped there, with the median of the users who had failed inside; then
     the mean of these users of all plans until the trip or the end.
     """
-    return "\n".join(line for name, results in found.items() for line in _lines(name, results))
+    return "\n".join(
+        line for name, results in results_by_name.items() for line in _lines(name, results)
+    )
 
 
 def _lines(name: str, results: Sequence[Result]) -> Iterator[str]:
-    tripped = [one for one in results if one.guard is not None]
+    tripped = [result for result in results if result.guard is not None]
     looks, mean = (
-        sum(one.looks for one in results),
-        statistics.fmean(one.failed_inside for one in results),
+        sum(result.looks for result in results),
+        statistics.fmean(result.failed_inside for result in results),
     )
     yield f"{name}: {len(results):,} plans, {looks:,} looks"
-    steps = [_step([one.failed_inside for one in tripped if one.percent == p]) for p in PERCENTS]
+    steps = [
+        _step([result.failed_inside for result in tripped if result.percent == p]) for p in PERCENTS
+    ]
     at = ", ".join(f"at {percent} % {text}" for percent, text in zip(PERCENTS, steps, strict=True))
     bound = share_bound(len(tripped), len(results))
     yield f"  tripped {len(tripped) / len(results):.2%}, bound {bound:.2%}: {at}; mean {mean:,.0f}"
-    yield f"  trips by guard: {_pairs(Counter(str(one.guard) for one in tripped))}"
+    yield f"  trips by guard: {_pairs(Counter(str(result.guard) for result in tripped))}"
     yield (
-        f"  steps passed {sum(one.passes for one in results):,}, "
-        f"without data {sum(one.blind_passes for one in results):,}, "
-        f"left by a person {sum(one.forced for one in results):,}"
+        f"  steps passed {sum(result.passes for result in results):,}, "
+        f"without data {sum(result.blind_passes for result in results):,}, "
+        f"left by a person {sum(result.forced for result in results):,}"
     )
-    yield f"  plans by last step: {_pairs(Counter(f'{one.percent} %' for one in results))}"
+    yield f"  plans by last step: {_pairs(Counter(f'{result.percent} %' for result in results))}"
 
 
 def _step(failed: Sequence[int]) -> str:

@@ -43,19 +43,19 @@ def _call(run: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
     return run(*arguments)
 
 
-def share_bound(found: int, number: int) -> float:
+def share_bound(hits: int, number: int) -> float:
     """Returns the upper 99 % bound of Clopper and Pearson (1934) of a share."""
-    return 1.0 if found >= number else float(beta.ppf(1 - _ALPHA, found + 1, number - found))
+    return 1.0 if hits >= number else float(beta.ppf(1 - _ALPHA, hits + 1, number - hits))
 
 
-def is_below(found: int, number: int, share: float) -> bool:
+def is_below(hits: int, number: int, share: float) -> bool:
     """Returns whether a share is certainly smaller: its upper 99 % bound is below.
 
     So no part of a simulation fails by chance, however few of its runs are simulated.
     """
-    return share_bound(found, number) < share
+    return share_bound(hits, number) < share
 
 
-def is_above(found: int, number: int, share: float) -> bool:
+def is_above(hits: int, number: int, share: float) -> bool:
     """Returns whether a share is certainly larger: its lower 99 % bound is above."""
-    return is_below(number - found, number, 1 - share)
+    return is_below(number - hits, number, 1 - share)

@@ -186,8 +186,8 @@ def _brake(counts: Counts, theta: Floats, alpha: float) -> Bools:
     theta = np.clip(theta, _TINY, 1 - _TINY)
     least = np.maximum(np.ceil(math.log(alpha) / np.log(theta) - 1e-9), 1)
     outside, inside = counts.failed.T
-    found: Bools = (outside == 0) & (inside >= least)
-    return found
+    is_broken: Bools = (outside == 0) & (inside >= least)
+    return is_broken
 
 
 def sprt_trip(scenario: Scenario, index: int, counts: Counts) -> int:
@@ -216,14 +216,14 @@ def require_judged(  # noqa: PLR0913, PLR0917 (the plan, what was counted, and w
         (int(counts.users[look, 0]), int(counts.users[look, 1])),
     )
     required = defaults_for(scenario.users_a_day).required_users
-    found = judge(
+    judgement = judge(
         scenario.all_steps, index, [_GUARD], evidence, required, 1, compare=scenario.compare
     )
-    bounds = [comparison.upper for comparison in found.guards[0].comparisons]
+    bounds = [comparison.upper for comparison in judgement.guards[0].comparisons]
     is_exact = all(abs(bound / _LIMIT - 1) > _PRECISION for bound in bounds)
     decided = bool(rule.trips[look]), bool(rule.passes[look])
-    if is_exact and decided != (found.trip is not None, found.passed):
-        raise RuntimeError(f"step {index}, look {look}: {decided}, but the judge: {found}")
+    if is_exact and decided != (judgement.trip is not None, judgement.passed):
+        raise RuntimeError(f"step {index}, look {look}: {decided}, but the judge: {judgement}")
 
 
 def _guard_counts(scenario: Scenario, index: int, counts: Counts, look: int) -> GuardCounts:
@@ -277,8 +277,8 @@ def _is_below(failed: Floats, theta: Floats, limit: float | Floats) -> Bools:
     scale = limit / (limit + (1 - theta) / theta)
     growth = np.log1p(scale[:, np.newaxis] * (1 / _RATIOS - 1))
     terms = -inside[:, np.newaxis] * np.log(_RATIOS) - (inside + outside)[:, np.newaxis] * growth
-    found: Bools = is_known & (_log_mean(terms) >= _SIGNS)
-    return found
+    is_below: Bools = is_known & (_log_mean(terms) >= _SIGNS)
+    return is_below
 
 
 def _log_mean(terms: Floats) -> Floats:
@@ -293,5 +293,5 @@ def _mixture(logs: Sequence[Floats]) -> Floats:
         weight * np.exp(np.minimum(log, _LARGEST_LOG))
         for weight, log in zip(weights, logs, strict=True)
     ]
-    found: Floats = np.sum(parts, axis=0) + 1 - sum(weights)
-    return found
+    mixture: Floats = np.sum(parts, axis=0) + 1 - sum(weights)
+    return mixture

@@ -266,20 +266,20 @@ def _next(decisions: Bools, first: int) -> int:
 
 def run(scale: float) -> tuple[str, list[str]]:
     """Runs all scenarios. Returns their figures as text, and what is wrong with them."""
-    found = {}
+    results = {}
     for name, scenario in SCENARIOS.items():
         plans = max(round(scenario.plans * scale), 1)
-        found[name] = run_all(run_plan, [(scenario, name, plan) for plan in range(plans)])
+        results[name] = run_all(run_plan, [(scenario, name, plan) for plan in range(plans)])
     heads = ("plans", "tripped", "done", "holds", "late")
     lines = [f"{'':<40}{''.join(f'{head:>9}' for head in heads)}  users failed, SPRT"]
-    lines += [_row(name, outcomes) for name, outcomes in found.items()]
-    return "\n".join(lines), broken_bounds(found)
+    lines += [_row(name, outcomes) for name, outcomes in results.items()]
+    return "\n".join(lines), broken_bounds(results)
 
 
-def broken_bounds(found: Mapping[str, Sequence[Outcome]]) -> list[str]:
+def broken_bounds(results: Mapping[str, Sequence[Outcome]]) -> list[str]:
     """Returns what is wrong with the outcomes by more than chance."""
     problems = []
-    for name, outcomes in found.items():
+    for name, outcomes in results.items():
         bounds, number = SCENARIOS[name].bounds, len(outcomes)
         tripped, done, late = _counts(outcomes)
         checks = {

@@ -96,9 +96,9 @@ class Soak:
     def check_connections(self, fault: str) -> None:
         """Checks that each worker has one connection, once the server has closed lost ones."""
         started = time.monotonic()
-        while len(found := self.env.backends()) != len(self.env.workers):
+        while len(backends := self.env.backends()) != len(self.env.workers):
             if time.monotonic() - started > GRACE:
-                self.fail(f"{len(found)} connections after {fault}")
+                self.fail(f"{len(backends)} connections after {fault}")
                 return
             time.sleep(0.05)
 
@@ -159,9 +159,9 @@ class Soak:
         for number, worker in enumerate(self.figures):
             if worker.growth is not None and worker.growth >= GROWTH:
                 self.fail(f"worker {number} grows by {worker.growth:.1f} MB an hour")
-            for what, found in (("threads", worker.threads), ("files", worker.files)):
-                if len({*found[1:]}) > 1:
-                    self.fail(f"worker {number} had {sorted({*found})} {what}")
+            for what, numbers in (("threads", worker.threads), ("files", worker.files)):
+                if len({*numbers[1:]}) > 1:
+                    self.fail(f"worker {number} had {sorted({*numbers})} {what}")
         if self.stale > STALENESS:
             self.fail(f"staleness p99.9 is {self.stale:.1f} s")
         if left:

@@ -35,11 +35,11 @@ def has(key: str, user: int, rollout: int) -> bool:
     return int(sha256(f"{key}:{user}".encode()).hexdigest(), 16) % 100 < rollout
 
 
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
     """Returns a text for each difference."""
     return [
-        f"{kind} {key}: {found[kind].get(key)} instead of {expected[kind].get(key)}"
+        f"{kind} {key}: {actual[kind].get(key)} instead of {expected[kind].get(key)}"
         for kind in expected
-        for key in sorted({*expected[kind], *found[kind]})
-        if expected[kind].get(key) != found[kind].get(key)
+        for key in sorted({*expected[kind], *actual[kind]})
+        if expected[kind].get(key) != actual[kind].get(key)
     ]

@@ -89,8 +89,8 @@ class Evaluator:
         for user in USERS:
             for key, enabled in current.all_flags(user).items():
                 flags.setdefault(key, []).extend([user] if enabled else [])
-        found = {key: current.get_value(key, MISSING) for key in values}
-        values_found = {key: value for key, value in found.items() if value != MISSING}
+        stored = {key: current.get_value(key, MISSING) for key in values}
+        values_found = {key: value for key, value in stored.items() if value != MISSING}
         return {"flags": flags, "values": values_found}
 
     def drain(self) -> dict[str, Any]:

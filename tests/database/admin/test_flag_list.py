@@ -86,8 +86,8 @@ def one_of_each_state(alice: User) -> None:
 
 @pytest.mark.usefixtures("one_of_each_state")
 def test_list_is_filtered_and_sorted_by_state(operator: Client) -> None:
-    assert {one: keys(operator, f"?state={one}") for one in STATES} == {
-        one: [one] for one in STATES
+    assert {state: keys(operator, f"?state={state}") for state in STATES} == {
+        state: [state] for state in STATES
     }
     assert sorted(keys(operator, "?state=on")) == sorted({*STATES} - {"off"})
     assert keys(operator, "?state=x") == []
@@ -261,8 +261,8 @@ def test_owners_and_tags_are_shown_and_filtered(operator: Client) -> None:
     assert cells(operator, "owned_by", "?o=1") == ["web x, y", "ADMIN", ""]
     filtered = Screen(page(operator, f"{FLAGS}?owner=web&tag=x"))
     assert filtered.texts(menus)[:3] == ["State", "Owner: web", "Tag: x"]
-    found = {"@me": ["b"], "web": ["a"], "": ["c"], "nobody": []}
-    assert {one: keys(operator, f"?owner={one}") for one in found} == found
+    keys_of_owner = {"@me": ["b"], "web": ["a"], "": ["c"], "nobody": []}
+    assert {owner: keys(operator, f"?owner={owner}") for owner in keys_of_owner} == keys_of_owner
     assert keys(operator, "?tag=x") == ["a"]
     assert keys(operator, "?o=-5") == ["a", "b", "c"]
 
@@ -431,7 +431,7 @@ def test_list_with_editable_rows_is_refused_by_a_check() -> None:
         list_display = ("key", "enabled", "rollout_percent")
         list_editable = ("rollout_percent",)
 
-    assert [found.id for found in Own(FeatureFlag, admin.site).check()] == ["flagstaff.E048"]
+    assert [error.id for error in Own(FeatureFlag, admin.site).check()] == ["flagstaff.E048"]
 
 
 TOOLS = "{% block object-tools %}<a class='tool'>Add</a>{% endblock %}"

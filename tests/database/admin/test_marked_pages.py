@@ -204,13 +204,13 @@ def problems(response: Any, same: frozenset[str] = STORED) -> list[str]:
         WaitingAction.objects.exclude(users="").values_list("users"),
         WaitingAction.objects.exclude(rough_users="").values_list("rough_users"),
     )
-    stored = {text.casefold() for found in texts for (text,) in found}
+    stored = {text.casefold() for rows_of_table in texts for (text,) in rows_of_table}
     # The kind in front of it is translated.
     stored |= {rest for text in stored if (rest := text.partition(": ")[2])}
     return [
         text
         for text in unmarked_texts(html, same)
-        if not any(one in text.casefold() for one in stored)
+        if not any(stored_text in text.casefold() for stored_text in stored)
     ]
 
 
@@ -218,8 +218,8 @@ def check_opened(client: Client, urls: Iterable[str]) -> set[str]:
     """Checks the pages that a person may open, and returns those that the person may not."""
     opened = {url: client.get(url, follow=True) for url in urls}
     closed = {url for url, response in opened.items() if response.status_code == 403}
-    found = {url: problems(opened[url]) for url in opened.keys() - closed}
-    assert not any(found.values()), found
+    problems_by_url = {url: problems(opened[url]) for url in opened.keys() - closed}
+    assert not any(problems_by_url.values()), problems_by_url
     return closed
 
 
@@ -351,7 +351,7 @@ def test_page_after_a_form_shows_only_marked_texts(
     url: str, data: dict[str, Any], operator: Client, rows: dict[str, Any]
 ) -> None:
     filled: dict[str, Any] = {
-        field: [one.format(**rows) for one in value] if isinstance(value, list) else value
+        field: [item.format(**rows) for item in value] if isinstance(value, list) else value
         for field, value in data.items()
     }
     follow(operator, url.format(**rows), filled)

@@ -172,7 +172,7 @@ def test_links_of_a_history_lead_to_related_and_older_entries(
     [before] = parse_qs(urlsplit(older).query)["before"]
     shown = Screen(page(operator, RECENT + older)).attributes(versions, "id")
     assert shown
-    assert all(int(one.removeprefix("version-")) < int(before) for one in shown)
+    assert all(int(shown_name.removeprefix("version-")) < int(before) for shown_name in shown)
 
 
 TIME = datetime(2026, 7, 9, 21, 7, 15, tzinfo=timezone.utc)

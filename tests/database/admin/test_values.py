@@ -137,7 +137,7 @@ def test_message_after_a_new_value_links_to_its_rules(
 ) -> None:
     arguments = {"secret": "on"} if is_secret else {}
     response = act(operator, f"{VALUES}add/", key=KEY, value="1", **arguments)
-    links = " ".join(str(one.message) for one in response.context["messages"])
+    links = " ".join(str(message.message) for message in response.context["messages"])
     url = row_url(KeyValueStore.objects.get(), "rules")
     assert links.count(f'<a href="{url}">Rules…</a>') == count
 
@@ -293,7 +293,7 @@ def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     admin = KeyValueStoreAdmin(model, AdminSite())
     assert admin.check() == []
     monkeypatch.setattr("flagstaff.conf.conf.__class__.value_model", model)
-    [create] = [one for one in all_actions(Kind.VALUE) if one.creates]
+    [create] = [action for action in all_actions(Kind.VALUE) if action.creates]
     fields = ArgumentFields(admin, RequestFactory().get(""), create, [], {})
     assert {"team", "weight"} < {*fields.form(is_answered=False).fields}
 
@@ -356,7 +356,9 @@ def test_secret_is_on_no_page_and_in_no_filter(operator: Client) -> None:
     rules = [{"conditions": [STAFF], "value": "hunter1"}]
     secret = value_of("hunter2", secret=True, choices=["hunter1", "hunter2"], rules=rules)
     version = changes.values.set(KEY, "hunter1").version
-    actions = [row_url(secret, one) for one in ("set", "set-for-everyone", "details", "delete")]
+    actions = [
+        row_url(secret, action) for action in ("set", "set-for-everyone", "details", "delete")
+    ]
     histories = [RECENT, row_url(secret), row_url(secret, "history")]
     for url in (VALUES, f"{VALUES}?o=-4", f"{RECENT}?format=csv", *actions, *histories):
         html = page(operator, url)
@@ -391,9 +393,9 @@ def test_secret_is_replaced_and_in_no_question(operator: Client, secret: KeyValu
     assert (KeyValueStore.objects.get().value, undo_urls(response)) == ("hunter2", [])
     act(operator, row_url(secret, "details"), description="For the shop")
     secret.refresh_from_db()
-    found = secret.value, secret.choices, secret.description
-    assert found == ("hunter2", ["hunter2", "hunter3"], "For the shop")
-    entries = [f"{one}{one.change_message}" for one in LogEntry.objects.all()]
+    texts = secret.value, secret.choices, secret.description
+    assert texts == ("hunter2", ["hunter2", "hunter3"], "For the shop")
+    entries = [f"{log_entry}{log_entry.change_message}" for log_entry in LogEntry.objects.all()]
     assert "hunter" not in "".join([*messages_of(response), *entries])
 
 

@@ -68,7 +68,7 @@ def test_message_counts_workers_after_five_seconds_and_asks_regions_only_for_a_k
     response = kill(operator, flag)
     [message] = messages_of(response)
     assert message == f"“new_checkout” was changed: turned off. Off for all users. {counted}"
-    assert [one.level_tag for one in response.context["messages"]] == ["success"]
+    assert [message.level_tag for message in response.context["messages"]] == ["success"]
     turn_on(operator, flag)
     save = (1.0, False)
     assert calls == [save, save, save, (5.0, True), save]
@@ -104,12 +104,12 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
     [message] = messages_of(response)
     done = "“new_checkout” was changed: turned off. Off for all users. "
     assert re.fullmatch(f"{done}{text}", message)
-    assert [one.level_tag for one in response.context["messages"]] == ["warning"]
+    assert [message.level_tag for message in response.context["messages"]] == ["warning"]
     assert state(flag) == (False, 25)
 
 
 @pytest.mark.parametrize(
-    ("found", "texts"),
+    ("fields", "texts"),
     [
         (
             {"complete": True, "applied": 1, "applied_after": 0.5},
@@ -133,13 +133,13 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
     ],
 )
 def test_sentence_says_what_is_known(
-    found: dict[str, Any], texts: list[str], monkeypatch: pytest.MonkeyPatch
+    fields: dict[str, Any], texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace_wait(monkeypatch, Propagation(**{"complete": False, **found}))
+    replace_wait(monkeypatch, Propagation(**{"complete": False, **fields}))
     applied = applied_by_workers(1.0, asks_regions=False)
     assert all(text in applied.text for text in texts)
     assert "web-20" not in applied.text
-    assert applied.complete is found.get("complete", False)
+    assert applied.complete is fields.get("complete", False)
 
 
 @pytest.mark.parametrize("is_atomic", [False, True], ids=["direct", "atomic request"])

@@ -194,9 +194,15 @@ def test_impact_of_random_states_matches_an_independent_count(users: list[Any]) 
         impacts = impact(before, after)
         flag, value, changed = expected(before, after, people)
         nothing = Effect(len(people))
-        one = impacts.get((Kind.FLAG, "flag"), nothing)
+        flag_impact = impacts.get((Kind.FLAG, "flag"), nothing)
         two = impacts.get((Kind.VALUE, "value"), nothing)
-        assert (one.users, one.gain, one.lose, one.on, one.anonymous) == flag
+        assert (
+            flag_impact.users,
+            flag_impact.gain,
+            flag_impact.lose,
+            flag_impact.on,
+            flag_impact.anonymous,
+        ) == flag
         assert (two.users, two.changed, two.anonymous_changed) == value
         assert (impacts.changed or 0) == changed
 
@@ -367,9 +373,9 @@ def test_change_of_a_segment_counts_the_users_who_get_another_value(users: list[
 
 
 def test_created_and_deleted_flag_are_counted(users: list[Any]) -> None:
-    nothing, one = RowState(Kind.FLAG, None), flag(rollout_percent=100)
-    assert only(impact([nothing], [one])).gain == 30
-    assert only(impact([one], [nothing])).lose == 30
+    nothing, for_everyone = RowState(Kind.FLAG, None), flag(rollout_percent=100)
+    assert only(impact([nothing], [for_everyone])).gain == 30
+    assert only(impact([for_everyone], [nothing])).lose == 30
 
 
 def test_deleted_flag_is_not_counted_again_as_a_use_of_a_changed_segment(users: list[Any]) -> None:

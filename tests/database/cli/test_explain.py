@@ -143,26 +143,26 @@ def test_rules_that_cannot_be_read_leave_the_default_of_the_call_except_to_allow
 
 
 @pytest.mark.parametrize(
-    ("unit", "missing", "option", "given"),
+    ("unit", "missing", "option", "unit_id"),
     [
         # A visitor is text, whatever it looks like.
         *[
-            ("visitor", "there is no visitor in the context", "visitor=ID", given)
-            for given in ("8f3a", "7", "1e5", "true")
+            ("visitor", "there is no visitor in the context", "visitor=ID", unit_id)
+            for unit_id in ("8f3a", "7", "1e5", "true")
         ],
         ("organization", "organization is missing", "organization=VALUE", "acme"),
     ],
 )
 def test_bucket_is_that_of_the_unit_or_a_hint_says_how_to_pass_it(
-    unit: str, missing: str, option: str, given: str
+    unit: str, missing: str, option: str, unit_id: str
 ) -> None:
     set_fields(bucket_by=unit)
     hint = f" (pass --context {option})"
     assert deciding("explain new_checkout bob") == (unit, missing + hint)
     first, *_ = typed("flags explain new_checkout bob").splitlines()
     assert first.endswith(f"found by username. It is bucketed by {unit}, which is missing.")
-    bucket = bucket_of("new_checkout", given)
-    line = f"explain new_checkout --anonymous --context {unit}={given}"
+    bucket = bucket_of("new_checkout", unit_id)
+    line = f"explain new_checkout --anonymous --context {unit}={unit_id}"
     place = "in" if bucket < 25 else "not in"
     why = f"{place} the first 25 % by {unit} (bucket {bucket})"
     assert deciding(line) == ("bucket < rollout", why)

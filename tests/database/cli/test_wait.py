@@ -109,7 +109,7 @@ UNKNOWN = "the change is committed, but it is not known which workers have it: "
 
 
 @pytest.mark.parametrize(
-    ("found", "status", "sentence", "problem"),
+    ("fields", "status", "sentence", "problem"),
     [
         (
             {"pending": (WORKER,) * 3, "unreported": 1},
@@ -139,9 +139,9 @@ UNKNOWN = "the change is committed, but it is not known which workers have it: "
     ],
 )
 def test_late_workers_and_unknown_ones_have_a_status_each(
-    found: dict[str, Any], status: int, sentence: str, problem: str, replace_wait: ReplaceWait
+    fields: dict[str, Any], status: int, sentence: str, problem: str, replace_wait: ReplaceWait
 ) -> None:
-    replace_wait(Propagation(**{"complete": False, "seconds": 5.0, **found}))
+    replace_wait(Propagation(**{"complete": False, "seconds": 5.0, **fields}))
     ran = run("off new_checkout --wait")
     assert (ran.status, ran.out) == (status, "")
     assert sentence in ran.err.splitlines()

@@ -154,8 +154,8 @@ def test_schema_of_user_has_permitted_endpoints(alice: User, bob: User) -> None:
         generator = BaseSchemaGenerator(patterns=urlpatterns)
         generator._initialise_endpoints()
         _paths, endpoints = generator._get_paths_and_endpoints(request)
-        found = [path for path, *rest in endpoints if generator.has_view_permissions(path, *rest)]
-        assert found == expected
+        paths = [path for path, *rest in endpoints if generator.has_view_permissions(path, *rest)]
+        assert paths == expected
 
 
 def test_schema_generation_is_allowed_without_query(django_assert_num_queries: Any) -> None:

@@ -80,10 +80,10 @@ def test_text_has_all_metrics_with_pid_and_no_flag_and_no_error() -> None:
     for secret in ("new_checkout", "refused", "standby", "search_v2"):
         assert secret not in text
     unknown = status_of(mode="idle", age=None, token=None, load_seconds=None)
-    found = numbers(prometheus_text(unknown))
+    metrics = numbers(prometheus_text(unknown))
     absent = {sample("snapshot_age_seconds"), sample("token"), sample("last_load_seconds")}
-    assert absent.isdisjoint(found)
-    assert found[sample("mode", mode="idle")] == 1
+    assert absent.isdisjoint(metrics)
+    assert metrics[sample("mode", mode="idle")] == 1
 
 
 def test_names_follow_prometheus_conventions_and_modes_are_documented() -> None:
@@ -115,13 +115,13 @@ def test_instruments_have_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     otel.register(MeterProvider([reader]))
     data: Any = reader.get_metrics_data()
     [of_scope] = data.resource_metrics[0].scope_metrics
-    found = {metric.name: metric for metric in of_scope.metrics}
-    age, loads = found["flagstaff.snapshot_age"], found["flagstaff.loads"]
+    metrics = {metric.name: metric for metric in of_scope.metrics}
+    age, loads = metrics["flagstaff.snapshot_age"], metrics["flagstaff.loads"]
     assert (age.unit, loads.unit) == ("s", "")
     assert loads.data.is_monotonic
     points = {
         (name, tuple(sorted((k, v) for k, v in point.attributes.items()))): point.value
-        for name, metric in found.items()
+        for name, metric in metrics.items()
         for point in metric.data.data_points
     }
     assert points == {
@@ -136,8 +136,8 @@ def test_loaded_worker_has_metrics() -> None:
     FeatureFlag.objects.create(key="new_checkout")
     with live_engine():
         now = status()
-        found = numbers(prometheus_text(now))
-    by_name = {name: value for (name, _labels), value in found.items()}
+        metrics = numbers(prometheus_text(now))
+    by_name = {name: value for (name, _labels), value in metrics.items()}
     assert (by_name["flagstaff_flags"], by_name["flagstaff_ready"]) == (1, 1)
     assert by_name["flagstaff_loads_total"] >= 1
     assert by_name["flagstaff_snapshot_age_seconds"] < 60

@@ -31,13 +31,13 @@ class Events:
 
     def take(self) -> list[dict[str, Any]]:
         """Returns the events since the last call."""
-        records = [one.log_record for one in self._exporter.get_finished_logs()]
+        records = [finished.log_record for finished in self._exporter.get_finished_logs()]
         self._exporter.clear()
-        assert {one.event_name for one in records} <= {"feature_flag.evaluation"}
-        return [dict(one.attributes or {}) for one in records]
+        assert {record.event_name for record in records} <= {"feature_flag.evaluation"}
+        return [dict(record.attributes or {}) for record in records]
 
     def keys(self) -> list[Any]:
-        return [one[names.FEATURE_FLAG_KEY] for one in self.take()]
+        return [record[names.FEATURE_FLAG_KEY] for record in self.take()]
 
 
 @pytest.fixture

@@ -45,7 +45,9 @@ class RecordingTransport(Transport):
     def flags(self) -> list[Flags]:
         """Returns the flags of each event, oldest first."""
         contexts = [event["contexts"].get("flags", {"values": []}) for event in self.events]
-        return [[(one["flag"], one["result"]) for one in flags["values"]] for flags in contexts]
+        return [
+            [(value["flag"], value["result"]) for value in flags["values"]] for flags in contexts
+        ]
 
 
 def init(transport: Transport, *integrations: Integration) -> None:
@@ -150,9 +152,9 @@ def test_flag_that_sentry_has_dropped_is_added_again(transport: RecordingTranspo
         flag_enabled(f"flag_{number}")
     flag_enabled("flag_0")
     sentry_sdk.capture_message("now")
-    [found] = transport.flags()
-    assert len(found) == 100
-    assert found[-1] == ("flag_0", False)
+    [flags] = transport.flags()
+    assert len(flags) == 100
+    assert flags[-1] == ("flag_0", False)
 
 
 def test_second_init_adds_no_second_listener(transport: RecordingTransport, calls: Flags) -> None:

@@ -304,11 +304,11 @@ def test_lost_connection_is_opened_again_outside_of_a_request(load: Load) -> Non
     load()
     with connection.cursor() as cursor, suppress(OperationalError):
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-    found = [
+    codes = [
         resolve_flag("half", SimpleLazyObject(lambda: User.objects.get(pk=alice.pk))).error_code
         for _ in range(2)
     ]
-    assert found == ["GENERAL", None]
+    assert codes == ["GENERAL", None]
 
 
 @pytest.mark.parametrize("load", [pytest.param("memory", marks=COMMITTED)], indirect=True)
@@ -406,9 +406,9 @@ def test_openfeature_with_a_targeting_key_and_a_user_returns_its_default() -> No
     waiting = Waiting()
     context = EvaluationContext("1", {"user": waiting.user})
     resolve = FlagstaffProvider().resolve_boolean_details
-    found = [resolve(key, True, context) for key in ("half", "staff", "all")]
+    results = [resolve(key, True, context) for key in ("half", "staff", "all")]
     general = ErrorCode.GENERAL
-    assert [result.error_code for result in found] == [general, general, None]
+    assert [result.error_code for result in results] == [general, general, None]
     assert waiting.reads == 1
 
 

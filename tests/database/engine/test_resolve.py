@@ -49,8 +49,8 @@ def flags(load: Load) -> Load:
 
 
 def fields(resolution: Any) -> tuple[object, ...]:
-    found = resolution
-    return found.value, found.reason, found.error_code, found.variant, found.rule
+    resolved = resolution
+    return resolved.value, resolved.reason, resolved.error_code, resolved.variant, resolved.rule
 
 
 @pytest.mark.usefixtures("flags")

@@ -75,9 +75,9 @@ def test_thousands_of_random_values_equal_the_orms(
     start_mode()
     stored = dict(KeyValueStore.objects.values_list("key", "value"))
     differing = {
-        key: (found, value)
+        key: (read, value)
         for key, value in stored.items()
-        if repr(found := get_value(key, default="missing")) != repr(value)
+        if repr(read := get_value(key, default="missing")) != repr(value)
     }
     assert (len(stored), differing) == (count, {})
 

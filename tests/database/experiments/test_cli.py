@@ -80,7 +80,10 @@ def test_list_has_all_with_the_newest_first_and_show_the_events_of_one() -> None
         ["second", "draft", variants],
         ["first", "draft", variants],
     ]
-    assert [one["key"] for one in document("experiment", "list")] == ["second", "first"]
+    assert [experiment["key"] for experiment in document("experiment", "list")] == [
+        "second",
+        "first",
+    ]
 
 
 @pytest.mark.parametrize("shares", [("10%", "12%"), ("0.1", "0.12")])
@@ -101,9 +104,9 @@ def test_shares_give_the_units_and_the_settings_of_the_experiment(shares: tuple[
 
 
 def test_mean_takes_its_deviation() -> None:
-    found = document("sample-size", "--deviation", "30", "--effect", "1.5")
-    assert found["planned"] == size_for_means(30, 1.5).planned
-    assert found["days"] is None
+    size = document("sample-size", "--deviation", "30", "--effect", "1.5")
+    assert size["planned"] == size_for_means(30, 1.5).planned
+    assert size["days"] is None
 
 
 @pytest.mark.parametrize(

@@ -116,19 +116,19 @@ class Model:
         change = experiments.add_metric if name == "metric" else getattr(experiments, name)
         change(KEY, *arguments.get(name, []))
 
-    def require_like(self, found: Experiment) -> None:
-        assert (found.state, found.winner) == (self.now.state, self.now.winner)
-        assert (found.run, found.traffic_percent) == (self.run, self.percent)
-        assert found.other_metrics == ADDED[: self.added]
-        assert (found.started_at is None) == (found.state == State.DRAFT)
-        assert (found.ended_at is None) == (found.state in {State.DRAFT, State.RUNNING})
+    def require_like(self, experiment: Experiment) -> None:
+        assert (experiment.state, experiment.winner) == (self.now.state, self.now.winner)
+        assert (experiment.run, experiment.traffic_percent) == (self.run, self.percent)
+        assert experiment.other_metrics == ADDED[: self.added]
+        assert (experiment.started_at is None) == (experiment.state == State.DRAFT)
+        assert (experiment.ended_at is None) == (experiment.state in {State.DRAFT, State.RUNNING})
 
-    def variant_of(self, unit: int, found: Experiment) -> str:
+    def variant_of(self, unit: int, experiment: Experiment) -> str:
         """The variant of a unit, by the definition in the documentation."""
         if self.now.state != State.RUNNING:
             return self.now.winner or "default"
-        if str(unit) in found.overrides:
-            return str(found.overrides[str(unit)])
+        if str(unit) in experiment.overrides:
+            return str(experiment.overrides[str(unit)])
         digest = sha256(f"experiment:{KEY}:{self.run}:{unit}".encode()).hexdigest()
         if int(digest[:16], 16) % 100 >= self.percent:
             return "default"
@@ -153,25 +153,27 @@ def test_random_history_of_an_experiment_is_like_the_model(seed: int) -> None:
                 with pytest.raises(ExperimentError):
                     model.carry_out(action)
                 assert ExperimentEvent.objects.count() == events
-            found = stored()
-            model.require_like(found)
+            experiment = stored()
+            model.require_like(experiment)
             if is_undo or model.now == decided:
-                assert (found.ended_at, found.frozen_report) == (
+                assert (experiment.ended_at, experiment.frozen_report) == (
                     model.now.ended_at,
                     model.now.report,
                 )
             elif decided.report is not None:
-                assert found.frozen_report == decided.report
+                assert experiment.frozen_report == decided.report
             else:
-                assert (found.frozen_report is None) == (found.state != State.SHIPPED)
-            model.now = replace(model.now, ended_at=found.ended_at, report=found.frozen_report)
+                assert (experiment.frozen_report is None) == (experiment.state != State.SHIPPED)
+            model.now = replace(
+                model.now, ended_at=experiment.ended_at, report=experiment.frozen_report
+            )
             refresh()
             for unit in source.sample(range(UNITS), 10):
                 variant = experiments.get_variant(KEY, unit, default="default")
-                assert variant == model.variant_of(unit, found)
-                is_in = variant != "default" and str(unit) not in found.overrides
-                if found.state == State.RUNNING and is_in:
-                    recorded.add((found.run, str(unit), variant))
+                assert variant == model.variant_of(unit, experiment)
+                is_in = variant != "default" and str(unit) not in experiment.overrides
+                if experiment.state == State.RUNNING and is_in:
+                    recorded.add((experiment.run, str(unit), variant))
         # What it has recorded is written then; a busy machine needs more than a second.
         assert lifecycle.close(30)
     assert {*Exposure.objects.values_list("run", "unit", "variant")} == recorded

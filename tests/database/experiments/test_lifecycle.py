@@ -23,9 +23,9 @@ LONG_AGO = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
 
 def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
-    found = stored()
-    assert (found.state, found.run, found.started_at) == (State.DRAFT, 0, None)
-    assert shares_of(found.variants) == {"control": 0.5, "treatment": 0.5}
+    experiment = stored()
+    assert (experiment.state, experiment.run, experiment.started_at) == (State.DRAFT, 0, None)
+    assert shares_of(experiment.variants) == {"control": 0.5, "treatment": 0.5}
     text = "created with control 1, treatment 1; 100 % of all units take part"
     assert (newest_event().kind, newest_event().message) == ("created", text)
 
@@ -112,10 +112,10 @@ def test_edit_writes_settings_with_an_event_of_old_and_new_values(draft: Experim
             primary="revenue",
             guardrails={"complaints": 0.01},
         )
-    found = stored()
-    assert (found.description, found.rules) == ("Is green better?", [GERMANY])
-    assert found.variants == [{"key": "control", "weight": 1}, {"key": "green", "weight": 3}]
-    assert (found.primary_metric, found.guardrails) == ("revenue", {"complaints": 0.01})
+    experiment = stored()
+    assert (experiment.description, experiment.rules) == ("Is green better?", [GERMANY])
+    assert experiment.variants == [{"key": "control", "weight": 1}, {"key": "green", "weight": 3}]
+    assert (experiment.primary_metric, experiment.guardrails) == ("revenue", {"complaints": 0.01})
     event = newest_event()
     assert (event.kind, event.actor, event.reason) == ("edited", "ana", "typo")
     assert event.message == (
@@ -145,12 +145,12 @@ def test_restart_begins_a_run_with_other_variants_and_all_metrics(running: Exper
     experiments.add_metric(KEY, "revenue")
     Experiment.objects.update(started_at=LONG_AGO, runs_since=LONG_AGO)
     experiments.restart(KEY, variants=["control", "green:3"], traffic_percent=20)
-    found = stored()
-    assert (found.state, found.run, found.traffic_percent) == (State.RUNNING, 1, 20)
-    assert (found.other_metrics, found.added_metrics) == (["revenue"], {})
-    assert found.started_at == found.runs_since
-    assert found.started_at is not None
-    assert found.started_at > LONG_AGO
+    experiment = stored()
+    assert (experiment.state, experiment.run, experiment.traffic_percent) == (State.RUNNING, 1, 20)
+    assert (experiment.other_metrics, experiment.added_metrics) == (["revenue"], {})
+    assert experiment.started_at == experiment.runs_since
+    assert experiment.started_at is not None
+    assert experiment.started_at > LONG_AGO
     event = newest_event()
     assert event.kind == "restarted"
     assert event.message == (
@@ -237,8 +237,8 @@ def test_undo_of_a_stop_runs_with_all_exposures(better: Experiment) -> None:
     experiments.stop(KEY)
     with acting_as("ana", reason="wrong experiment"):
         experiments.undo(KEY)
-    found = stored()
-    assert (found.state, found.run, found.ended_at) == (State.RUNNING, 0, None)
+    experiment = stored()
+    assert (experiment.state, experiment.run, experiment.ended_at) == (State.RUNNING, 0, None)
     assert experiments.report(KEY)["exposures"]["units"] == {"control": 2000, "treatment": 2000}
     event = newest_event()
     assert (event.kind, event.actor, event.reason) == ("undone", "ana", "wrong experiment")

@@ -53,12 +53,12 @@ def source_of(events: list[Event]) -> Callable[[], Sql]:
 
 def totals(experiment: Experiment, metric: Metric) -> dict[str, tuple[int, float]]:
     """The units and the sum of their values by variant."""
-    found: dict[str, tuple[int, float]] = {}
-    for one in measure(experiment, metric).hours:
-        units, total = found.get(one.variant, (0, 0.0))
-        sums = one.sums
-        found[one.variant] = units + sums.units, total + sums.of_y.mean * sums.units
-    return {arm: (units, round(total, 6)) for arm, (units, total) in found.items()}
+    sums_by_variant: dict[str, tuple[int, float]] = {}
+    for hour in measure(experiment, metric).hours:
+        units, total = sums_by_variant.get(hour.variant, (0, 0.0))
+        sums = hour.sums
+        sums_by_variant[hour.variant] = units + sums.units, total + sums.of_y.mean * sums.units
+    return {arm: (units, round(total, 6)) for arm, (units, total) in sums_by_variant.items()}
 
 
 def test_conversion_counts_units_with_an_event_in_the_window(experiment: Experiment) -> None:
@@ -108,32 +108,32 @@ def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> No
         for _ in range(1000)
     ]
     metric = Mean(source_of(events), window=3 * DAY, covariate=5 * DAY)
-    found = measure(experiment, metric).hours
+    hours = measure(experiment, metric).hours
     expected: dict[tuple[datetime, str], list[tuple[float, float]]] = defaultdict(list)
     for unit, (arm, at) in exposed.items():
-        own = [(value, time) for one, value, time in events if one == unit]
+        own = [(value, time) for event_unit, value, time in events if event_unit == unit]
         y = sum(value for value, time in own if at <= time < at + 3 * DAY)
         x = sum(value for value, time in own if at - 5 * DAY <= time < at)
         hour = (at + 3 * DAY).replace(minute=0, second=0, microsecond=0)
         expected[hour, arm].append((y, x))
-    assert {(one.hour, one.variant) for one in found} == set(expected)
-    for one in found:
-        values = expected[one.hour, one.variant]
-        assert one.sums.units == len(values)
-        assert one.sums.of_y.mean == pytest.approx(
+    assert {(hour.hour, hour.variant) for hour in hours} == set(expected)
+    for of_hour in hours:
+        values = expected[of_hour.hour, of_hour.variant]
+        assert of_hour.sums.units == len(values)
+        assert of_hour.sums.of_y.mean == pytest.approx(
             sum(y for y, _ in values) / len(values), rel=1e-12
         )
         mean_y, mean_x = (sum(column) / len(values) for column in zip(*values, strict=True))
         products = sum((y - mean_y) * (x - mean_x) for y, x in values)
-        assert float(one.sums.products) == pytest.approx(products, rel=1e-9, abs=1e-3)
+        assert float(of_hour.sums.products) == pytest.approx(products, rel=1e-9, abs=1e-3)
 
 
 def test_ratio_has_both_sums(experiment: Experiment) -> None:
     expose(experiment, [("a", "control", START), ("b", "control", START)])
     clicks = source_of([("a", 3.0, START), ("b", 1.0, START)])
     views = source_of([("a", 10.0, START), ("a", 5.0, START + HOUR), ("b", 5.0, START)])
-    [one] = measure(experiment, Ratio(clicks, views, window=DAY)).hours
-    assert (one.sums.of_y.mean * 2, one.sums.of_x.mean * 2) == (4.0, 20.0)
+    [hour] = measure(experiment, Ratio(clicks, views, window=DAY)).hours
+    assert (hour.sums.of_y.mean * 2, hour.sums.of_x.mean * 2) == (4.0, 20.0)
 
 
 def test_metric_by_user_follows_the_users_of_visitors(experiment: Experiment) -> None:
@@ -187,7 +187,7 @@ def test_constants_are_computed_once_without_statistics(experiment: Experiment) 
     expose(experiment, [(str(unit), "control", START) for unit in range(20)])
     with CaptureQueriesContext(connection) as queries:
         measure(experiment, Conversion(source_of([]), window=DAY))
-    [query] = [one["sql"] for one in queries if "MATERIALIZED" in one["sql"]]
+    [query] = [query["sql"] for query in queries if "MATERIALIZED" in query["sql"]]
     [[explained]] = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
     nodes, loops = [explained[0]["Plan"]], set()
     for node in nodes:
@@ -318,9 +318,9 @@ def test_source_whose_times_are_days_is_refused(
     settings.TIME_ZONE = zone
     units = [f"u{number}" for number in range(10)]
     expose(experiment, [(unit, "control", START) for unit in units])
-    found = days_of([(unit, 1.0, START + hours_after * HOUR) for unit in units], day)
+    days = days_of([(unit, 1.0, START + hours_after * HOUR) for unit in units], day)
     with pytest.raises(ConfigurationError, match="all 10 rows are at midnight"):
-        measure(experiment, Conversion(lambda: found, window=7 * DAY))
+        measure(experiment, Conversion(lambda: days, window=7 * DAY))
 
 
 @pytest.mark.parametrize("is_turned", [False, True])

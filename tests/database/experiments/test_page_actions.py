@@ -43,7 +43,7 @@ def preview(client: Client, url: str, **arguments: Any) -> dict[str, list[str]]:
     response = client.post(url, typed(client, url, **arguments)) if arguments else client.get(url)
     assert ExperimentEvent.objects.count() == before
     lines = preview_of(response).items()
-    return {field: [one.replace("\xa0", " ") for one in sides] for field, sides in lines}
+    return {field: [side.replace("\xa0", " ") for side in sides] for field, sides in lines}
 
 
 def test_new_experiment_is_shown_then_created(operator: Client, admin_user: User) -> None:
@@ -54,10 +54,14 @@ def test_new_experiment_is_shown_then_created(operator: Client, admin_user: User
         "Rules": ["\N{EN DASH}", "none"],
     }
     response = act(operator, ADD, **data, description="shop", _reason="plan of the quarter")
-    found = stored()
-    assert response.redirect_chain[-1][0] == experiment_url(found)
+    experiment = stored()
+    assert response.redirect_chain[-1][0] == experiment_url(experiment)
     assert "created with control 1, treatment 3" in messages_of(response)[0]
-    assert (found.state, found.traffic_percent, found.description) == (State.DRAFT, 40, "shop")
+    assert (experiment.state, experiment.traffic_percent, experiment.description) == (
+        State.DRAFT,
+        40,
+        "shop",
+    )
     event = ExperimentEvent.objects.get()
     assert (event.actor, event.reason) == (str(admin_user.pk), "plan of the quarter")
 
@@ -76,7 +80,7 @@ def test_wrong_argument_is_an_error_and_keeps_what_was_typed(
     shop.flag("dark_mode")
     data = {"key": KEY, "description": "typed text", **change}
     response = act(operator, ADD, **data)
-    assert any(error in one for one in errors_of(response)), errors_of(response)
+    assert any(error in message for message in errors_of(response)), errors_of(response)
     assert "typed text" in response.content.decode()
     assert not Experiment.objects.exists()
 
@@ -94,16 +98,20 @@ def test_edit_is_prefilled_and_changes_a_draft(operator: Client, draft: Experime
     assert shown["Guardrails"] == ["complaints (0.012)", "none"]
     assert shown["Planned units"] == ["4,000", "9,000"]
     act(operator, url, **changes)
-    found = stored()
-    assert (found.description, found.planned_units, found.smallest_effect) == ("", 9000, 0.02)
-    assert (found.other_metrics, found.guardrails) == (["revenue"], {})
+    experiment = stored()
+    assert (experiment.description, experiment.planned_units, experiment.smallest_effect) == (
+        "",
+        9000,
+        0.02,
+    )
+    assert (experiment.other_metrics, experiment.guardrails) == (["revenue"], {})
     for lines, error in [
         ("complaints=0.01\nrevenue=much", "Line 2: 'revenue=much' is no guardrail"),
         ("complaints=1\ncomplaints=2", "complaints is there twice; remove one"),
         ("complaints=-1", "the tolerated harm of complaints is -1.0"),
     ]:
         response = act(operator, url, guardrails=lines)
-        assert any(error in one for one in errors_of(response)), errors_of(response)
+        assert any(error in message for message in errors_of(response)), errors_of(response)
 
 
 def test_start_says_who_takes_part_and_asks_once(
@@ -231,7 +239,9 @@ def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: E
     of_control = notes_of(operator.post(url, typed(operator, url, winner="control")))
     assert warnings[1] not in of_control
     # The terminal says the same.
-    assert all(one in asked(f"experiment ship {KEY} treatment", "n").err for one in warnings)
+    assert all(
+        warning in asked(f"experiment ship {KEY} treatment", "n").err for warning in warnings
+    )
     Experiment.objects.update(guardrails={"leaking": 0.1})
     notes = notes_of(operator.post(url, typed(operator, url, winner="control")))
     assert any("No report will be stored: the metric leaking fails" in note for note in notes)
@@ -265,7 +275,7 @@ def test_undo_of_a_ship_shows_and_restores_the_running_experiment(
 def test_experiment_is_deleted_unless_it_runs(operator: Client, running: Experiment) -> None:
     url = experiment_url(running, "delete")
     response = operator.get(url)
-    assert any("is running; this action is only for" in one for one in errors_of(response))
+    assert any("is running; this action is only for" in message for message in errors_of(response))
     assert not asks(response)
     operator.post(url, {"_confirmed": "1"})
     assert Experiment.objects.exists()

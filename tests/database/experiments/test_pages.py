@@ -111,22 +111,25 @@ def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment)
     text = text_of(html)
     assert "Green? · Not started: every call gets its default" in text
     screen = Screen(html)
-    found = dict(zip(screen.texts("dt"), screen.texts("dd"), strict=True))
-    assert found["Variants"] == "control 50.0 %, treatment 50.0 %"
-    assert (found["Primary metric"], found["Planned units"]) == ("orders", "4,000")
-    assert found["Forced units"] == "42: treatment"
+    settings_shown = dict(zip(screen.texts("dt"), screen.texts("dd"), strict=True))
+    assert settings_shown["Variants"] == "control 50.0 %, treatment 50.0 %"
+    assert (settings_shown["Primary metric"], settings_shown["Planned units"]) == (
+        "orders",
+        "4,000",
+    )
+    assert settings_shown["Forced units"] == "42: treatment"
     assert "too early" not in html
 
 
 def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experiment) -> None:
     html = shown(operator, better)
     assert count_queries(operator, experiment_url(better)) <= 20
-    text, found = text_of(html), experiments.report(KEY)
+    text, report = text_of(html), experiments.report(KEY)
     assert "treatment the treatment is better orders: 10.0 % → 16.0 %, +60.0 % · 95 %" in text
     assert "The treatment is better than the control in this metric." in text
     assert "This says nothing about other metrics." in text
     [orders] = table(html, METRICS_TABLE)
-    look = found["metrics"][0]["treatments"][0]["newest"]
+    look = report["metrics"][0]["treatments"][0]["newest"]
     assert look is not None
     assert look["relative_difference"] is not None
     name, control, value, change, p_value, result = orders
@@ -208,12 +211,12 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
 
 
 def test_page_says_what_is_missing_and_what_was_left_out(shop: Shop, operator: Client) -> None:
-    found = shop.experiment(KEY)
-    assert "There is no metric, so there is no verdict." in shown(operator, found)
+    experiment = shop.experiment(KEY)
+    assert "There is no metric, so there is no verdict." in shown(operator, experiment)
     Experiment.objects.update(primary_metric="orders")
     for variant in ("control", "treatment"):
-        expose(found, variant, 3, 0, name="both")
-    text = text_of(shown(operator, found))
+        expose(experiment, variant, 3, 0, name="both")
+    text = text_of(shown(operator, experiment))
     assert "too early for a verdict A verdict needs 100 more units" in text
     assert "Units that met two variants: 3. They are left out of all figures." in text
 

@@ -36,24 +36,24 @@ def report_text() -> str:
 
 
 def verdict() -> dict[str, Any]:
-    [found] = experiments.report(KEY)["verdicts"]
-    return dict(found)
+    [newest] = experiments.report(KEY)["verdicts"]
+    return dict(newest)
 
 
 def result(metric: int = 0) -> dict[str, Any]:
-    [found] = experiments.report(KEY)["metrics"][metric]["treatments"]
-    return dict(found)
+    [treatment] = experiments.report(KEY)["metrics"][metric]["treatments"]
+    return dict(treatment)
 
 
 def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(running: Experiment) -> None:
     expose_both(running, (1000, 100), (1000, 300), days=3)
-    found = verdict()
-    assert found["outcome"] == "too_early"
-    assert 1.9 < found["missing_days"] <= 2.0
+    newest = verdict()
+    assert newest["outcome"] == "too_early"
+    assert 1.9 < newest["missing_days"] <= 2.0
     assert "A verdict needs 2 more days." in report_text()
     Experiment.objects.update(guardrails={"complaints": 0.01})
-    found = verdict()
-    assert (found["outcome"], found["harmed"]) == ("harm", ["complaints"])
+    newest = verdict()
+    assert (newest["outcome"], newest["harmed"]) == ("harm", ["complaints"])
 
 
 def test_report_without_exposures_or_metrics_says_what_is_missing() -> None:
@@ -119,9 +119,9 @@ def test_excluded_units_are_in_no_figure(running: Experiment, settings: Any) -> 
     assert "no verdict: the shares are wrong" in text
     assert "orders" not in text
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.staff"}}
-    found = experiments.report(KEY)
-    assert found["exposures"]["units"] == {"control": 1000, "treatment": 1000}
-    assert found["metrics"][0]["units"] == 2000
+    report = experiments.report(KEY)
+    assert report["exposures"]["units"] == {"control": 1000, "treatment": 1000}
+    assert report["metrics"][0]["units"] == 2000
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.no_units"}}
     with pytest.raises(ConfigurationError, match=r"EXCLUDED_UNITS fails: wrong SQL.*42703"):
         experiments.report(KEY)
@@ -130,16 +130,16 @@ def test_excluded_units_are_in_no_figure(running: Experiment, settings: Any) -> 
 def test_unit_that_is_forced_after_its_exposure_is_left_out(running: Experiment) -> None:
     expose_both(running, (200, 20), (200, 20))
     experiments.force(KEY, "control7+", "treatment")
-    found = experiments.report(KEY)
-    assert found["exposures"]["units"] == {"control": 199, "treatment": 200}
-    assert found["metrics"][0]["units"] == 399
+    report = experiments.report(KEY)
+    assert report["exposures"]["units"] == {"control": 199, "treatment": 200}
+    assert report["metrics"][0]["units"] == 399
 
 
 def test_units_of_the_present_hour_are_counted_apart(running: Experiment) -> None:
     now = datetime.now(timezone.utc)
     Exposure.objects.create(experiment=running, run=0, unit="1", variant="control", at=now)
-    found = experiments.report(KEY)["exposures"]
-    assert (found["units"]["control"], found["present_hour"]["control"]) == (0, 1)
+    exposures = experiments.report(KEY)["exposures"]
+    assert (exposures["units"]["control"], exposures["present_hour"]["control"]) == (0, 1)
 
 
 def test_shipping_freezes_the_report_with_its_end(better: Experiment) -> None:
@@ -156,17 +156,17 @@ def test_shipping_freezes_the_report_with_its_end(better: Experiment) -> None:
 
 def test_failing_metric_is_a_row_with_its_error_beside_the_others(better: Experiment) -> None:
     Experiment.objects.update(other_metrics=["leaking"], guardrails={"complaints": 0.1})
-    found = experiments.report(KEY)
+    report = experiments.report(KEY)
     assert verdict()["outcome"] == "better"
     # Corrected as if it did not fail.
     assert result()["interval_alpha"] == 0.025
-    assert [bool(one["error"]) for one in found["metrics"]] == [False, True, False]
-    leaking = found["metrics"][1]
+    assert [bool(metric["error"]) for metric in report["metrics"]] == [False, True, False]
+    leaking = report["metrics"][1]
     error = "data exception, such as text where a number is expected (SQLSTATE 22P02)"
     assert (leaking["metric"], leaking["treatments"]) == ("leaking", [])
     assert leaking["error"] == error
     assert f"leaking · other metric fails: {error}" in report_text()
-    assert "private" not in str(found) + report_text()
+    assert "private" not in str(report) + report_text()
     assert experiments.ship(KEY, "treatment").state == State.SHIPPED
 
 
@@ -175,8 +175,8 @@ def test_failing_primary_metric_leaves_no_verdict_and_stores_no_report(
 ) -> None:
     Experiment.objects.update(other_metrics=["revenue"])
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
-    found = experiments.report(KEY)
-    assert found["verdicts"] == []
+    report = experiments.report(KEY)
+    assert report["verdicts"] == []
     assert result(1)["newest"]["units"] == 4000
     assert "There is no verdict: the metric orders fails: data exception" in report_text()
     shipped = experiments.ship(KEY, "treatment")
@@ -187,8 +187,8 @@ def test_failing_primary_metric_leaves_no_verdict_and_stores_no_report(
 
 def test_failed_guardrail_leaves_no_verdict(better: Experiment) -> None:
     Experiment.objects.update(guardrails={"leaking": 0.1, "complaints": 0.2})
-    found = verdict()
-    assert (found["outcome"], found["failed"]) == ("guardrail_failed", ["leaking"])
+    newest = verdict()
+    assert (newest["outcome"], newest["failed"]) == ("guardrail_failed", ["leaking"])
     assert result()["newest"]["units"] == 4000
     needs = "A verdict needs these guardrails, which cannot be computed: leaking."
     assert needs in report_text()
@@ -199,13 +199,13 @@ def test_no_difference_needs_an_interval_within_the_smallest_effect(running: Exp
     assert verdict()["undecided_units"] is None
     assert "Without a smallest effect that matters, there is never" in report_text()
     Experiment.objects.update(smallest_effect=0.02)
-    found = verdict()
-    assert found["outcome"] == "undecided"
-    units = f"{found['undecided_units']:,}"
+    newest = verdict()
+    assert newest["outcome"] == "undecided"
+    units = f"{newest['undecided_units']:,}"
     assert f"With about {units} more units, four of five experiments without" in report_text()
     Experiment.objects.update(smallest_effect=0.031)
-    found = verdict()
-    assert (found["outcome"], found["undecided_units"]) == ("no_difference", None)
+    newest = verdict()
+    assert (newest["outcome"], newest["undecided_units"]) == ("no_difference", None)
     # Corrected for more metrics, the interval is wider.
     Experiment.objects.update(other_metrics=["revenue"])
     assert verdict()["outcome"] == "undecided"
@@ -283,7 +283,7 @@ def test_unit_that_was_exposed_before_a_metric_and_again_after_it_is_not_counted
         experiment=running, run=0, unit="2+", variant="control", at=at + 2 * DAY
     )
     add_metric_days_ago("revenue", 4)
-    assert [one["units"] for one in experiments.report(KEY)["metrics"]] == [2, 1]
+    assert [metric["units"] for metric in experiments.report(KEY)["metrics"]] == [2, 1]
 
 
 def test_added_metric_is_in_the_correction_and_leaves_raw_p_values(better: Experiment) -> None:
@@ -305,8 +305,8 @@ def test_metric_whose_query_exceeds_the_time_limit_is_not_known(
     Experiment.objects.update(other_metrics=["revenue"])
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "revenue": f"{__name__}.endless"}
     rows("SET LOCAL statement_timeout = 2000")
-    found = experiments.report(KEY)
-    assert [one["error"] for one in found["metrics"]] == [
+    report = experiments.report(KEY)
+    assert [metric["error"] for metric in report["metrics"]] == [
         None,
         "a time limit ended its query, so its results are not known",
     ]
@@ -327,10 +327,10 @@ def test_counts_that_exceed_the_time_limit_leave_no_report(
 
 
 def test_plan_of_two_variants_has_their_part_of_the_planned_units() -> None:
-    found = Experiment(planned_units=4000, variants=["a", "b"])
-    assert plan_of(found).units == 4000
-    found.variants = ["a", "b", "c", "d"]
-    assert plan_of(found).units == 2000
+    experiment = Experiment(planned_units=4000, variants=["a", "b"])
+    assert plan_of(experiment).units == 4000
+    experiment.variants = ["a", "b", "c", "d"]
+    assert plan_of(experiment).units == 2000
 
 
 # The job that computes the verdicts on running experiments.
@@ -349,9 +349,9 @@ def test_verdict_is_stored_with_its_time_and_run(running: Experiment) -> None:
     expose_both(running, (2000, 200), (2000, 320))
     before = datetime.now(timezone.utc)
     [report] = store_verdicts(Event())
-    found = stored_verdict()
-    assert (found.outcomes, found.problem, found.run) == ({"treatment": "better"}, "", 0)
-    assert before <= found.at <= datetime.now(timezone.utc)
+    newest = stored_verdict()
+    assert (newest.outcomes, newest.problem, newest.run) == ({"treatment": "better"}, "", 0)
+    assert before <= newest.at <= datetime.now(timezone.utc)
     assert not report.is_news
     assert (report.experiment, report.outcomes) == (KEY, {"treatment": "better"})
 
@@ -382,8 +382,8 @@ def test_verdict_is_computed_once_an_hour_for_each_run_of_an_experiment_that_run
 
 
 def test_run_jobs_prints_the_verdicts_that_it_has_computed(running: Experiment) -> None:
-    [found] = json.loads(flags("run-jobs", "--json").out)["verdicts"]
-    assert (found["experiment"], found["outcomes"]) == (KEY, {"treatment": "too_early"})
+    [stored] = json.loads(flags("run-jobs", "--json").out)["verdicts"]
+    assert (stored["experiment"], stored["outcomes"]) == (KEY, {"treatment": "too_early"})
     assert "verdicts" not in json.loads(flags("run-jobs", "--json").out)
 
 

@@ -92,9 +92,9 @@ def test_newest_figures_follow_from_the_sums(report: Any) -> None:
         control, treatment = _estimates(metric, newest)
         effect, relative = difference(control, treatment), lift(control, treatment)
         assert relative is not None
-        for name, one in (("difference", effect), ("lift", relative)):
-            found = always_valid(one, Plan(4000), alpha)
-            expected = {key: getattr(found, key) for key in newest[name]}
+        for name, figure in (("difference", effect), ("lift", relative)):
+            interval = always_valid(figure, Plan(4000), alpha)
+            expected = {key: getattr(interval, key) for key in newest[name]}
             assert newest[name] == pytest.approx(expected, rel=1e-12)
         assert newest["p_value"] == always_valid(effect, Plan(4000)).p_value
         errors = (newest["control_standard_error"], newest["treatment_standard_error"])
@@ -102,14 +102,14 @@ def test_newest_figures_follow_from_the_sums(report: Any) -> None:
 
 
 def test_decisions_follow_from_the_p_values(report: Any) -> None:
-    tested = [one for one in report["metrics"] if one["role"] != "guardrail"]
-    corrected = holm([one["treatments"][0]["p_value"] for one in tested])
-    for one, found in zip(tested, corrected, strict=True):
-        [result] = one["treatments"]
+    tested = [metric for metric in report["metrics"] if metric["role"] != "guardrail"]
+    corrected = holm([metric["treatments"][0]["p_value"] for metric in tested])
+    for metric, correction in zip(tested, corrected, strict=True):
+        [result] = metric["treatments"]
         assert result["p_value"] <= result["newest"]["p_value"]
-        assert result["corrected_p_value"] == found.p_value
-        assert result["interval_alpha"] == found.interval_alpha
-        assert result["is_significant"] == found.is_rejected
+        assert result["corrected_p_value"] == correction.p_value
+        assert result["interval_alpha"] == correction.interval_alpha
+        assert result["is_significant"] == correction.is_rejected
     [verdict] = report["verdicts"]
     assert tested[0]["treatments"][0]["is_significant"]
     assert verdict["outcome"] == "better"
@@ -140,27 +140,29 @@ def test_report_of_now_has_the_members_of_the_stored_one(report: Any) -> None:
 
 def _members(value: Any, path: str = "") -> set[str]:
     if isinstance(value, dict):
-        found = {f"{path}.{name}" for name in value if name not in ARMS}
-        return found.union(*(_members(one, f"{path}.{name}") for name, one in value.items()))
+        members = {f"{path}.{name}" for name in value if name not in ARMS}
+        return members.union(
+            *(_members(member, f"{path}.{name}") for name, member in value.items())
+        )
     if isinstance(value, list):
-        return set().union(*(_members(one, path) for one in value))
+        return set().union(*(_members(member, path) for member in value))
     return set()
 
 
 def _estimates(metric: Any, newest: Any) -> tuple[Estimate, Estimate]:
-    names = [one.name for one in fields(PairSums)]
+    names = [field.name for field in fields(PairSums)]
     sums = [PairSums(**{name: newest["sums"][arm][name] for name in names}) for arm in ARMS]
-    assert [one.of_y.variance for one in sums] == [newest["sums"][arm]["variance"] for arm in ARMS]
+    assert [arm.of_y.variance for arm in sums] == [newest["sums"][arm]["variance"] for arm in ARMS]
     if metric["kind"] == "mean":
         adjusted = adjust(sums)
-        found = (adjusted.theta, adjusted.variance_reduction)
-        assert found == (newest["theta"], newest["variance_reduction"])
+        adjustment = (adjusted.theta, adjusted.variance_reduction)
+        assert adjustment == (newest["theta"], newest["variance_reduction"])
         control, treatment = adjusted.arms
     elif metric["kind"] == "ratio":
         control, treatment = map(ratio, sums)
     else:
         control, treatment = (
-            proportion(Conversions(one.units, round(one.of_y.mean * one.units))) for one in sums
+            proportion(Conversions(arm.units, round(arm.of_y.mean * arm.units))) for arm in sums
         )
         assert control.value == pytest.approx(mean(sums[0].of_y).value, rel=1e-12)
     return control, treatment

@@ -101,9 +101,11 @@ def test_metric_that_cannot_be_used_is_an_error_of_the_checks(
     setting: dict[str, Any], problem: str | None, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, **setting}
-    found = [one.msg for one in run_checks(tags=["flagstaff"]) if one.id == "flagstaff.E045"]
-    assert len(found) == (problem is not None)
-    assert (problem or "") in "".join(found)
+    problems = [
+        check.msg for check in run_checks(tags=["flagstaff"]) if check.id == "flagstaff.E045"
+    ]
+    assert len(problems) == (problem is not None)
+    assert (problem or "") in "".join(problems)
 
 
 def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment) -> None:
@@ -211,9 +213,9 @@ def test_failed_report_keeps_its_own_exposures(
 ) -> None:
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["broken"]}
     Experiment.objects.update(**{"primary_metric": "", **metrics_})
-    for one in (running, shop.experiment("banner"), shop.experiment("wine")):
-        expose(one, one.key)
-        experiments.stop(one.key)
+    for experiment in (running, shop.experiment("banner"), shop.experiment("wine")):
+        expose(experiment, experiment.key)
+        experiments.stop(experiment.key)
     end_long_ago()
     with pytest.raises(ExperimentError, match=f"2 exposures were deleted, but the report of {KEY}"):
         experiments.prune(365 * DAY)
@@ -233,9 +235,9 @@ def test_exposures_of_an_experiment_that_was_shipped_without_a_report_are_delete
 def test_experiment_that_sql_has_broken_keeps_its_own_exposures_only(
     shop: Shop, running: Experiment
 ) -> None:
-    for one in (running, shop.experiment("banner")):
-        expose(one, one.key)
-        experiments.stop(one.key)
+    for experiment in (running, shop.experiment("banner")):
+        expose(experiment, experiment.key)
+        experiments.stop(experiment.key)
     Experiment.objects.filter(key=KEY).update(variants=[5])
     end_long_ago()
     with pytest.raises(ExperimentError, match="the experiment cannot be read"):

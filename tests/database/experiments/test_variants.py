@@ -41,9 +41,9 @@ def running(shop: Shop, load: Load) -> Load:
 def test_variant_is_that_of_the_oracle_and_is_explained(running: Load) -> None:
     for unit in range(20):
         assert get_variant(KEY, unit) == peek_variant(KEY, unit) == expected(str(unit))
-    found = explain_variant(KEY, 1)
-    assert (found.value, found.reason, found.is_recorded) == (expected("1"), "SPLIT", True)
-    assert (found.bucket, found.bucket_by, found.run) == (bucket("1"), "user", 0)
+    variant = explain_variant(KEY, 1)
+    assert (variant.value, variant.reason, variant.is_recorded) == (expected("1"), "SPLIT", True)
+    assert (variant.bucket, variant.bucket_by, variant.run) == (bucket("1"), "user", 0)
 
 
 @pytest.mark.thorough
@@ -69,8 +69,8 @@ def test_variants_of_ten_thousand_units_are_those_of_the_oracle(
         for unit in units:
             place, takes_part = bucket(str(unit), run), int(digest(str(unit), run)[:16], 16)
             expected = next(variant for variant, end in ends.items() if place < end)
-            found = current.get_variant(KEY, unit)
-            assert found == (expected if takes_part % 100 < traffic else None), (unit, run)
+            assigned = current.get_variant(KEY, unit)
+            assert assigned == (expected if takes_part % 100 < traffic else None), (unit, run)
         experiments.restart(KEY)
 
 
@@ -86,8 +86,8 @@ def test_unit_above_the_traffic_gets_the_default_and_keeps_its_variant_when_it_g
     load()
     before = {unit: get_variant(KEY, unit) for unit in range(100)}
     outside = next(unit for unit, variant in before.items() if variant is None)
-    found = explain_variant(KEY, outside)
-    assert (found.value, found.reason, found.is_recorded) == (None, "SPLIT", False)
+    explained = explain_variant(KEY, outside)
+    assert (explained.value, explained.reason, explained.is_recorded) == (None, "SPLIT", False)
     experiments.grow(KEY, 60)
     load()
     after = {unit: get_variant(KEY, unit) for unit in range(100)}
@@ -108,8 +108,8 @@ def test_unknown_experiment_is_explained_or_an_error_as_the_settings_say(
     settings: Settings,
 ) -> None:
     assert get_variant("other", 1, default="a") == "a"
-    found = explain_variant("other", 1)
-    assert (found.value, found.reason, found.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
+    variant = explain_variant("other", 1)
+    assert (variant.value, variant.reason, variant.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
     with pytest.raises(UnknownExperimentError, match="there is no experiment 'chekout_button'"):
         get_variant("chekout_button", 1)
@@ -142,9 +142,9 @@ def test_step_that_decides_gives_the_variant_and_is_named(
         experiments.ship(KEY, "treatment")
     load()
     assert get_variant(KEY, unit, default="default") == (value or "default")
-    found = explain_variant(KEY, unit)
-    assert (found.value, found.is_recorded) == (value, step[0] == "bucket")
-    assert [(one.name, one.met, one.text) for one in found.steps if one.decides] == [step]
+    variant = explain_variant(KEY, unit)
+    assert (variant.value, variant.is_recorded) == (value, step[0] == "bucket")
+    assert [(step.name, step.met, step.text) for step in variant.steps if step.decides] == [step]
 
 
 def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(
@@ -156,9 +156,9 @@ def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(
     ]
     shop.experiment(KEY, rules=rules)
     load()
-    found = explain_variant(KEY, 1, context={"country": "DE"})
-    assert found.rule == 2
-    assert [(step.name, step.met, step.decides) for step in found.steps[5:]] == [
+    variant = explain_variant(KEY, 1, context={"country": "DE"})
+    assert variant.rule == 2
+    assert [(step.name, step.met, step.decides) for step in variant.steps[5:]] == [
         *(("rule 1", False, False), ("condition 1", False, False)),
         *(("rule 2", True, False), ("condition 1", True, False)),
         *(("rule 3", None, False), ("counted", True, False), ("bucket", True, True)),
@@ -195,9 +195,9 @@ def test_forced_off_experiment_gives_the_default_without_a_query(
         held = snapshot()
         for get in (get_variant, peek_variant, held.get_variant, held.peek_variant):
             assert get(KEY, 1, default="old") == "old"
-        found = explain_variant(KEY, 1)
-    assert (found.value, found.reason, found.is_recorded) == (None, "DISABLED", False)
-    assert found.override == "FLAGSTAFF_FORCE_OFF"
+        variant = explain_variant(KEY, 1)
+    assert (variant.value, variant.reason, variant.is_recorded) == (None, "DISABLED", False)
+    assert variant.override == "FLAGSTAFF_FORCE_OFF"
     # A snapshot keeps the keys that were forced off.
     assert held.get_variant(KEY, 1, default="old") == "old"
     assert (get_variant(KEY, 1), explain_variant(KEY, 1).override) == ("treatment", None)

@@ -45,16 +45,16 @@ def visit(cookie: str | None = None, ask: Any = get_variant, agent: str = "") ->
     request = RequestFactory().get("/", headers={"User-Agent": agent})
     if cookie is not None:
         request.COOKIES[COOKIE] = cookie
-    found = []
+    variants = []
 
     def view(request: HttpRequest) -> HttpResponse:
-        found.extend([ask(KEY), ask(KEY)])
+        variants.extend([ask(KEY), ask(KEY)])
         return HttpResponse()
 
     response: Any = FlagstaffMiddleware(view)(request)
-    assert found[0] == found[1]
+    assert variants[0] == variants[1]
     new = response.cookies.get(COOKIE)
-    return found[0], new.value if new else cookie
+    return variants[0], new.value if new else cookie
 
 
 @COMMITTED
@@ -107,9 +107,9 @@ def test_crawler_gets_the_default_and_the_function_runs_once_per_request(
     load()
 
     def ask(key: str) -> Any:
-        given: Any = {"user": 7, "context": {"visitor": "v"}}
-        reason = explain_variant(key, **given).reason
-        return get_variant(key, **given), peek_variant(key, **given), reason
+        arguments: Any = {"user": 7, "context": {"visitor": "v"}}
+        reason = explain_variant(key, **arguments).reason
+        return get_variant(key, **arguments), peek_variant(key, **arguments), reason
 
     assert visit(agent="a bot", ask=ask)[0] == (None, None, "CRAWLER")
     assert len(asked) == 1
@@ -128,5 +128,7 @@ def test_failing_crawler_function_names_nobody(shop: Shop, settings: Any, caplog
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "IS_CRAWLER": f"{__name__}.fails"}
     shop.experiment(KEY)
     assert visit(ask=lambda key: get_variant(key, 7))[0] in {"control", "treatment"}
-    [message] = [one.getMessage() for one in caplog.records if "IS_CRAWLER" in one.getMessage()]
+    [message] = [
+        record.getMessage() for record in caplog.records if "IS_CRAWLER" in record.getMessage()
+    ]
     assert "raised ValueError" in message

@@ -127,11 +127,11 @@ def test_neighbours_of_one_transaction_row_and_author_are_one_event(
     entries: list[Any], lengths: list[int]
 ) -> None:
     ids = [insert(*entry) for entry in entries]
-    found = all_events()
-    assert [len(event.entries) for event in found] == lengths
+    listed = all_events()
+    assert [len(event.entries) for event in listed] == lengths
     # Newest first, each once.
-    assert [entry.pk for event in found for entry in event.entries] == ids[::-1]
-    assert [event.version for event in found] == [event.entries[0].pk for event in found]
+    assert [entry.pk for event in listed for entry in event.entries] == ids[::-1]
+    assert [event.version for event in listed] == [event.entries[0].pk for event in listed]
     # A message of a webhook, which reads entries as they come, is one event.
     messages = [[entry.pk for entry in message] for message in by_event(Change.objects.all())]
     assert sorted(pk for message in messages for pk in message) == ids
@@ -153,17 +153,17 @@ def test_key_finds_the_row_that_has_it_and_rows_that_had_it(three_rows: None) ->
     # As SQL can: a new value with the key of a flag is refused.
     KeyValueStore.objects.create(key=KEY, value=5)
 
-    def found(kind: Kind, key: str) -> list[str]:
+    def descriptions_of(kind: Kind, key: str) -> list[str]:
         entries = Change.objects.of_kinds([kind]).of(kind, key)
         return [f"{event.action} {event.key}" for event in events(entries.newest())]
 
-    assert found(Kind.FLAG, "checkout") == ["change checkout", f"create {KEY}"]
-    assert found(Kind.FLAG, KEY) == [f"delete {KEY}", f"create {KEY}", f"create {KEY}"]
-    assert found(Kind.VALUE, KEY) == [f"create {KEY}"]
+    assert descriptions_of(Kind.FLAG, "checkout") == ["change checkout", f"create {KEY}"]
+    assert descriptions_of(Kind.FLAG, KEY) == [f"delete {KEY}", f"create {KEY}", f"create {KEY}"]
+    assert descriptions_of(Kind.VALUE, KEY) == [f"create {KEY}"]
     pk = FeatureFlag.objects.get().pk
     assert {entry.key for entry in Change.objects.of_row(Kind.FLAG, pk)} == {"checkout", KEY}
     for key in ("nothing", "", "\0"):
-        assert found(Kind.FLAG, key) == []
+        assert descriptions_of(Kind.FLAG, key) == []
 
 
 FOUND: dict[str, tuple[Callable[[ChangeQuerySet], ChangeQuerySet], list[str]]] = {
@@ -217,7 +217,7 @@ def test_transaction_does_not_have_entries_of_a_reused_number() -> None:
     old, new = insert(*ANA), insert(*OTHER_FLAG)
     rows("UPDATE flagstaff_change SET at = at - interval '9 days' WHERE id = %s", old)
     entry = Change.objects.get(pk=new)
-    assert [found.pk for found in Change.objects.in_transaction(entry)] == [new]
+    assert [of_transaction.pk for of_transaction in Change.objects.in_transaction(entry)] == [new]
 
 
 def test_entries_in_batches_are_those_of_the_query(

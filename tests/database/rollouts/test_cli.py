@@ -221,9 +221,9 @@ def test_status_shows_the_state_the_evidence_and_the_events() -> None:
 
 
 def test_json_of_a_start_has_the_plan_and_that_of_a_hold_says_why() -> None:
-    found = document(*START.split())
-    assert (found["key"], found["state"], found["step"]) == (KEY, "running", 1)
-    assert [event["kind"] for event in found["events"]] == ["created", "started"]
+    started = document(*START.split())
+    assert (started["key"], started["state"], started["step"]) == (KEY, "running", 1)
+    assert [event["kind"] for event in started["events"]] == ["created", "started"]
     end_dwell_time()
     ok("run-jobs")
     record = document("plan", "show", KEY)
@@ -242,9 +242,9 @@ def test_run_jobs_drives_the_plans_and_a_trip_is_no_failure() -> None:
     assert line.startswith(f"{KEY}\trunning\tstep\tstep 2 of 3: rollout 5 → 25 %; ")
     harm()
     ran = flags("run-jobs", "--json")
-    found = json.loads(ran.out)
-    assert (ran.status, found["deliveries"]) == (0, [])
-    [plan] = found["plans"]
+    report = json.loads(ran.out)
+    assert (ran.status, report["deliveries"]) == (0, [])
+    [plan] = report["plans"]
     assert (plan["plan"], plan["event"], plan["state"]) == (KEY, "tripped", "rolled_back")
     assert plan["text"].startswith("rolled back: errors")
 
@@ -316,5 +316,5 @@ def test_plans_lists_those_that_run_first() -> None:
     make_flag("a_pending")
     plans.create("a_pending", ["5:1h", "100"])
     ok(START)
-    states = [(one["key"], one["state"]) for one in document("plan", "list")]
+    states = [(plan["key"], plan["state"]) for plan in document("plan", "list")]
     assert states == [(KEY, "running"), ("a_pending", "pending")]

@@ -360,7 +360,7 @@ def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo(
     assert PlanEvent.objects.get(kind="started").message == text
     [event, creation] = flag_history(KEY)
     assert (event.actor, creation.action) == ("ana", "create")
-    assert {one.field for one in event.differences} == {"enabled", "rollout_percent"}
+    assert {difference.field for difference in event.differences} == {"enabled", "rollout_percent"}
     # The driver does not take it for a change by somebody else.
     assert run_plans()[0].state == "running"
     changes.flags.undo(KEY)

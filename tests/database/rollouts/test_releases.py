@@ -40,9 +40,9 @@ def started(pending: Plan) -> None:
 def drive() -> tuple[bool, str]:
     """Runs the driver, and returns whether the step has started again, and why."""
     before = run_of()
-    [found] = run_plans()
-    assert found.error is None
-    return run_of() != before, found.text
+    [report] = run_plans()
+    assert report.error is None
+    return run_of() != before, report.text
 
 
 def test_new_release_starts_the_step_again_with_its_whole_time(started: None) -> None:
@@ -73,12 +73,12 @@ def test_new_release_starts_the_step_again_with_its_whole_time(started: None) ->
 def test_each_new_set_of_releases_starts_the_step_again_once(
     started: None, happens: list[str], releases: list[list[str] | None]
 ) -> None:
-    for one, of_new_run in zip(happens, releases, strict=True):
-        if one[0] == "+":
-            report(one[1:])
+    for release, of_new_run in zip(happens, releases, strict=True):
+        if release[0] == "+":
+            report(release[1:])
         else:
             # Its last report is so old that nobody expects another one.
-            age_workers(10_000, pid=NAMES[one[1:]])
+            age_workers(10_000, pid=NAMES[release[1:]])
         has_begun, _why = drive()
         assert has_begun is (of_new_run is not None)
         assert of_new_run in (None, StepRun.objects.get(pk=run_of()).releases)

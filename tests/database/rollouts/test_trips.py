@@ -130,7 +130,7 @@ def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
 @pytest.mark.usefixtures("stored")
 def test_four_drivers_carry_out_a_stored_trip_once() -> None:
     reports = [report for run in in_threads(*[run_plans] * 4) for report in run]
-    assert [(one.event, one.error) for one in reports] == [("tripped", None)]
+    assert [(report.event, report.error) for report in reports] == [("tripped", None)]
     assert (rollout(), events().count("tripped")) == (0, 1)
 
 
@@ -197,7 +197,7 @@ def test_stored_trip_of_a_locked_flag_stays_until_the_lock_ends(
     with transaction.atomic():
         FeatureFlag.objects.select_for_update().get()
         [reports] = in_threads(run_plans)
-    assert [one.error for one in reports] == ["OperationalError"]
+    assert [report.error for report in reports] == ["OperationalError"]
     [report] = run_plans()
     assert (report.event, rollout()) == ("tripped", 0)
 
@@ -217,4 +217,4 @@ def test_trip_disables_a_flag_whose_history_cannot_be_read(monkeypatch: pytest.M
     [report] = trip(monkeypatch)
     flag = FeatureFlag.objects.get()
     assert (report.event, flag.enabled, flag.rollout_percent) == ("tripped", False, 0)
-    assert driver.ACTOR in {one.actor for one in flag_history(KEY)}
+    assert driver.ACTOR in {event.actor for event in flag_history(KEY)}

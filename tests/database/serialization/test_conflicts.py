@@ -339,10 +339,10 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(shop: Shop) -> None
 
 
 def test_imports_of_the_same_flags_do_not_deadlock(shop: Shop) -> None:
-    one = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
+    first = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
     other = "flagstaff: 1\nflags: {search_v2: {kind: release}, beta_reviews: {kind: ops}}"
     with pytest.raises(ConflictError, match="beta_reviews has changed while the import ran"):
-        run_during(lambda: import_text(one), lambda: import_text(other))
+        run_during(lambda: import_text(first), lambda: import_text(other))
     import_text(other)
     beta, search = shop.flag("beta_reviews"), shop.flag("search_v2")
     assert (beta.enabled, beta.kind) == (False, "ops")

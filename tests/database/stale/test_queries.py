@@ -273,11 +273,11 @@ def test_days_that_are_no_number_of_days_are_refused(days: Any) -> None:
 def test_number_of_queries_does_not_depend_on_the_number_of_flags() -> None:
     collect_usage()
     make_flag("a", rollout_percent=100)
-    one = len(statements_of(assess_flags))
+    with_few_flags = len(statements_of(assess_flags))
     FeatureFlag.objects.bulk_create(
         FeatureFlag(key=f"flag_{n}", enabled=True, rollout_percent=n % 2 * 100) for n in range(50)
     )
-    assert len(statements_of(assess_flags)) == one <= 8
+    assert len(statements_of(assess_flags)) == with_few_flags <= 8
 
 
 def test_entries_that_are_read_do_not_depend_on_the_length_of_the_history() -> None:

@@ -58,7 +58,7 @@ def found_in(text: str, *keys: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "keys", "found"),
+    ("text", "keys", "keys_in_text"),
     [
         ("flag_enabled('new')", ["new"], ["new"]),
         ('{% flag "new" %}', ["new"], ["new"]),
@@ -84,9 +84,9 @@ def found_in(text: str, *keys: str) -> list[str]:
     ],
 )
 def test_key_between_quotes_or_at_borders_of_words_is_found(
-    text: str, keys: list[str], found: list[str]
+    text: str, keys: list[str], keys_in_text: list[str]
 ) -> None:
-    assert found_in(text, *keys) == found
+    assert found_in(text, *keys) == keys_in_text
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ async def by_all_async(request: Any) -> HttpResponse:
         return User(pk=1)
 
     request.auser = auser
-    one, every = await request.flags.aenabled(KEY), await request.flags.aall()
-    return HttpResponse(str(one is every[KEY]))
+    is_on, every = await request.flags.aenabled(KEY), await request.flags.aall()
+    return HttpResponse(str(is_on is every[KEY]))
 
 
 TEMPLATE = "{% load flagstaff %}{% flag 'visitor_banner' %}True{% else %}False{% endflag %}"

@@ -286,9 +286,9 @@ def test_time_beside_a_kill_does_not_delay_it(ben: Client, flag: FeatureFlag) ->
 def test_change_while_a_time_is_asked_for_is_a_conflict(
     ben: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_first(*given: Any, **options: Any) -> Any:
+    def change_first(*arguments: Any, **options: Any) -> Any:
         changes.flags.set_rollout(KEY, 10)
-        return ask_for(*given, **options)
+        return ask_for(*arguments, **options)
 
     monkeypatch.setattr(action_page, "ask", change_first)
     response = act(ben, flag_url(flag, "release"), _at=TOMORROW)

@@ -477,7 +477,7 @@ def test_hour_that_the_clock_shows_twice_is_stored_exactly(
 ) -> None:
     settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
     at = datetime(2027, 10, 31, hour, 30, tzinfo=timezone.utc)
-    release = next(one for one in all_actions(Kind.FLAG) if one.name == "release")
+    release = next(action for action in all_actions(Kind.FLAG) if action.name == "release")
     with acting_as(ana):
         release_now = Run(release, [KEY], [flag], {})
         ask_for(release_now, look_at(release_now), at)

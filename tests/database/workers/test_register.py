@@ -32,11 +32,11 @@ def stranger() -> Iterator[FakeWorker]:
 
 
 def test_report_updates_the_own_row_and_the_end_deletes_it(join: Join) -> None:
-    one, other = join("web-1"), join("web-2")
-    one.report(7, -1, "poll")
+    first, other = join("web-1"), join("web-2")
+    first.report(7, -1, "poll")
     registered = rows("SELECT mode, token, nonce, session FROM flagstaff_worker ORDER BY host")
-    assert registered == [("poll", 7, -1, one.session), ("live", 0, 0, other.session)]
-    one.end()
+    assert registered == [("poll", 7, -1, first.session), ("live", 0, 0, other.session)]
+    first.end()
     assert hosts() == ["web-2"]
 
 

@@ -48,15 +48,15 @@ Steps = Callable[[FakeWorker, FakeWorker], "tuple[Callable[[], object], ...]"]
 # What happens to two workers during the wait, and `counts`. Both look like one: only the random
 # name of a row tells containers, or a process id that is used again, apart.
 WAITS: dict[str, tuple[Steps, tuple[int, ...]]] = {
-    "both load": (lambda one, other: (one.load, other.load), (2, 0, 0, 0, 0)),
-    "none loads": (lambda one, other: (), (0, 2, 0, 0, 0)),
-    "one loads": (lambda one, other: (one.load,), (1, 1, 0, 0, 0)),
-    "one is killed": (lambda one, other: (one.load, other.leave), (1, 1, 0, 0, 0)),
+    "both load": (lambda first, other: (first.load, other.load), (2, 0, 0, 0, 0)),
+    "none loads": (lambda first, other: (), (0, 2, 0, 0, 0)),
+    "one loads": (lambda first, other: (first.load,), (1, 1, 0, 0, 0)),
+    "one is killed": (lambda first, other: (first.load, other.leave), (1, 1, 0, 0, 0)),
     "one is killed after it has loaded": (
-        lambda one, other: (one.load, one.leave, other.load),
+        lambda first, other: (first.load, first.leave, other.load),
         (2, 0, 0, 0, 0),
     ),
-    "one ends": (lambda one, other: (one.load, other.end), (1, 0, 0, 0, 0)),
+    "one ends": (lambda first, other: (first.load, other.end), (1, 0, 0, 0, 0)),
 }
 
 
@@ -65,10 +65,10 @@ WAITS: dict[str, tuple[Steps, tuple[int, ...]]] = {
 def test_wait_is_complete_if_all_workers_have_loaded_or_ended(
     is_pooled: bool, steps: Steps, expected: tuple[int, ...], join: Join, set_steps: SetSteps
 ) -> None:
-    one, other = join("web-1", 9, is_pooled=is_pooled), join("web-1", 9, is_pooled=is_pooled)
-    for worker in (one, other):
+    first, other = join("web-1", 9, is_pooled=is_pooled), join("web-1", 9, is_pooled=is_pooled)
+    for worker in (first, other):
         worker.report(*create_token())
-    set_steps(*steps(one, other))
+    set_steps(*steps(first, other))
     outcome = wait_for_workers()
     assert (outcome.complete, counts(outcome)) == (expected[1] == 0, expected)
     assert outcome.seconds < 0.1 if outcome.complete else outcome.seconds == pytest.approx(5.5 + 1)

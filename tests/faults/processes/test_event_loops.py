@@ -25,9 +25,9 @@ from flagstaff import aready, flag_enabled, status
 
 def show(ticks, results, started, took):
     gap = max(after - before for before, after in zip(ticks, ticks[1:]))
-    found = {"results": results, "took": took, "gap": gap, "mode": status().mode}
-    found["again"] = [flag_enabled("new_checkout", 3), time.monotonic() - started]
-    print(json.dumps(found))
+    report = {"results": results, "took": took, "gap": gap, "mode": status().mode}
+    report["again"] = [flag_enabled("new_checkout", 3), time.monotonic() - started]
+    print(json.dumps(report))
 """
 ASYNCIO = """
 async def main():

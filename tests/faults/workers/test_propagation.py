@@ -151,7 +151,7 @@ def test_ten_workers_apply_each_change_soon_and_are_counted_while_they_reconnect
 ) -> None:
     caller.call(propagation.change_repeatedly, 10)
     made = caller.call(propagation.change_repeatedly, CHANGES)
-    took = sorted(one for one, _ in made)
+    took = sorted(seconds_taken for seconds_taken, _ in made)
     assert {applied for _, applied in made} == {WORKERS}
     record_property("seconds", took)
     assert took[CHANGES // 2] <= seconds(0.5)
@@ -267,12 +267,12 @@ def test_worker_that_cannot_report_gets_each_change_and_is_counted(  # noqa: PLR
         status = worker.ask("status")
         assert (status["mode"], status["failures"]) == ("poll" if is_pooled else "live", 0)
         assert status["last_error"] is None
-        [found] = status["problems"]
-        assert found.startswith("this worker does not report")
-        assert problem in found
+        [reported] = status["problems"]
+        assert reported.startswith("this worker does not report")
+        assert problem in reported
         admin.rollback()
-        found = caller.call(propagation.wait_for_workers, 0.5)
-        assert (found["complete"], counts(found)) == (False, (0, 0, 1, 0))
+        propagated = caller.call(propagation.wait_for_workers, 0.5)
+        assert (propagated["complete"], counts(propagated)) == (False, (0, 0, 1, 0))
 
 
 def test_worker_whose_role_has_another_isolation_level_reports_at_read_committed(

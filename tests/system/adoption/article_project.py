@@ -59,8 +59,8 @@ def adopt_with_data(project: Project, users: int = 50) -> tuple[dict[str, Any], 
     adopt(project)
     project.manage("migrate", "--verbosity=0")
     after = run_script(project, "survey")
-    found = after["found"]
-    assert [name for name, result in before["found"].items() if found[name] != result] == []
+    results = after["found"]
+    assert [name for name, result in before["found"].items() if results[name] != result] == []
     return before, after
 
 

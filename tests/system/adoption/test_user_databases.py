@@ -40,7 +40,7 @@ def test_username_is_looked_up_in_the_same_database_everywhere(
     )
     for alias in ("default", "replica"):
         project.manage("migrate", "--database", alias, "--verbosity=0")
-    found = run_script(project, "user_database")
-    assert (found["explain"], found["allow"], found["as"]) == (1, [1], "1")
-    assert (found["actor"], found["user"], found["bob"]) == ("alice", "alice", "bob")
-    assert found["export"] == ["alice"]
+    answers = run_script(project, "user_database")
+    assert (answers["explain"], answers["allow"], answers["as"]) == (1, [1], "1")
+    assert (answers["actor"], answers["user"], answers["bob"]) == ("alice", "alice", "bob")
+    assert answers["export"] == ["alice"]

@@ -10,9 +10,9 @@ _SERIOUS = ("serious", "critical")
 _RUN = """
     const done = arguments[arguments.length - 1];
     // Half a transition has colors that no style sheet names.
-    document.getAnimations().forEach(one => one.finish());
+    document.getAnimations().forEach(element => element.finish());
     axe.run(document, {resultTypes: ['violations'], elementRef: true}).then(
-        found => done(found.violations.flatMap(({id, impact, nodes}) => nodes.map(
+        result => done(result.violations.flatMap(({id, impact, nodes}) => nodes.map(
             ({target, html, failureSummary, element}) => ({
                 rule: id, impact, target: target.join(' '), html, why: failureSummary,
                 excluded: arguments[0].some(([rule, selector]) =>
@@ -51,10 +51,16 @@ def findings(visitor: Visitor, excluded: tuple[tuple[str, str], ...] = ()) -> li
     driver = visitor.driver
     if not driver.execute_script("return 'axe' in window"):
         driver.execute_script(_script())
-    found = driver.execute_async_script(_RUN, excluded)
-    assert isinstance(found, list), found
+    violations = driver.execute_async_script(_RUN, excluded)
+    assert isinstance(violations, list), violations
     return [
-        Finding(one["rule"], one["impact"], one["target"], one["html"], one["why"])
-        for one in found
-        if one["impact"] in _SERIOUS and not one["excluded"]
+        Finding(
+            violation["rule"],
+            violation["impact"],
+            violation["target"],
+            violation["html"],
+            violation["why"],
+        )
+        for violation in violations
+        if violation["impact"] in _SERIOUS and not violation["excluded"]
     ]

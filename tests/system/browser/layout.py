@@ -4,16 +4,17 @@ from tools.browser import Visitor
 
 OVERFLOW = """
     const width = document.documentElement.clientWidth;
-    const isCut = one => one.scrollWidth > one.clientWidth + 1;
-    const isOutside = one => one.getBoundingClientRect().right > width + 1;
+    const isCut = element => element.scrollWidth > element.clientWidth + 1;
+    const isOutside = element => element.getBoundingClientRect().right > width + 1;
     const all = isCut(document.documentElement) ? [...document.querySelectorAll('body *')] : [];
     // These boxes cut off what does not fit. On a phone, a list is scrolled, and Django's rows are
     // wider than their boxes.
     const boxes = width < 768 ? [] : [...document.querySelectorAll('.form-row, .module, .results')];
-    const found = [...all.filter(isOutside), ...boxes.filter(isCut)];
+    const overflowing = [...all.filter(isOutside), ...boxes.filter(isCut)];
     // A label that a style sheet adds is no element.
-    const wider = all.length && !found.length ? [document.documentElement] : found;
-    return wider.map(one => `${one.tagName}.${one.className}`).slice(0, 5);
+    const wider = all.length && !overflowing.length
+        ? [document.documentElement] : overflowing;
+    return wider.map(element => `${element.tagName}.${element.className}`).slice(0, 5);
 """
 # What one clicks is at least 24 pixels wide and high, on a phone 44, and nothing lies on it. A link
 # in a sentence may be as small as its text, and a check box as the browser draws it.
@@ -26,27 +27,29 @@ SMALL_TARGETS = r"""
     const hasWords = node => [...node.childNodes].some(child => child.nodeType === Node.TEXT_NODE
         ? /\p{L}/u.test(child.data)
         : child instanceof Element && !child.matches(targets) && hasWords(child));
-    const isInSentence = one => one.matches(':is(p, li, small, td, dd, div) a')
-        && getComputedStyle(one).display.startsWith('inline')
-        && hasWords(one.closest('p, li, small, td, dd, div'));
-    const isSmall = one => {
-        one.scrollIntoView({block: 'center', inline: 'nearest'});
-        const {left, right, top, bottom} = one.getBoundingClientRect();
+    const isInSentence = element => element.matches(':is(p, li, small, td, dd, div) a')
+        && getComputedStyle(element).display.startsWith('inline')
+        && hasWords(element.closest('p, li, small, td, dd, div'));
+    const isSmall = element => {
+        element.scrollIntoView({block: 'center', inline: 'nearest'});
+        const {left, right, top, bottom} = element.getBoundingClientRect();
         // Two of them may share a border.
         const [x, y, reach] = [(left + right) / 2, (top + bottom) / 2, least / 2 - 1.5];
         const edges = [[-reach, 0], [reach, 0], [0, -reach], [0, reach]];
         return edges.some(([right, down]) => {
-            return !one.contains(document.elementFromPoint(x + right, y + down));
+            return !element.contains(document.elementFromPoint(x + right, y + down));
         });
     };
     // A menu lies above the page.
-    document.querySelectorAll('details:not(.flagstaff-menu)').forEach(one => one.open = true);
+    const closed = document.querySelectorAll('details:not(.flagstaff-menu)');
+    closed.forEach(element => element.open = true);
     return [...document.querySelectorAll(targets)]
-        .filter(one => one.checkVisibility({visibilityProperty: true}) && !one.disabled)
-        .filter(one => !one.matches(others) && !isInSentence(one) && isSmall(one))
-        .map(one => {
-            const {width, height} = one.getBoundingClientRect();
-            return `${one.outerHTML.slice(0, 200)}, ${Math.round(width)} x ${Math.round(height)}`;
+        .filter(element => element.checkVisibility({visibilityProperty: true}) && !element.disabled)
+        .filter(element => !element.matches(others) && !isInSentence(element) && isSmall(element))
+        .map(element => {
+            const {width, height} = element.getBoundingClientRect();
+            const size = `${Math.round(width)} x ${Math.round(height)}`;
+            return `${element.outerHTML.slice(0, 200)}, ${size}`;
         });
 """
 

@@ -68,7 +68,7 @@ def test_page_fits_has_large_targets_and_no_serious_finding(
     name: str, admin: Visitor, rows: Rows
 ) -> None:
     open_page(admin, PAGES[name], rows)
-    found: dict[str, list[str]] = {}
+    where_by_problem: dict[str, list[str]] = {}
     for scheme, width in VIEWS:
         admin.set_scheme(scheme)
         admin.set_width(width)
@@ -76,10 +76,12 @@ def test_page_fits_has_large_targets_and_no_serious_finding(
         small = [f"is small: {target}" for target in admin.driver.execute_script(SMALL_TARGETS)]
         problems = [*wider, *small, *map(str, findings(admin, DJANGO))]
         for problem in problems:
-            found.setdefault(problem, []).append(f"{scheme} {width}")
+            where_by_problem.setdefault(problem, []).append(f"{scheme} {width}")
         if problems:
             save_screenshot(admin, f"{name}-{scheme}-{width}")
-    assert not found, "\n".join(f"{', '.join(where)}: {what}" for what, where in found.items())
+    assert not where_by_problem, "\n".join(
+        f"{', '.join(where)}: {what}" for what, where in where_by_problem.items()
+    )
 
 
 def test_box_without_a_label_is_found(admin: Visitor) -> None:

@@ -97,8 +97,8 @@ EVENTS = (
 MEASURES = """
     const [page] = performance.getEntriesByType('navigation');
     const object = /object at 0x|&lt;[\\w.]+ object|&lt;(function|class)\\b|DatabaseDefault/;
-    const found = document.documentElement.outerHTML.match(object);
-    return [page.responseStatus, page.decodedBodySize, found && found[0]];
+    const match = document.documentElement.outerHTML.match(object);
+    return [page.responseStatus, page.decodedBodySize, match && match[0]];
 """
 
 
@@ -149,8 +149,8 @@ def pks(shop: Shop) -> dict[str, dict[str, int]]:
     flags = shop.query("SELECT key, id FROM flagstaff_featureflag")
     values = shop.query("SELECT key, id FROM flagstaff_keyvaluestore")
     segments = shop.query("SELECT key, id FROM flagstaff_segment")
-    found = {"flag": dict(flags), "value": dict(values), "segment": dict(segments)}
-    return {kind: {key: found[kind][key] for key in keys} for kind, keys in ODD_KEYS.items()}
+    pks_by_kind = {"flag": dict(flags), "value": dict(values), "segment": dict(segments)}
+    return {kind: {key: pks_by_kind[kind][key] for key in keys} for kind, keys in ODD_KEYS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def test_users_are_added_and_removed(plain_phone: Visitor, shop: Shop) -> None:
     # The long name breaks.
     assert_fits(visitor)
     rows = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-users :is(li, button)")
-    assert [one.rect["height"] for one in rows if one.rect["height"] < 44] == []
+    assert [row.rect["height"] for row in rows if row.rect["height"] < 44] == []
     visitor.press("#content a[href*='/allow/']")
     visitor.write("#id_users", "bob, alcie\ncarol")
     visitor.press(".flagstaff-confirm")

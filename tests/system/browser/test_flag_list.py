@@ -15,11 +15,11 @@ BUTTON = ROW + " .flagstaff-button"
 CUT = """
     const width = document.documentElement.clientWidth;
     const cells = [...document.querySelectorAll('#result_list tbody td, #result_list tbody th')];
-    return cells.filter(one => one.getBoundingClientRect().right > width + 1).length;
+    return cells.filter(element => element.getBoundingClientRect().right > width + 1).length;
 """
 HEIGHTS = """
     return [...document.querySelectorAll('#result_list .flagstaff-button')]
-        .map(one => one.getBoundingClientRect().height);
+        .map(element => element.getBoundingClientRect().height);
 """
 IS_SCROLLED = """
     const results = document.querySelector('#changelist .results');
@@ -28,14 +28,15 @@ IS_SCROLLED = """
 OPEN_SIDEBAR = "localStorage.setItem('django.admin.navSidebarIsOpen', 'true')"
 WHOLE_ROWS = """
     return [...document.querySelectorAll('#result_list tbody tr')]
-        .filter(one => one.getBoundingClientRect().bottom <= 900).length;
+        .filter(element => element.getBoundingClientRect().bottom <= 900).length;
 """
 # Keys and labels in more than one line, and labels that do not fit.
 BROKEN = """
     return [...document.querySelectorAll('#result_list :is(.flagstaff-key, .flagstaff-state)')]
-        .filter(one => one.getClientRects().length > 1 || one.scrollWidth > one.clientWidth + 1
-            && one.matches('.flagstaff-state'))
-        .map(one => one.textContent);
+        .filter(element => element.getClientRects().length > 1
+            || element.scrollWidth > element.clientWidth + 1
+            && element.matches('.flagstaff-state'))
+        .map(element => element.textContent);
 """
 # The row that the address names.
 IS_MARKED = """

@@ -14,9 +14,9 @@ from tools.browser import chromium
 from tools.limits import SERVER, seconds
 
 PAGE = "/front-end/"
-STATE, REASON = (f"[data-flag=new_checkout] {one}" for one in (".state", "small"))
+STATE, REASON = (f"[data-flag=new_checkout] {part}" for part in (".state", "small"))
 OFF = "UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'new_checkout'"
-VISIBILITY = "return performance.getEntriesByType('visibility-state').map(one => one.name)"
+VISIBILITY = "return performance.getEntriesByType('visibility-state').map(element => element.name)"
 SCRIPT = Path(__file__).with_name("web_provider.cjs")
 
 
@@ -67,8 +67,8 @@ def test_page_shows_a_change_without_a_reload_for_its_own_user(
 
 def test_web_provider_gets_client_side_flags_only(packages: Path, shop: Shop) -> None:
     command = ["node", str(SCRIPT), str(packages), shop.address]
-    found = json.loads(subprocess.check_output(command, timeout=seconds(SERVER)))
-    browser, wrong, limited = found["browser"], found["wrong"], found["limited"]
+    results = json.loads(subprocess.check_output(command, timeout=seconds(SERVER)))
+    browser, wrong, limited = results["browser"], results["wrong"], results["limited"]
     assert (browser["state"], browser["statuses"][:2]) == ("READY", [200, 304])
     shown, hidden = browser["shown"], browser["hidden"]
     assert (shown["value"], shown["reason"]) == (False, "UNKNOWN")
@@ -79,4 +79,4 @@ def test_web_provider_gets_client_side_flags_only(packages: Path, shop: Shop) ->
     # The second request waits as long as the first response says.
     assert (limited["state"], limited["statuses"]) == ("ERROR", [429])
     assert limited["shown"]["value"] is True
-    assert (found["single"], found["singleHidden"]) == ([200, False], [404, "FLAG_NOT_FOUND"])
+    assert (results["single"], results["singleHidden"]) == ([200, False], [404, "FLAG_NOT_FOUND"])

@@ -22,8 +22,8 @@ MAX_TABS = 150
 
 
 def state(shop: Shop, key: str = "new_checkout") -> tuple[bool, int]:
-    [found] = shop.query(STATE.format(key))
-    return found[0], found[1]
+    [row] = shop.query(STATE.format(key))
+    return row[0], row[1]
 
 
 @pytest.fixture(autouse=True)

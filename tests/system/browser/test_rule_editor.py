@@ -32,8 +32,8 @@ def write(shop: Shop, conditions: list[Any]) -> None:
 
 
 def stored(shop: Shop) -> Any:
-    [[found]] = shop.query(f"SELECT conditions FROM flagstaff_segment WHERE key = '{KEY}'")
-    return found
+    [[conditions]] = shop.query(f"SELECT conditions FROM flagstaff_segment WHERE key = '{KEY}'")
+    return conditions
 
 
 def open_page(visitor: Visitor, path: str) -> None:

@@ -13,14 +13,14 @@ from tools.postgres import Postgres
 # The texts of our visible buttons that their boxes cut off.
 CUT_BUTTONS = """
     return [...document.querySelectorAll('.flagstaff-button, .flagstaff-confirm')]
-        .filter(one => one.checkVisibility({visibilityProperty: true, opacityProperty: true}))
-        .filter(one => {
+        .filter(button => button.checkVisibility({visibilityProperty: true, opacityProperty: true}))
+        .filter(button => {
             const range = document.createRange();
-            range.selectNodeContents(one);
-            const [text, box] = [range.getBoundingClientRect(), one.getBoundingClientRect()];
+            range.selectNodeContents(button);
+            const [text, box] = [range.getBoundingClientRect(), button.getBoundingClientRect()];
             return text.width === 0 || text.left < box.left - 1 || text.right > box.right + 1;
         })
-        .map(one => one.textContent.trim());
+        .map(button => button.textContent.trim());
 """
 
 

@@ -32,8 +32,8 @@ ESCAPE = "\x1b["
 def surroundings(database: str, **variables: str) -> dict[str, str]:
     """The environment variables of a terminal."""
     terminal = {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
-    found = environment(database, **terminal)
-    return {name: value for name, value in found.items() if name != "COLUMNS"}
+    inherited = environment(database, **terminal)
+    return {name: value for name, value in inherited.items() if name != "COLUMNS"}
 
 
 def piped(
@@ -158,14 +158,14 @@ def test_status_loads_the_flags_and_lists_rows_that_cannot_be_evaluated(
     database: str, query: Query
 ) -> None:
     ran = piped(database, "status", "--json")
-    found = json.loads(ran.stdout)
-    assert (ran.returncode, found["mode"], found["ready"]) == (0, "live", True)
-    assert (found["flags"], found["values"], found["problems"]) == (1, 1, [])
+    status = json.loads(ran.stdout)
+    assert (ran.returncode, status["mode"], status["ready"]) == (0, "live", True)
+    assert (status["flags"], status["values"], status["problems"]) == (1, 1, [])
     query("ALTER TABLE flagstaff_featureflag ALTER enabled DROP NOT NULL")
     query("UPDATE flagstaff_featureflag SET enabled = NULL")
-    found = json.loads(piped(database, "status", "--json").stdout)
-    assert found["flags"] == 0
-    [problem] = found["problems"]
+    status = json.loads(piped(database, "status", "--json").stdout)
+    assert status["flags"] == 0
+    [problem] = status["problems"]
     assert 'flag "new_checkout" is set aside' in problem
 
 
@@ -242,6 +242,6 @@ def test_verbs_work_on_sqlite_with_any_user_model(users: str, pk: str, tmp_path:
     lines = [[word.format(pk=pk) for word in line.split()] for line in ON_ANY_DATABASE]
     printed = project.python("-c", EVERY_VERB, pk, text=json.dumps(lines)).splitlines()
     for shown, (line, part) in zip(printed, ON_ANY_DATABASE.items(), strict=True):
-        found = json.loads(shown)
-        [document] = found if isinstance(found, list) else [found]
+        documents = json.loads(shown)
+        [document] = documents if isinstance(documents, list) else [documents]
         assert part.items() <= document.items(), line

@@ -55,9 +55,9 @@ def create_users() -> None:
 
 
 def client() -> Client:
-    found = Client()
-    found.force_login(User.objects.get(username="boss"))
-    return found
+    browser = Client()
+    browser.force_login(User.objects.get(username="boss"))
+    return browser
 
 
 def url(key: str, view: str = "change") -> str:
@@ -99,8 +99,8 @@ def test_pages_and_commands_show_the_primary(primary: Worker) -> None:
     states = ["off 7 %", "rollout 33 % + 1 user"]
     assert primary.call(lists) == [["brand_new", "new_checkout"], states, ['"stripe"']]
     assert primary.call(change_page, "new_checkout") == [200, ["33"], True]
-    found = primary.call(document, "show", "new_checkout")
-    assert found["allowed_users"] == [{"pk": 2, "name": "anna.smith"}]
+    flag = primary.call(document, "show", "new_checkout")
+    assert flag["allowed_users"] == [{"pk": 2, "name": "anna.smith"}]
 
 
 def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> None:

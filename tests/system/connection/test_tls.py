@@ -70,9 +70,11 @@ def connect(run_isolated: RunIsolated, home: Path) -> Connect:
     def connect(proxy: TlsProxy, *cases: Parameters) -> list[Outcome]:
         base = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(proxy.port)}
         base |= {"user": "postgres", "dbname": "postgres"}
-        given = [base | case for case in cases]
-        found: list[Outcome] = json.loads(run_isolated(RUN, json.dumps(given), HOME=str(home)))
-        return found
+        all_cases = [base | case for case in cases]
+        outcomes: list[Outcome] = json.loads(
+            run_isolated(RUN, json.dumps(all_cases), HOME=str(home))
+        )
+        return outcomes
 
     return connect
 

@@ -83,8 +83,8 @@ def shop(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Any]:
         monkeypatch.setitem(sys.modules, "shop.models", shop.models)
         monkeypatch.setitem(sys.modules, "shop.metrics", shop.metrics)
         shop.metrics.__dict__.update(names_of(PAGE, "def order_rows"))
-        given = names_of(PAGE, '"flagstaff.experiments"')["FLAGSTAFF"]
-        settings.FLAGSTAFF = {**settings.FLAGSTAFF, **given}
+        names = names_of(PAGE, '"flagstaff.experiments"')["FLAGSTAFF"]
+        settings.FLAGSTAFF = {**settings.FLAGSTAFF, **names}
         yield shop
 
 
@@ -147,8 +147,8 @@ def test_views_and_templates_show_the_button_of_the_variant() -> None:
 def test_expressions_of_the_page_give_the_variant() -> None:
     [of_request] = re.findall(r"`(request\.flags\.variant\(.*?\))`", TEXT)
     [of_async_view] = re.findall(r"`(get_variant\(.*?\))`", TEXT)
-    given: dict[str, Any] = {"get_variant": experiments.get_variant}
-    exec(f"async def view(request):\n    return {of_async_view}", given)
+    names: dict[str, Any] = {"get_variant": experiments.get_variant}
+    exec(f"async def view(request):\n    return {of_async_view}", names)
     options = {"extensions": ["flagstaff.contrib.jinja2.FlagstaffExtension"]}
     backend = Jinja2({"NAME": "jinja2", "DIRS": [], "APP_DIRS": False, "OPTIONS": options})
     template = backend.from_string(f'{{{{ get_variant("{KEY}") }}}}')
@@ -160,7 +160,7 @@ def test_expressions_of_the_page_give_the_variant() -> None:
         request = with_flags(request_of(User(pk=7)))
         request.auser = auser
         assert eval(of_request, {"request": request}) == "treatment"
-        assert async_to_sync(given["view"])(request) == "treatment"
+        assert async_to_sync(names["view"])(request) == "treatment"
         assert template.render({}, request) == "treatment"
 
 
@@ -182,12 +182,15 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
     order = shop.models.Order
     order.objects.create(customer_id=1, created_at=START + DAY, refunded=True)
     order.objects.create(customer_id=1, created_at=START - DAY, total=7)
-    found = {}
+    sums_by_metric = {}
     for name in names:
         [hour] = measure(experiment, find_metric(name)).hours
         units = hour.sums.units
-        found[name] = round(hour.sums.of_y.mean * units), round(hour.sums.of_x.mean * units)
-    assert found == {
+        sums_by_metric[name] = (
+            round(hour.sums.of_y.mean * units),
+            round(hour.sums.of_x.mean * units),
+        )
+    assert sums_by_metric == {
         "revenue": (10, 7),
         "price_per_item": (10, 2),
         "refunded": (1, 0),
@@ -196,14 +199,14 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
 
 
 def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
-    found = {
+    options = {
         re.findall(r"--([\w-]+)", option)[0]: default.strip("`").replace(",", "")
         for option, default, _ in rows_of(REFERENCE, "option of `create` and `edit`")
     }
     named = {"primary", "other", "guardrail", "smallest-effect"}
-    defaults = {name.replace("-", "_"): found[name] for name in set(found) - named}
+    defaults = {name.replace("-", "_"): options[name] for name in set(options) - named}
     assert set(defaults) == {"planned_units", "min_days", "min_units"}
-    assert named < set(found)
+    assert named < set(options)
     experiment = Experiment()
     assert defaults == {name: str(getattr(experiment, name)) for name in defaults}
     assert experiment.smallest_effect is None
@@ -216,8 +219,8 @@ def test_formula_of_the_page_gives_the_report_of_the_first_experiment() -> None:
     [report] = code_of(PAGE, "console", "experiment report")
     assert f"{low:+.2%} to {high:+.1%}, p = {p_value:.4f}".replace("%", " %") in report
     control, treatment = Conversions(100, 20), Conversions(120, 36)
-    found = always_valid(difference(proportion(control), proportion(treatment)), Plan(500), 0.01)
-    expected = (found.low / 0.2, found.high / 0.2, found.p_value)
+    interval = always_valid(difference(proportion(control), proportion(treatment)), Plan(500), 0.01)
+    expected = (interval.low / 0.2, interval.high / 0.2, interval.p_value)
     assert look((20, 100), (36, 120), 500, 0.01) == pytest.approx(expected, rel=1e-4)
 
 

@@ -144,19 +144,19 @@ def search(request):
     return HttpResponse("new")
 
 def page(request):
-    found = [
+    results = [
         flag_enabled("BETA", request=request),
         flag_enabled("OFFERS", request=request),
         flag_disabled("NEW_CHECKOUT", request=request),
     ]
-    return render(request, "page.html", {"found": found})
+    return render(request, "page.html", {"results": results})
 
 urlpatterns = [
     path("", page), path("offers/", page), path("checkout/", checkout), path("search/", search)
 ]
 """
 TEMPLATE = (
-    "{{ found }} {% load feature_flags %}{% flag_enabled 'WELCOME' as on %}"
+    "{{ results }} {% load feature_flags %}{% flag_enabled 'WELCOME' as on %}"
     "{% if on %}Welcome{% else %}Hello{% endif %}"
 )
 # The rows of the table on the page.

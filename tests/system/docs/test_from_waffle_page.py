@@ -23,13 +23,13 @@ def search(request):
     return HttpResponse("search")
 
 def home(request):
-    found = [waffle.flag_is_active(request, "checkout"), waffle.switch_is_active("checkout")]
-    return render(request, "home.html", {"found": found})
+    results = [waffle.flag_is_active(request, "checkout"), waffle.switch_is_active("checkout")]
+    return render(request, "home.html", {"results": results})
 
 urlpatterns = [path("", home), path("search/", search)]
 """
 HOME = (
-    "{% load waffle_tags %}{{ found }} {% flag beta_search %}beta{% else %}none{% endflag %}"
+    "{% load waffle_tags %}{{ results }} {% flag beta_search %}beta{% else %}none{% endflag %}"
     ' {% switch "maintenance" %}closed{% endswitch %}'
 )
 ROWS = """

@@ -203,8 +203,8 @@ def test_health_view_returns_json() -> None:
 
 
 def test_settings_of_the_page_pass_the_checks() -> None:
-    given = names_of("reference/settings.md", "UNKNOWN_KEY")["FLAGSTAFF"]
-    with override_settings(FLAGSTAFF=given):
+    own_settings = names_of("reference/settings.md", "UNKNOWN_KEY")["FLAGSTAFF"]
+    with override_settings(FLAGSTAFF=own_settings):
         assert check_messages("flagstaff") == []
 
 

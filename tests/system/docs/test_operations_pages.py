@@ -33,7 +33,7 @@ def test_alarm_uses_existing_metrics_and_modes() -> None:
     for rule in group["rules"]:
         assert set(re.findall(r"flagstaff_[a-z_]+", rule["expr"])) <= TYPES.keys(), rule["alert"]
         modes = re.findall(r'mode=~?"([a-z|]+)"', rule["expr"])
-        assert {mode for found in modes for mode in found.split("|")} <= set(MODES)
+        assert {mode for modes_of_line in modes for mode in modes_of_line.split("|")} <= set(MODES)
         assert rule["expr"].count("(") == rule["expr"].count(")")
         assert rule["annotations"]["summary"].endswith(".")
 

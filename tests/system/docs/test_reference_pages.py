@@ -60,8 +60,8 @@ DOCUMENTED = re.findall(r"^::: (\S+)$", API, re.MULTILINE)
 
 
 def test_public_module_is_on_a_page() -> None:
-    found = {module.name for module in walk_packages(flagstaff.__path__)}
-    public = {name for name in found - USED_BY_DJANGO if not name.startswith("_")}
+    modules = {module.name for module in walk_packages(flagstaff.__path__)}
+    public = {name for name in modules - USED_BY_DJANGO if not name.startswith("_")}
     integrations = {
         module.name for module in walk_packages(contrib.__path__, f"{contrib.__name__}.")
     }
@@ -73,17 +73,19 @@ def test_public_module_is_on_a_page() -> None:
 
 def public_names(module: ModuleType) -> Iterator[Any]:
     for name in getattr(module, "__all__", ()):
-        found = getattr(module, name)
-        yield from (public_names(found) if inspect.ismodule(found) else [found])
+        member = getattr(module, name)
+        yield from (public_names(member) if inspect.ismodule(member) else [member])
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_public_name_has_a_docstring(name: str) -> None:
     # The pages are made from the docstrings.
-    found = resolve_name(name)
-    public = public_names(found) if inspect.ismodule(found) else [found]
-    documented = [one for one in public if inspect.isclass(one) or inspect.isroutine(one)]
-    assert [one for one in documented if not inspect.getdoc(one)] == []
+    named_object = resolve_name(name)
+    public = public_names(named_object) if inspect.ismodule(named_object) else [named_object]
+    documented = [
+        member for member in public if inspect.isclass(member) or inspect.isroutine(member)
+    ]
+    assert [member for member in documented if not inspect.getdoc(member)] == []
 
 
 @pytest.mark.parametrize("name", ["FeatureFlag", "KeyValueStore", "Segment", "Change"])

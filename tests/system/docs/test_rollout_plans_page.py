@@ -49,18 +49,18 @@ def threshold(guards: int) -> float:
 def test_thresholds_are_those_of_the_first_plan() -> None:
     assert [step.percent for step in STEPS] == [5, 25, 50, 100]
     assert f"the threshold of `errors` is {threshold(1):.0f}. At 5 %" in TEXT
-    one, three = (f"{threshold(guards):.0f}" for guards in (1, 3))
-    assert f"with one guard the threshold is {one}, with three it is {three}." in TEXT
+    of_one_guard, three = (f"{threshold(guards):.0f}" for guards in (1, 3))
+    assert f"with one guard the threshold is {of_one_guard}, with three it is {three}." in TEXT
 
 
 @pytest.mark.parametrize("row", rows_of(FORMULAS, "failed with the flag"), ids=lambda row: row[0])
 def test_example_of_a_trip_has_the_figures_of_the_judge(row: list[str]) -> None:
     failed, ratio, e_value, trips = row
-    found = verdict(int(failed), FAILED_OUTSIDE)
-    [errors] = found.guards
+    judgement = verdict(int(failed), FAILED_OUTSIDE)
+    [errors] = judgement.guards
     assert errors.ratio == pytest.approx(float(ratio), abs=0.05)
     assert errors.e_value == pytest.approx(float(e_value.replace(",", "")), rel=0.02)
-    assert (found.trip is not None) == (trips == "trips")
+    assert (judgement.trip is not None) == (trips == "trips")
 
 
 def test_text_names_the_alternatives_and_the_size_of_the_sketch() -> None:
@@ -118,8 +118,8 @@ def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[
     models = SimpleNamespace(Order=SimpleNamespace(objects=Orders()))
     monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(models=models))
     monkeypatch.setitem(sys.modules, "shop.models", models)
-    found: Callable[[Any], Any] = names_of(PAGE, "def orders")["orders"]
-    return found
+    guard: Callable[[Any], Any] = names_of(PAGE, "def orders")["orders"]
+    return guard
 
 
 def test_guard_of_the_page_trips_without_orders(monkeypatch: pytest.MonkeyPatch) -> None:

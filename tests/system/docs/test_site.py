@@ -149,9 +149,9 @@ def test_search_shows_the_page_that_a_newcomer_looks_for_first(site: Path) -> No
         check=True,
         timeout=seconds(CHILD),
     )
-    found = dict(zip(SEARCHES, json.loads(searched.stdout), strict=True))
+    pages = dict(zip(SEARCHES, json.loads(searched.stdout), strict=True))
     # A new page may be as good as one of them, but not as most of them.
-    others = {query: at for query, at in found.items() if urldefrag(at).url != SEARCHES[query]}
+    others = {query: at for query, at in pages.items() if urldefrag(at).url != SEARCHES[query]}
     assert len(others) <= 1, others
 
 
@@ -162,10 +162,10 @@ def test_text_for_assistants_has_the_calls_as_they_are(
     shown = re.findall(r"^- `([\w.]+)\((.*?)\)`: (\S.+)$", text, re.MULTILINE)
     assert [name for name, *_ in shown] == [name.replace(":", ".") for name in CALLS]
     for call, (_, arguments, summary) in zip(CALLS, shown, strict=True):
-        found = resolve_name(call)
-        names = [name for name in inspect.signature(found).parameters if name != "self"]
+        function = resolve_name(call)
+        names = [name for name in inspect.signature(function).parameters if name != "self"]
         assert re.findall(r"(\w+)(?:=(?:'.*?'|[^,]+))?(?:, |$)", arguments) == names
-        assert (inspect.getdoc(found) or "").startswith(summary)
+        assert (inspect.getdoc(function) or "").startswith(summary)
     # Other tests run the code of the README.
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"^```\w+\n.*?^```$", text, re.MULTILINE | re.DOTALL)

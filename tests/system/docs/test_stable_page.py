@@ -26,7 +26,7 @@ def test_actions_and_arguments_of_a_kind_are_on_the_page(kind: Kind | str) -> No
     for cell in cells.split(" · "):
         name, *arguments = re.findall(r"`([^`]+)`", cell)
         shown[name] = arguments
-    assert shown == {one.name: list(dict(one.arguments())) for one in all_actions(kind)}
+    assert shown == {action.name: list(dict(action.arguments())) for action in all_actions(kind)}
 
 
 def test_sources_are_on_the_page() -> None:
@@ -40,15 +40,15 @@ def test_exit_statuses_are_on_the_page_of_commands() -> None:
     in_order = "FAILED USAGE UNCONFIRMED REFUSED UNKNOWN DIFFERS UNVERIFIABLE GIVEN_UP"
     names = in_order.split()
     shown = re.findall(r"^\| (\d) \| ", COMMANDS, re.MULTILINE)
-    assert [int(one) for one in shown] == [0, *(getattr(errors, name) for name in names)]
+    assert [int(status) for status in shown] == [0, *(getattr(errors, name) for name in names)]
 
 
 @pytest.mark.parametrize(
     "module", ["flagstaff.urls", "flagstaff.health", "flagstaff.contrib.ofrep.urls"]
 )
 def test_urls_are_on_the_page(module: str) -> None:
-    found: Any = import_module(module)
-    names = [f"{found.app_name}:{url.name}" for url in found.urlpatterns]
+    urls: Any = import_module(module)
+    names = [f"{urls.app_name}:{url.name}" for url in urls.urlpatterns]
     [cell] = re.findall(rf"^\| `{module}` \| (.+) \|$", PAGE, re.MULTILINE)
     assert re.findall(r"`([^`]+)`", cell) == names
 

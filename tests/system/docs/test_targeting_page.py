@@ -123,10 +123,10 @@ def test_users_of_an_organization_have_the_same_result(search: dict[str, Any]) -
 def test_missing_unit_is_no_user_and_a_number_is_its_text() -> None:
     FeatureFlag.objects.update(rollout_percent=99)
     for unit in (None, "", True, [7], date(2026, 1, 1)):
-        found = explain("new_search", context={"organization": unit})
-        assert (found.value, found.reason, found.bucket) == (False, "DEFAULT", None), unit
+        result = explain("new_search", context={"organization": unit})
+        assert (result.value, result.reason, result.bucket) == (False, "DEFAULT", None), unit
     # A number and its text are the same unit.
-    buckets = {explain("new_search", context={"organization": one}).bucket for one in (7, "7")}
+    buckets = {explain("new_search", context={"organization": unit}).bucket for unit in (7, "7")}
     assert len(buckets - {None}) == 1
 
 

@@ -31,8 +31,8 @@ DEFAULT_MIDDLEWARE = (
 
 def names_of(text: str) -> dict[str, Any]:
     """The names that the block of the page with a text defines."""
-    given: dict[str, Any] = {"__name__": "shop.consent", "MIDDLEWARE": [*DEFAULT_MIDDLEWARE]}
-    return pages.names_of(PAGE, text, **given)
+    names: dict[str, Any] = {"__name__": "shop.consent", "MIDDLEWARE": [*DEFAULT_MIDDLEWARE]}
+    return pages.names_of(PAGE, text, **names)
 
 
 CONSENT = names_of("def is_given")

@@ -42,7 +42,7 @@ def received(transactional_db: None, settings: Any) -> Received:
 def names_in(document: dict[str, Any]) -> list[str]:
     """Returns the keys of a document and of the documents inside it."""
     inner = [document[name] for name in document if isinstance(document[name], dict)]
-    return [*document, *(name for one in inner for name in names_in(one))]
+    return [*document, *(name for member in inner for name in names_in(member))]
 
 
 def test_message_on_the_page_equals_a_real_one(received: Received) -> None:

@@ -126,7 +126,7 @@ from flagstaff import flag_enabled, get_value, refresh, snapshot, status
 from flagstaff.models import FeatureFlag, KeyValueStore
 FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
 held = [snapshot() for _ in range(8)]
-print([one.flag_enabled("{KEY}", default=True) for one in held], status().mode)
+print([flags.flag_enabled("{KEY}", default=True) for flags in held], status().mode)
 print(held[0].flag_enabled("banner"), held[1].get_value("gateway"), held[2].all_flags())
 print(held[3].explain("banner")["reason"], held[4].depends_on_user("banner"), held[5].ready)
 print(held[6].token is not None, held[0].flag_enabled("{KEY}", default=True))
@@ -160,8 +160,11 @@ call_command("flags", "explain", "{KEY}", "--anonymous", "--json")
         "decides\tname\tmet\ttext",
         f"true\toverride\ttrue\t{NOTICE}",
     ]
-    found = json.loads("{" + document)
-    assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
+    document_of_flag = json.loads("{" + document)
+    assert (document_of_flag["value"], document_of_flag["override"]) == (
+        False,
+        "FLAGSTAFF_FORCE_OFF",
+    )
 
 
 @pytest.mark.usefixtures("force_off")

@@ -143,8 +143,8 @@ def test_evaluation_of_a_client_counts_as_usage(database: str, query: Query) -> 
         assert evaluated(worker, "boolean", "new_checkout") == [False, "DEFAULT", None]
         evaluated(worker, "boolean", "unknown")
     used = "SELECT result, count FROM flagstaff_usage WHERE key = %s"
-    found = [query(used, key) for key in ("new_checkout", "unknown")]
-    assert found == [("false", 1), ("unknown", 1)]
+    counts = [query(used, key) for key in ("new_checkout", "unknown")]
+    assert counts == [("false", 1), ("unknown", 1)]
 
 
 def test_process_without_a_provider_has_no_thread(worker: Worker) -> None:

@@ -65,12 +65,12 @@ def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: s
 
 def engine_threads(pid: int) -> dict[str, str]:
     """The hexadecimal masks of blocked signals, by the name of the thread."""
-    found = {}
+    threads = {}
     for status in Path(f"/proc/{pid}/task").glob("*/status"):
         with suppress(FileNotFoundError, ProcessLookupError):
             fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
-            found[fields["Name"]] = fields["SigBlk"]
-    return {name: mask for name, mask in found.items() if name.startswith("flagstaff")}
+            threads[fields["Name"]] = fields["SigBlk"]
+    return {name: mask for name, mask in threads.items() if name.startswith("flagstaff")}
 
 
 @pytest.mark.parametrize(

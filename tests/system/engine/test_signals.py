@@ -60,7 +60,7 @@ def test_wait_for_workers_ends_with_a_signal_of_another_thread(
     event = (
         "from flagstaff._workers import wait; read = wait.read_workers; "
         "listed = threading.Event(); "
-        "wait.read_workers = lambda *given: (listed.set(), read(*given))[1]; listed.wait()"
+        "wait.read_workers = lambda *arguments: (listed.set(), read(*arguments))[1]; listed.wait()"
     )
     script = SCRIPT % {"wait": wait, "signal": "SIGINT", "startup": 0, "event": event}
     assert float(run_isolated(script, DATABASE_URL=database)) < seconds(LIMIT / 10)

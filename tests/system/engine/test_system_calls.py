@@ -39,5 +39,5 @@ os.kill(child, signal.SIGKILL)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse system calls")
 def test_evaluation_makes_no_system_call(database: str, run_isolated: RunIsolated) -> None:
-    found = run_isolated(SCRIPT, str(seconds(SERVER / 10)), DATABASE_URL=database)
-    assert found == "begun \n(True, 'stripe', False)\n"
+    printed = run_isolated(SCRIPT, str(seconds(SERVER / 10)), DATABASE_URL=database)
+    assert printed == "begun \n(True, 'stripe', False)\n"

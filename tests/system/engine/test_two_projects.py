@@ -27,8 +27,8 @@ NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
 
 def propagation() -> tuple[bool, int, int]:
     """Whether all workers have the change, and how many have it or not. Runs in the worker."""
-    found = flagstaff.wait_for_workers(30)
-    return found.complete, found.applied, len(found.pending)
+    propagated = flagstaff.wait_for_workers(30)
+    return propagated.complete, propagated.applied, len(propagated.pending)
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def test_worker_of_a_replaced_token_table_is_expected_to_load(worker: Worker, qu
     # As "pg_restore --clean" does: the worker's table is gone, and its name has another one.
     query("CREATE TABLE kept (LIKE flagstaff_token INCLUDING ALL)")
     query("BEGIN; DROP TABLE flagstaff_token; ALTER TABLE kept RENAME TO flagstaff_token; COMMIT")
-    found = worker.call(propagation)
-    assert found == [True, 1, 0]
+    propagated = worker.call(propagation)
+    assert propagated == [True, 1, 0]
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +106,10 @@ def change(key: str, percent: int) -> None:
 def rollouts(key: str) -> list[list[Any]]:
     """The rollout after each change of the history, newest first, with the actor."""
     return [
-        [one.new, event.actor]
+        [difference.new, event.actor]
         for event in flag_history(key)
-        for one in event.differences
-        if one.field == "rollout_percent"
+        for difference in event.differences
+        if difference.field == "rollout_percent"
     ]
 
 
@@ -153,9 +153,9 @@ def test_webhooks_of_two_projects_are_separate(projects: Projects) -> None:
     first.call(change, "webhook_first", 10)
     second.call(change, "webhook_second", 10)
     second.call(send_webhooks)
-    assert {one.data["key"] for one in hook.received} == {"webhook_second"}
+    assert {request.data["key"] for request in hook.received} == {"webhook_second"}
     first.call(send_webhooks)
-    assert {one.data["key"] for one in hook.received} == {"webhook_first", "webhook_second"}
+    assert {request.data["key"] for request in hook.received} == {"webhook_first", "webhook_second"}
 
 
 def test_user_is_forgotten_in_one_project(projects: Projects) -> None:

@@ -161,11 +161,11 @@ def test_all_of_many_flags_are_counted(database: str, query: Query) -> None:
     keys = [f"flag_{number}" for number in range(1, 3001)]
     with Worker(database).loaded() as worker:
         assert [worker.call(usage_reports.evaluate_each, keys) for _ in range(3)] == [1500] * 3
-    found = query(
+    counts = query(
         "SELECT count(DISTINCT key), sum(count) FILTER (WHERE result = 'true')::int, "
         "sum(count)::int FROM flagstaff_usage WHERE result <> 'report'"
     )
-    assert found == (3000, 4500, 9000)
+    assert counts == (3000, 4500, 9000)
 
 
 def test_unknown_keys_are_counted_within_limits(database: str, query: Query) -> None:
@@ -175,9 +175,9 @@ def test_unknown_keys_are_counted_within_limits(database: str, query: Query) -> 
         worker.call(usage_reports.evaluate_each, [f"made_{n % 9999}" for n in range(1, 1500)])
     named = query("SELECT count::int, result FROM flagstaff_usage WHERE key = 'new_chekout'")
     assert named == (2, "unknown")
-    found = query("SELECT count(*), sum(count)::int FROM flagstaff_usage WHERE result <> 'report'")
+    counts = query("SELECT count(*), sum(count)::int FROM flagstaff_usage WHERE result <> 'report'")
     # A thousand names, and the total of all others.
-    assert found == (1001, 2 + len(strange) + 1499)
+    assert counts == (1001, 2 + len(strange) + 1499)
     [others] = query("SELECT count FROM flagstaff_usage WHERE key = '(other keys)'")
     assert others > len(strange)
 
@@ -247,32 +247,32 @@ def test_results_of_values_with_rules_are_counted_by_rule(database: str, query: 
     query("INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('a', '10', %s)", rules)
     query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('without rules', '10')")
     with Worker(database).loaded() as worker:
-        found = worker.call(usage_reports.values_of, "a", 100)
+        results = worker.call(usage_reports.values_of, "a", 100)
         worker.call(usage_reports.values_of, "without rules", 100)
     [counted] = query(
         "SELECT jsonb_object_agg(key || result, count)::text FROM flagstaff_usage WHERE key = 'a'"
     )
-    assert json.loads(counted) == {"a0": found.count(10), "a1": found.count(20)}
-    assert 20 < found.count(20) < 80
+    assert json.loads(counted) == {"a0": results.count(10), "a1": results.count(20)}
+    assert 20 < results.count(20) < 80
 
 
 def test_workers_write_the_time_of_bulk_results_once_an_hour(database: str, query: Query) -> None:
-    found = (
+    row = (
         "SELECT array_agg(DISTINCT xmin::text), min(now() - last_at) < interval '10 min' "
         "FROM flagstaff_usage WHERE result = 'bulk'"
     )
 
     def serve() -> Any:
-        with Worker(database).loaded() as one, Worker(database).loaded() as other:
-            for worker in (one, other):
+        with Worker(database).loaded() as first, Worker(database).loaded() as other:
+            for worker in (first, other):
                 worker.call(usage_reports.serve, "all")
-        return query(found)
+        return query(row)
 
     first = serve()
     assert (len(first[0]), first[1]) == (1, True)
     assert serve() == first
     query("UPDATE flagstaff_usage SET last_at = last_at - '1 h'::interval")
-    assert query(found)[1] is False
+    assert query(row)[1] is False
     assert serve()[1] is True
 
 

@@ -66,8 +66,8 @@ def test_own_code_has_the_results_of_waffle(
     for more_settings in ("", STAND_IN + KEYS):
         project.append(more_settings)
         project.pytest("own_code/contract.py", "-p", "own_code.tables")
-        found = [json.loads(project.read(name)) for name in ("flags.json", "others.json")]
-        results.append({place: one for part in found for place, one in part.items()})
+        parts = [json.loads(project.read(name)) for name in ("flags.json", "others.json")]
+        results.append({place: result for part in parts for place, result in part.items()})
     waffle, stand_in = results
     assert len(waffle) > 4_000
     assert waffle == stand_in

@@ -116,9 +116,9 @@ def shop(tmp_path: Path, empty_database: str) -> Project:
 
 def reported(output: str) -> dict[str, str]:
     """The messages of the check, by file, without their hints."""
-    found = re.findall(r"\?: \(flagstaff\.(E063|W064)\) (\S+?):(\d+): (.*)\n", output)
-    assert len(found) == output.count("(flagstaff."), output
-    return {f"{path}:{line}": f"{check} {text}" for check, path, line, text in found}
+    reports = re.findall(r"\?: \(flagstaff\.(E063|W064)\) (\S+?):(\d+): (.*)\n", output)
+    assert len(reports) == output.count("(flagstaff."), output
+    return {f"{path}:{line}": f"{check} {text}" for check, path, line, text in reports}
 
 
 @pytest.mark.timeout(120)

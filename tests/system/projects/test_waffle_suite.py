@@ -60,8 +60,10 @@ def test_tests_of_waffle_pass_with_stand_in_but_for_these(
     )
     project.manage("makemigrations", "test_app")
     printed: dict[str, tuple[bool, int]] = json.loads(project.manage("test").splitlines()[-1])
-    outcomes = {name.removeprefix("waffle.tests."): one for name, one in printed.items()}
-    public = {name: one for name, one in outcomes.items() if not name.startswith(NOT_PUBLIC)}
+    outcomes = {name.removeprefix("waffle.tests."): outcome for name, outcome in printed.items()}
+    public = {
+        name: outcome for name, outcome in outcomes.items() if not name.startswith(NOT_PUBLIC)
+    }
     failed = {name for name, (passed, _) in public.items() if not passed}
     assert failed == STALE | COOKIES | RANDOM | UNSAVED | QUERIES
     # The others have a model that overrides a method, or evaluate nothing.

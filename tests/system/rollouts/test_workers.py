@@ -67,7 +67,7 @@ def test_worker_that_does_not_confirm_a_trip_is_recorded(database: str, worker: 
             assert other.call(trip, 0.1) == ["rolled_back"]
         event = other.call(last_event)
     assert event["text"].startswith("Applied by 0 of 1 workers within ")
-    assert [one["mode"] for one in event["figures"]["pending"]] == ["live"]
+    assert [worker["mode"] for worker in event["figures"]["pending"]] == ["live"]
 
 
 def test_worker_that_reports_a_new_release_starts_the_step_again(

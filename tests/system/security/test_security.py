@@ -83,10 +83,10 @@ def test_migration_does_not_use_functions_of_others(empty_database: str) -> None
         run_python(empty_database, "-m", "django", "migrate", "--verbosity=0")
         session.execute("INSERT INTO flagstaff_featureflag (key) VALUES ('a')")
         session.execute("DELETE FROM flagstaff_featureflag")
-        found = session.execute(
+        rows = session.execute(
             "SELECT (SELECT count(*) FROM flagstaff_token), count(*) FROM flagstaff_change"
         )
-        assert found.fetchone() == (2, 2)
+        assert rows.fetchone() == (2, 2)
 
 
 def test_triggers_ignore_tables_and_functions_of_the_writer(database: str) -> None:

@@ -56,11 +56,11 @@ def started_workers(django_db_setup: None) -> Iterator[list[Worker]]:
     """Workers that listen, and one that only polls."""
     url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
     with (
-        Worker(url, POLL_INTERVAL=60) as one,
+        Worker(url, POLL_INTERVAL=60) as first,
         Worker(url, POLL_INTERVAL=60) as other,
         Worker(url, LISTEN=False, POLL_INTERVAL=0.2) as polling,
     ):
-        yield [one, other, polling]
+        yield [first, other, polling]
 
 
 @pytest.fixture

@@ -54,15 +54,15 @@ def effect_by_the_package(
 def test_simulated_effects_are_those_of_the_package(kind: Kind) -> None:
     scenario = replace(SMALL, kind=kind, units=7_200, every=240, base=0.3, effect=0.2)
     arms = draw(np.random.default_rng(1), scenario, 3)
-    found = effects_of(kind, *arms)
+    looks = effects_of(kind, *arms)
     spoken = 0
-    for run, look in np.ndindex(found.value.shape):
+    for run, look in np.ndindex(looks.value.shape):
         expected = effect_by_the_package(kind, arms, run, look)
-        assert bool(found.is_enough[run, look]) == (expected is not None and expected.is_enough)
+        assert bool(looks.is_enough[run, look]) == (expected is not None and expected.is_enough)
         if expected is not None and expected.is_enough:
             spoken += 1
-            assert found.value[run, look] == pytest.approx(expected.value, rel=1e-9, abs=1e-12)
-            error = float(found.standard_error[run, look])
+            assert looks.value[run, look] == pytest.approx(expected.value, rel=1e-9, abs=1e-12)
+            error = float(looks.standard_error[run, look])
             assert error == pytest.approx(expected.standard_error, rel=1e-9)
     assert spoken > 5
 
@@ -93,18 +93,21 @@ def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
     chosen = [none, replace(none, name="often", every=25, runs=400)]
     chosen += [replace(chosen[1], name=kind, kind=kind, runs=200) for kind in KINDS[1:]]
     ends_of = simulate(chosen).values()
-    found = {one.name: figures_of(one, ends) for one, ends in zip(chosen, ends_of, strict=True)}
-    assert broken_bounds(found, most_false=0.08) == []
-    assert found["often"].spoke["naive"] > 0.2
-    assert "20 looks" in report(found)
+    figures = {
+        scenario.name: figures_of(scenario, ends)
+        for scenario, ends in zip(chosen, ends_of, strict=True)
+    }
+    assert broken_bounds(figures, most_false=0.08) == []
+    assert figures["often"].spoke["naive"] > 0.2
+    assert "20 looks" in report(figures)
 
 
 def test_broken_bounds_are_named() -> None:
     false = replace(SMALL, name="20 looks", runs=100, planned_effect=0.2, one_look=800)
     slow = replace(SMALL, name="slow", effect=0.2, planned_effect=0.2, units=4_000, one_look=800)
     ends = [np.array([NEVER] * 80 + [800] * 20)] * 7
-    found = {one.name: figures_of(one, Ends(*ends)) for one in (false, slow)}
-    problems = broken_bounds(found)
+    figures = {scenario.name: figures_of(scenario, Ends(*ends)) for scenario in (false, slow)}
+    problems = broken_bounds(figures)
     assert problems[0] == "20 looks: always_valid spoke in 20.00%, allowed 5%"
     assert problems[3:5] == [
         "20 looks: stop_of_five spoke in 20.00%, allowed 1%",

@@ -17,8 +17,8 @@ def outcomes(**results: list[str]) -> str:
 
 def test_timeout_counts_as_caught_and_what_does_not_compile_not_at_all() -> None:
     results = ["CaughtMutant", "Timeout", "MissedMutant", "Unviable"]
-    found = outcomes_of(outcomes(live=results))
-    assert (len(found), round(percent_of(found), 1)) == (3, 66.7)
+    counted = outcomes_of(outcomes(live=results))
+    assert (len(counted), round(percent_of(counted), 1)) == (3, 66.7)
 
 
 def test_missed_mutants_and_timeouts_are_listed_above_the_modules() -> None:

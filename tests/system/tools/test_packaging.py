@@ -198,8 +198,8 @@ def test_release_with_addresses_version_and_date_has_no_problem() -> None:
 def test_release_that_is_not_ready_is_refused(
     tag: str, headers: str, changelog: str, problem: str
 ) -> None:
-    [found] = check_release.problems_of(tag, Metadata(headers, ""), changelog)
-    assert problem in found
+    [found_problem] = check_release.problems_of(tag, Metadata(headers, ""), changelog)
+    assert problem in found_problem
 
 
 NAMES = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")

@@ -27,11 +27,11 @@ def chosen(count: int) -> list[int]:
 def test_processes_of_a_run_choose_different_ports_and_none_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = []
+    ports = []
     for number in range(4):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{number}")
-        found += chosen(300)
-    assert len(set(found)) == len(found) == 1_200
+        ports += chosen(300)
+    assert len(set(ports)) == len(ports) == 1_200
 
 
 @pytest.mark.usefixtures("restarted")

@@ -23,13 +23,16 @@ def test_bound_of_a_share_is_that_of_clopper_and_pearson() -> None:
     assert share_bound(0, 100) == pytest.approx(1 - 0.01 ** (1 / 100))
     # The probability of at most 2 of 20 is 1 %.
     chance = share_bound(2, 20)
-    below = sum(math.comb(20, one) * chance**one * (1 - chance) ** (20 - one) for one in range(3))
+    below = sum(
+        math.comb(20, number) * chance**number * (1 - chance) ** (20 - number)
+        for number in range(3)
+    )
     assert below == pytest.approx(0.01)
 
 
 def test_share_is_beyond_a_limit_only_if_chance_cannot_explain_it() -> None:
-    assert [is_above(found, 100, 0.05) for found in (5, 10, 12)] == [False, False, True]
-    assert [is_below(found, 100, 0.95) for found in (95, 90, 88)] == [False, False, True]
+    assert [is_above(number, 100, 0.05) for number in (5, 10, 12)] == [False, False, True]
+    assert [is_below(number, 100, 0.95) for number in (95, 90, 88)] == [False, False, True]
 
 
 def test_users_of_a_site_arrive_and_fail_at_its_rates() -> None:
@@ -124,16 +127,16 @@ def test_harmless_plans_hardly_ever_trip_and_harmful_ones_do() -> None:
         Scenario(LOW, 4, (2, 60), course=replace(quick, forced_after=None), any_step=True),
         Scenario(LOST, 2, course=replace(quick, forced_after=None, minutes=90, lost_workers=1)),
     ]
-    found = simulate(plans)
-    assert broken_bounds(found, most_false=0.08) == []
-    assert "no harm: 200 plans" in report(found)
+    results = simulate(plans)
+    assert broken_bounds(results, most_false=0.08) == []
+    assert "no harm: 200 plans" in report(results)
 
 
 def test_broken_bounds_are_named() -> None:
     calm, tripped = Result(), Result(percent=5, failed_inside=3, guard="errors")
     blind = Result(passes=1, blind_passes=1)
-    found = {NO_HARM: [calm] * 30 + [tripped], "5 times": [calm, tripped], LOST: [blind]}
-    assert broken_bounds(found) == [
+    results = {NO_HARM: [calm] * 30 + [tripped], "5 times": [calm, tripped], LOST: [blind]}
+    assert broken_bounds(results) == [
         "no harm: 3.23% tripped, bound 19.57%, allowed 5%",
         "5 times: 50.0% tripped, required 95%",
         "lost worker: 1 steps passed without data",
@@ -160,8 +163,8 @@ def test_default_plan_ends_as_its_users_fare(name: str, end: str) -> None:
 
 def test_default_plans_that_trip_without_harm_break_a_bound() -> None:
     outcome = default_plan.Outcome("tripped", 1, 60, 12, False, False, 0)
-    found = {"no harm": [outcome]}
-    assert default_plan.broken_bounds(found) == ["no harm: bound of trips 100.0%"]
+    results = {"no harm": [outcome]}
+    assert default_plan.broken_bounds(results) == ["no harm: bound of trips 100.0%"]
 
 
 # Each decision of these plans is compared with the judge.
@@ -195,8 +198,8 @@ def test_plans_of_visits_that_trip_hold_or_pass_wrongly_break_a_bound() -> None:
     tripped, done, late = (
         visits.Outcome(end, 1, days, 3) for end, days in (("tripped", 1), ("done", 3), ("done", 4))
     )
-    found = {"no harm, robots": [tripped, done, late] * 20, "20 % fail, 2 times": [done] * 20}
-    assert visits.broken_bounds(found) == [
+    results = {"no harm, robots": [tripped, done, late] * 20, "20 % fail, 2 times": [done] * 20}
+    assert visits.broken_bounds(results) == [
         "no harm, robots: 33.3% tripped",
         "no harm, robots: 66.7% done",
         "no harm, robots: 33.3% late",

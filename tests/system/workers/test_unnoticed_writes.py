@@ -41,10 +41,10 @@ DISABLE = "UPDATE flagstaff_featureflag SET enabled = false"
 def propagation() -> tuple[bool, int, str]:
     """Whether all workers have the change, how many have it, and an error. Runs in the worker."""
     try:
-        found = flagstaff.wait_for_workers(2)
+        propagated = flagstaff.wait_for_workers(2)
     except PropagationError as error:
         return False, 0, str(error).partition(",")[0]
-    return found.complete, found.applied, ""
+    return propagated.complete, propagated.applied, ""
 
 
 def watching(database: str) -> Worker:

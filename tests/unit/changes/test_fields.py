@@ -37,7 +37,7 @@ def test_json_value_is_accepted(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "new"),
+    ("name", "value", "new"),
     [
         ("rollout_percent", "50", 50),
         ("enabled", "True", True),
@@ -47,12 +47,12 @@ def test_json_value_is_accepted(value: object) -> None:
         ("owner", 5, "5"),
     ],
 )
-def test_field_is_cleaned_as_by_the_model(name: str, given: object, new: object) -> None:
-    assert cleaned(row_of(FeatureFlag), {name: given}) == {name: new}
+def test_field_is_cleaned_as_by_the_model(name: str, value: object, new: object) -> None:
+    assert cleaned(row_of(FeatureFlag), {name: value}) == {name: new}
 
 
 @pytest.mark.parametrize(
-    ("model", "name", "given", "message"),
+    ("model", "name", "value", "message"),
     [
         (KeyValueStore, "value", None, "value: the value is missing or null; write JSON, such as"),
         (KeyValueStore, "value", {1}, "value: this is not JSON: Object of type set is not JSON"),
@@ -111,10 +111,10 @@ def test_field_is_cleaned_as_by_the_model(name: str, given: object, new: object)
     ],
 )
 def test_invalid_field_is_refused_with_its_name(
-    model: type[Any], name: str, given: object, message: str
+    model: type[Any], name: str, value: object, message: str
 ) -> None:
     with pytest.raises(InvalidChangeError) as error:
-        cleaned(row_of(model, **({"value": 5} if model is KeyValueStore else {})), {name: given})
+        cleaned(row_of(model, **({"value": 5} if model is KeyValueStore else {})), {name: value})
     assert str(error.value).startswith(message)
 
 

@@ -129,7 +129,7 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
 
 
 @pytest.mark.parametrize(
-    "given",
+    "own_settings",
     [
         *({"ATTRIBUTES": value} for value in (["email", "is_active"], "operator.and_", ())),
         {"ATTRIBUTES": [{"name": "teams", "model": "auth.Group", "path": "groups"}]},
@@ -138,8 +138,8 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
     ],
     ids=str,
 )
-def test_setting_that_names_what_exists_is_accepted(given: dict[str, Any]) -> None:
-    with override_settings(FLAGSTAFF=given):
+def test_setting_that_names_what_exists_is_accepted(own_settings: dict[str, Any]) -> None:
+    with override_settings(FLAGSTAFF=own_settings):
         assert messages() == []
 
 
@@ -173,14 +173,14 @@ def reports_middleware(settings: Any) -> Any:
     return settings
 
 
-@pytest.mark.parametrize(("apps", "given", "need"), NEEDS, ids=[need for *_, need in NEEDS])
+@pytest.mark.parametrize(("apps", "own_settings", "need"), NEEDS, ids=[need for *_, need in NEEDS])
 def test_missing_middleware_is_reported_with_what_needs_it(
-    apps: list[str], given: dict[str, Any], need: str, reports_middleware: Any
+    apps: list[str], own_settings: dict[str, Any], need: str, reports_middleware: Any
 ) -> None:
     reports_middleware.INSTALLED_APPS = [
         *dict.fromkeys([*reports_middleware.INSTALLED_APPS, *apps])
     ]
-    reports_middleware.FLAGSTAFF = given
+    reports_middleware.FLAGSTAFF = own_settings
     assert only_message() == (
         "flagstaff.W007",
         f"FlagstaffMiddleware is not in MIDDLEWARE, but needed by {need}",

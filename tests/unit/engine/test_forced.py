@@ -31,7 +31,7 @@ def process_without_forced_flags(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 @pytest.mark.parametrize(
-    ("given", "keys"),
+    ("variable", "keys"),
     [
         (None, []),
         ("", []),
@@ -43,14 +43,14 @@ def process_without_forced_flags(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     ],
 )
 def test_variable_is_a_list_of_keys_that_is_logged_in_one_line(
-    given: str | None,
+    variable: str | None,
     keys: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.delenv("FLAGSTAFF_FORCE_OFF", raising=False)
-    if given is not None:
-        monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", given)
+    if variable is not None:
+        monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", variable)
     off.read_environment()
     assert (off.keys_in("FLAGSTAFF_FORCE_OFF"), status().forced_off) == (keys, tuple(sorted(keys)))
     line = f"forced off in this process by FLAGSTAFF_FORCE_OFF: {', '.join(keys)}"

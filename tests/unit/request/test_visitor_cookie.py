@@ -321,7 +321,7 @@ async def later(_request: object) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("given", "problem"),
+    ("answer", "problem"),
     [
         (Mock(side_effect=RuntimeError("the password is hunter2")), "raised RuntimeError in "),
         (later, "returned a coroutine, not True or False"),
@@ -331,9 +331,9 @@ async def later(_request: object) -> bool:
     ],
 )
 def test_consent_that_raises_or_is_no_bool_is_no_consent_and_logged_once(
-    get: Get, asks: Any, caplog: pytest.LogCaptureFixture, given: Any, problem: str
+    get: Get, asks: Any, caplog: pytest.LogCaptureFixture, answer: Any, problem: str
 ) -> None:
-    asks(given)
+    asks(answer)
     for _ in range(2):
         response = get("/visitor/", sign_id("visitor"))
         assert response.content == b"None"

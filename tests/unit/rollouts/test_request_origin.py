@@ -42,7 +42,7 @@ def network(address: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("one", "same", "other"),
+    ("address", "same", "other"),
     [
         ("192.0.2.1", "192.0.2.255", "192.0.3.1"),
         ("192.0.2.1", "::ffff:192.0.2.9", "::ffff:192.0.3.1"),
@@ -52,8 +52,8 @@ def network(address: object) -> bytes:
         ("fe80::1%eth0", "fe80::2%eth1", "192.0.2.1"),
     ],
 )
-def test_network_is_an_ipv4_24_or_an_ipv6_48(one: str, same: object, other: str) -> None:
-    assert network(one) == network(same) != network(other)
+def test_network_is_an_ipv4_24_or_an_ipv6_48(address: str, same: object, other: str) -> None:
+    assert network(address) == network(same) != network(other)
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,12 @@ def evidence(
 
 
 def judged(
-    found: StepEvidence,
+    evidence: StepEvidence,
     step: int = FIVE,
     guards: tuple[Guard, ...] = (ERRORS,),
     required: int = 1000,
 ) -> StepVerdict:
-    return judge(STEPS, step, guards, found, required)
+    return judge(STEPS, step, guards, evidence, required)
 
 
 @pytest.mark.parametrize("module", [steps_and_guards, statistics, verdict])
@@ -256,8 +256,8 @@ def counted(
 ASK_TWICE = counted(((1900, 200), (380_000, 40_000)))
 
 
-def compared(found: StepEvidence, compare: str = "") -> StepVerdict:
-    return judge(STEPS, FIVE, [ERRORS], found, 1000, compare=compare)
+def compared(evidence: StepEvidence, compare: str = "") -> StepVerdict:
+    return judge(STEPS, FIVE, [ERRORS], evidence, 1000, compare=compare)
 
 
 def test_users_who_make_more_requests_hold_the_plan_and_are_no_harm() -> None:

@@ -201,7 +201,7 @@ def rules(*percents: int) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("enabled", "percent", "found", "has_users", "expected"),
+    ("enabled", "percent", "rules_result", "has_users", "expected"),
     [
         (False, 100, None, True, False),
         (False, 100, "unreadable", True, False),
@@ -223,7 +223,7 @@ def rules(*percents: int) -> list[object]:
     ],
 )
 def test_result_is_constant_unless_users_can_differ(
-    enabled: bool, percent: int, found: object, has_users: bool, expected: bool | None
+    enabled: bool, percent: int, rules_result: object, has_users: bool, expected: bool | None
 ) -> None:
-    configuration = Configuration(enabled, percent, found)
+    configuration = Configuration(enabled, percent, rules_result)
     assert constant_result(configuration, has_allowed_users=has_users) is expected

@@ -75,8 +75,8 @@ ORDERS = [
 def test_value_that_never_matches_is_found(
     attribute: str, operator: str, value: object, hint: str | None, *, negate: bool
 ) -> None:
-    one = {**condition(attribute, operator, value), "negate": negate}
-    problem = impossible_value(one, KNOWN)
+    own = {**condition(attribute, operator, value), "negate": negate}
+    problem = impossible_value(own, KNOWN)
     if hint is None:
         assert problem is None
     else:

@@ -48,14 +48,14 @@ def problems(source: str) -> list[str]:
     """Returns the texts whose values are not those that their English names."""
     texts = []
     for call, english in texts_in(source):
-        given = {keyword.arg for keyword in call.keywords}
+        arguments = {keyword.arg for keyword in call.keywords}
         if english is None:
             texts.append(f"line {call.lineno}: an f-string is in no catalogue")
             continue
         names = set(re.findall(r"\{(\w+)\}", english))
         # The number that chooses the form need not be shown.
-        names |= {"count"} & given if len(call.args) > 1 else set()
-        if None not in given and given != names:
+        names |= {"count"} & arguments if len(call.args) > 1 else set()
+        if None not in arguments and arguments != names:
             texts.append(f"line {call.lineno}: {english}")
     return texts
 

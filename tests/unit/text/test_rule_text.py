@@ -101,8 +101,8 @@ def test_json_of_another_form_and_rules_without_end_have_no_changed_rules() -> N
 
 
 def test_rule_of_the_number_one_differs_from_that_of_true() -> None:
-    one, true = ([{"conditions": [condition("country", "in", value)]}] for value in (1, True))
-    assert texts_of(one, true) == [
+    number, true = ([{"conditions": [condition("country", "in", value)]}] for value in (1, True))
+    assert texts_of(number, true) == [
         "rule 1: 100 % if country is 1 → rule 1: 100 % if country is true"
     ]
 

@@ -257,7 +257,7 @@ RELATED = 'a[href*="transaction="]'
 
 def test_page_asks_the_catalog_once_what_the_role_may_read(operator: Client) -> None:
     statements = statements_of(lambda: page(operator, RECENT))
-    assert sum("has_table_privilege" in one for one in statements) == 1
+    assert sum("has_table_privilege" in statement for statement in statements) == 1
 
 
 def test_csv_is_sent_while_the_history_is_read(operator: Client) -> None:

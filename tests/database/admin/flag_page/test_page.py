@@ -80,7 +80,7 @@ def test_what_cannot_be_done_now_is_not_there(
 def test_what_a_user_may_not_do_names_the_permission(
     permissions: tuple[str, ...], links: list[str], missing: list[str], flag: FeatureFlag
 ) -> None:
-    html = page(staff(*(f"{one}_featureflag" for one in permissions)), flag_url(flag))
+    html = page(staff(*(f"{permission}_featureflag" for permission in permissions)), flag_url(flag))
     assert links_of(html) == links
     for name in missing:
         assert f"(flagstaff.{name}_featureflag)" in html

@@ -83,12 +83,12 @@ def test_page_opens_without_postgresql(
 def menu(response: Any) -> dict[str, list[str]]:
     """Returns the links of Django's menu, by the label of the app."""
     apps = response.context["available_apps"]
-    return {app["app_label"]: [one["admin_url"] for one in app["models"]] for app in apps}
+    return {app["app_label"]: [model["admin_url"] for model in app["models"]] for app in apps}
 
 
 def test_menu_of_each_page_of_flags_has_the_pages_in_one_block(operator: Client) -> None:
-    for one in (FLAGS, VALUES, url("workers")):
-        links = menu(operator.get(one))["flagstaff"]
+    for address in (FLAGS, VALUES, url("workers")):
+        links = menu(operator.get(address))["flagstaff"]
         assert links[:2] == [url("overview"), FLAGS]
         assert links[-6:] == [url(name) for name in PAGES[1:-1]]
 
@@ -119,8 +119,8 @@ def test_site_of_the_documentation_lists_the_pages_once_in_its_index_and_its_men
     patterns = [path("admin/", site.urls)]
     settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": patterns})
     client.force_login(admin_user)
-    for one in ("/admin/", url("workers")):
-        links = menu(client.get(one))["flagstaff"]
+    for address in ("/admin/", url("workers")):
+        links = menu(client.get(address))["flagstaff"]
         assert links == [url("overview"), FLAGS, *(url(name) for name in PAGES[1:-1])]
     assert f'href="{url("workers")}"' in page(client, "/admin/")
     assert client.get("/admin/auth/").status_code == 404

@@ -29,14 +29,14 @@ def rows() -> None:
     experiments.create("checkout_experiment", ["control", "treatment"])
 
 
-def found(client: Client, text: str) -> dict[str, list[str]]:
+def results_of_search(client: Client, text: str) -> dict[str, list[str]]:
     """Returns the keys that a search finds, by kind."""
     groups = Screen(page(client, SEARCH, q=text)).all("section.flagstaff-section")
     return {group.part("h2").text: group.texts("a.flagstaff-key") for group in groups}
 
 
 def test_search_finds_all_kinds_by_a_part_of_the_key(operator: Client, rows: None) -> None:
-    assert found(operator, "KOUT_") == {
+    assert results_of_search(operator, "KOUT_") == {
         FLAGS_NAME: ["checkout_flag"],
         "Values": ["checkout_secret", "checkout_value"],
         "Segments": ["checkout_segment"],
@@ -49,7 +49,7 @@ def test_search_finds_all_kinds_by_a_part_of_the_key(operator: Client, rows: Non
 def test_search_finds_flags_by_description_and_tags(
     text: str, operator: Client, rows: None
 ) -> None:
-    assert found(operator, text) == {FLAGS_NAME: ["checkout_flag"]}
+    assert results_of_search(operator, text) == {FLAGS_NAME: ["checkout_flag"]}
 
 
 def test_found_rows_have_their_state_and_description(operator: Client, rows: None) -> None:
@@ -60,14 +60,14 @@ def test_found_rows_have_their_state_and_description(operator: Client, rows: Non
 
 
 def test_secret_value_is_neither_searched_nor_shown(operator: Client, rows: None) -> None:
-    assert found(operator, "s3cret") == {}
+    assert results_of_search(operator, "s3cret") == {}
     assert "s3cret" not in page(operator, SEARCH, q="checkout_secret")
 
 
 def test_exact_key_comes_first(operator: Client) -> None:
     for key in ("a_checkout", "checkout", "checkout_2"):
         FeatureFlag.objects.create(key=key)
-    [keys] = found(operator, "checkout").values()
+    [keys] = results_of_search(operator, "checkout").values()
     assert keys == ["checkout", "a_checkout", "checkout_2"]
 
 
@@ -75,7 +75,7 @@ def test_exact_key_comes_first(operator: Client) -> None:
 def test_wildcards_of_sql_are_plain_characters(text: str, operator: Client) -> None:
     FeatureFlag.objects.create(key="ab")
     FeatureFlag.objects.create(key="a", description=f"has {text} in it")
-    assert found(operator, text) == {FLAGS_NAME: ["a"]}
+    assert results_of_search(operator, text) == {FLAGS_NAME: ["a"]}
 
 
 @pytest.mark.parametrize("query", ["", "?q=", "?q=%20", "?q=%00"])
@@ -93,7 +93,7 @@ def test_search_without_a_match_says_so_and_escapes_the_text(operator: Client) -
 
 def test_kind_with_many_rows_shows_twenty_and_a_link_to_its_list(operator: Client) -> None:
     FeatureFlag.objects.bulk_create(FeatureFlag(key=f"flag_{n:02}") for n in range(21))
-    assert len(found(operator, "flag_")[FLAGS_NAME]) == 20
+    assert len(results_of_search(operator, "flag_")[FLAGS_NAME]) == 20
     assert f'href="{FLAGS}?q=flag_">Show all in the list' in page(operator, SEARCH, q="flag_")
     FeatureFlag.objects.filter(key="flag_00").delete()
     assert "Show all in the list" not in page(operator, SEARCH, q="flag_")
@@ -101,7 +101,7 @@ def test_kind_with_many_rows_shows_twenty_and_a_link_to_its_list(operator: Clien
 
 def test_user_finds_only_the_kinds_that_the_user_may_view(rows: None) -> None:
     viewer = staff("view_segment", "view_keyvaluestore")
-    assert set(found(viewer, "checkout")) == {"Values", "Segments"}
+    assert set(results_of_search(viewer, "checkout")) == {"Values", "Segments"}
     assert staff(name="other").get(SEARCH, {"q": "checkout"}).status_code == 403
 
 
@@ -114,7 +114,7 @@ def test_search_makes_one_query_for_each_kind_and_one_for_the_flags_of_plans(
 
 def test_kind_whose_table_is_missing_says_so(operator: Client, rows: None) -> None:
     with without_table("flagstaff_experiments_experiment"):
-        assert found(operator, "checkout")["Experiments"] == []
+        assert results_of_search(operator, "checkout")["Experiments"] == []
         assert "This cannot be read." in page(operator, SEARCH, q="checkout")
 
 
@@ -122,7 +122,7 @@ def test_kind_whose_list_has_no_search_is_left_out(
     operator: Client, rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admin.site.get_model_admin(Segment), "search_fields", ())
-    assert found(operator, "checkout_segment") == {}
+    assert results_of_search(operator, "checkout_segment") == {}
 
 
 def test_search_over_a_relation_finds_each_row_once(
@@ -132,4 +132,4 @@ def test_search_over_a_relation_finds_each_row_once(
     flag.allowed_users.set(User.objects.create(username=f"guest{n}") for n in range(3))
     own = admin.site.get_model_admin(FeatureFlag)
     monkeypatch.setattr(own, "search_fields", ("allowed_users__username",))
-    assert found(operator, "guest")[FLAGS_NAME] == ["a"]
+    assert results_of_search(operator, "guest")[FLAGS_NAME] == ["a"]

@@ -105,9 +105,9 @@ def test_viewer_and_read_only_pages_cannot_create_flags(
     add_usage("last_seen", "unknown")
     html = page(viewer, UNKNOWN)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
-    for one in (html, page(operator, UNKNOWN)):
-        assert keys(one) == ["last_seen"]
-        assert f"{FLAGS}add/?" not in one
+    for html_of_page in (html, page(operator, UNKNOWN)):
+        assert keys(html_of_page) == ["last_seen"]
+        assert f"{FLAGS}add/?" not in html_of_page
 
 
 @pytest.mark.parametrize("permission", ["view_featureflag", "toggle_featureflag"])

@@ -19,7 +19,7 @@ from flagstaff.testing import live_engine
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED, Load
-from tests.support.ofrep import BEARER, KEY, KEYS, URL, client_flag, every, one, post, url_of
+from tests.support.ofrep import BEARER, KEY, KEYS, URL, client_flag, every, post, result_of, url_of
 
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
 
@@ -46,11 +46,11 @@ def test_browser_sets_no_attribute(
     values = value if isinstance(value, list) else [value]
     client_flag("beta", condition(name, "in", *values))
     load()
-    given = {name: value, "user": {name: value}, "context": {name: value}}
-    assert every(browser, given) == {"beta": False}
-    assert one(browser, "beta", given)["value"] is False
-    query = f"?{name}={value}&context={json.dumps(given)}"
-    assert one(browser, "beta", {}, **{f"X-{name}": str(value)})["value"] is False
+    sent = {name: value, "user": {name: value}, "context": {name: value}}
+    assert every(browser, sent) == {"beta": False}
+    assert result_of(browser, "beta", sent)["value"] is False
+    query = f"?{name}={value}&context={json.dumps(sent)}"
+    assert result_of(browser, "beta", {}, **{f"X-{name}": str(value)})["value"] is False
     assert post(browser, URL + query).json()["flags"][0]["value"] is False
 
 
@@ -61,9 +61,9 @@ def test_browser_sets_an_attribute_that_the_settings_allow(
     client_flag("beta", condition("theme", "in", "dark"))
     load()
     assert every(browser, {"theme": "dark"}) == {"beta": True}
-    assert one(browser, "beta", {"theme": "dark"})["value"] is True
+    assert result_of(browser, "beta", {"theme": "dark"})["value"] is True
     for odd in ("light", None, {"dark": "dark"}, [[["dark"]]], "\ud800", "dark\0", 10**400):
-        assert one(browser, "beta", {"theme": odd})["value"] is False
+        assert result_of(browser, "beta", {"theme": odd})["value"] is False
 
 
 def test_browser_does_not_choose_its_bucket(
@@ -73,7 +73,7 @@ def test_browser_does_not_choose_its_bucket(
     client_flag(bucket_by="organization", rollout_percent=99)
     load()
     for number in range(20):
-        assert one(browser, "beta", {"organization": f"o{number}"})["value"] is False
+        assert result_of(browser, "beta", {"organization": f"o{number}"})["value"] is False
 
 
 def test_browser_does_not_replace_what_the_server_knows(
@@ -85,8 +85,8 @@ def test_browser_does_not_replace_what_the_server_knows(
     client_flag("for_root", condition("username", "in", "root"))
     client_flag("for_germany", condition("country", "in", "DE"))
     browser.force_login(alice)
-    given = {"username": "root", "country": "DE"}
-    assert every(browser, given) == {"for_germany": False, "for_root": False}
+    attributes = {"username": "root", "country": "DE"}
+    assert every(browser, attributes) == {"for_germany": False, "for_root": False}
 
 
 def test_browser_does_not_name_another_user(
@@ -97,9 +97,9 @@ def test_browser_does_not_name_another_user(
     for user in (None, bob):
         if user is not None:
             browser.force_login(user)
-        for given in ({"targetingKey": str(alice.pk)}, {"user": alice.pk, "pk": alice.pk}):
-            assert every(browser, given) == {"new_checkout": False}
-            assert one(browser, "new_checkout", given)["value"] is False
+        for body in ({"targetingKey": str(alice.pk)}, {"user": alice.pk, "pk": alice.pk}):
+            assert every(browser, body) == {"new_checkout": False}
+            assert result_of(browser, "new_checkout", body)["value"] is False
 
 
 def test_browser_does_not_forge_a_visitor(browser: Client, settings: Settings) -> None:

@@ -13,7 +13,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED, Load
-from tests.support.ofrep import NOT_FOUND, URL, client_flag, every, one, post, url_of
+from tests.support.ofrep import NOT_FOUND, URL, client_flag, every, post, result_of, url_of
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
 
@@ -25,10 +25,10 @@ def test_single_result_is_that_of_the_user_of_the_session(
     load()
     off = {"key": "new_checkout", "variant": "off", "value": False}
     unknown = {"reason": "UNKNOWN", "metadata": {"reason": "DEFAULT"}}
-    assert one(browser, "new_checkout") == off | unknown
+    assert result_of(browser, "new_checkout") == off | unknown
     browser.force_login(alice)
     on = {"key": "new_checkout", "variant": "on", "value": True, "reason": "TARGETING_MATCH"}
-    assert one(browser, "new_checkout") == on
+    assert result_of(browser, "new_checkout") == on
 
 
 def test_bulk_has_client_side_flags_only_in_order(shop: Shop, browser: Client, load: Load) -> None:
@@ -53,7 +53,7 @@ def test_bulk_has_the_reasons_of_single_results(browser: Client, alice: User, lo
     load()
     browser.force_login(alice)
     items = post(browser, URL).json()["flags"]
-    assert items == [one(browser, item["key"]) for item in items]
+    assert items == [result_of(browser, item["key"]) for item in items]
 
 
 @pytest.mark.parametrize("key", ["hidden", "gateway", "api_key", "button", "nothing"])
@@ -80,7 +80,7 @@ def test_number_of_the_rule_is_not_for_browsers(browser: Client, configure: Conf
     configure(CLIENT_ATTRIBUTES=["country"])
     client_flag("beta", GERMAN)
     on = {"key": "beta", "variant": "on", "value": True, "reason": "TARGETING_MATCH"}
-    assert one(browser, "beta", {"country": "DE"}) == on
+    assert result_of(browser, "beta", {"country": "DE"}) == on
 
 
 @COMMITTED
@@ -92,7 +92,7 @@ def test_only_the_session_is_queried(
     with live_engine():
         with django_assert_num_queries(0):
             assert every(browser) == {"for_all": True}
-            assert one(browser, "for_all")["value"] is True
+            assert result_of(browser, "for_all")["value"] is True
         client_flag(rollout_percent=50)
         refresh()
         # The session and its user.
@@ -129,7 +129,7 @@ def test_override_is_served_for_client_side_flags_only(browser: Client) -> None:
     FeatureFlag.objects.create(key="hidden")
     with override_flag("beta", True), override_flag("hidden", True), override_flag("new", True):
         assert every(browser) == {"beta": True}
-        assert one(browser, "hidden")["errorCode"] == "FLAG_NOT_FOUND"
+        assert result_of(browser, "hidden")["errorCode"] == "FLAG_NOT_FOUND"
 
 
 def test_login_is_not_required(browser: Client, settings: Settings) -> None:
@@ -148,9 +148,9 @@ def test_value_is_sent_only_if_it_is_client_side(browser: Client, load: Load) ->
     a_value("page_size", 20)
     a_value("hidden", 5, client_side=False)
     load()
-    found = {"key": "page_size", "variant": "", "value": 20, "reason": "STATIC"}
-    assert one(browser, "page_size") == found
-    assert post(browser, URL).json() == {"flags": [found]}
+    result = {"key": "page_size", "variant": "", "value": 20, "reason": "STATIC"}
+    assert result_of(browser, "page_size") == result
+    assert post(browser, URL).json() == {"flags": [result]}
     hidden, unknown = (post(browser, url_of(key)) for key in ("hidden", "nothing"))
     assert (hidden.status_code, unknown.status_code) == (404, 404)
     assert hidden.json() | {"key": ""} == unknown.json() | {"key": ""}
@@ -165,7 +165,7 @@ def test_rules_decide_for_the_user_of_the_session(browser: Client, alice: User, 
     assert post(browser, url_of("page_size"), body).json()["value"] == 20
     browser.force_login(alice)
     of_alice = {"key": "page_size", "variant": "", "value": 50, "reason": "TARGETING_MATCH"}
-    assert one(browser, "page_size") == of_alice
+    assert result_of(browser, "page_size") == of_alice
     assert [item["value"] for item in post(browser, URL).json()["flags"]] == [50]
 
 
@@ -196,5 +196,5 @@ def test_browser_cannot_set_the_unit_of_a_value(
     load()
     assert _core.client_side_units(snapshot()) == {"organization"}
     body = {"context": {"organization": "acme"}}
-    found = post(browser, url_of("page_size"), body).json()
-    assert (found["value"], found["metadata"]) == (20, {"reason": "DEFAULT"})
+    result = post(browser, url_of("page_size"), body).json()
+    assert (result["value"], result["metadata"]) == (20, {"reason": "DEFAULT"})

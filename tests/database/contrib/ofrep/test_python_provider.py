@@ -51,12 +51,12 @@ def test_flag_is_evaluated_for_the_targeting_key_and_the_context(
     flag = FeatureFlag.objects.create(key="beta", enabled=True, rules=rules)
     flag.allowed_users.add(alice)
     refresh()
-    found = client.get_boolean_details("beta", False, EvaluationContext(str(alice.pk)))
-    assert (found.value, found.reason, found.variant) == (True, "TARGETING_MATCH", "on")
-    found = client.get_boolean_details("beta", False, EvaluationContext("0", {"country": "DE"}))
-    assert (found.value, found.flag_metadata) == (True, {"rule": 1})
-    found = client.get_boolean_details("beta", True)
-    assert (found.value, found.reason, found.flag_metadata) == (
+    details = client.get_boolean_details("beta", False, EvaluationContext(str(alice.pk)))
+    assert (details.value, details.reason, details.variant) == (True, "TARGETING_MATCH", "on")
+    details = client.get_boolean_details("beta", False, EvaluationContext("0", {"country": "DE"}))
+    assert (details.value, details.flag_metadata) == (True, {"rule": 1})
+    details = client.get_boolean_details("beta", True)
+    assert (details.value, details.reason, details.flag_metadata) == (
         False,
         "UNKNOWN",
         {"reason": "DEFAULT"},
@@ -92,31 +92,31 @@ def test_flag_that_is_off_or_cannot_be_evaluated_has_its_reason(
     KeyValueStore.objects.create(key="text", value="x")
     KeyValueStore.objects.create(key="api_key", value=True, secret=True)
     refresh()
-    found = client.get_boolean_details(key, True, EvaluationContext(targeting_key))
-    assert (found.value, found.reason, found.error_code) == expected
+    details = client.get_boolean_details(key, True, EvaluationContext(targeting_key))
+    assert (details.value, details.reason, details.error_code) == expected
 
 
 def test_wrong_key_is_unauthorized(connect: Connect) -> None:
-    found = connect(Authorization="Bearer wrong").get_boolean_details("beta", True)
-    assert (found.value, found.error_code) == (True, ErrorCode.GENERAL)
-    assert found.error_message == "unauthorized"
+    details = connect(Authorization="Bearer wrong").get_boolean_details("beta", True)
+    assert (details.value, details.error_code) == (True, ErrorCode.GENERAL)
+    assert details.error_message == "unauthorized"
 
 
 def test_variant_is_a_text(client: OpenFeatureClient) -> None:
     experiments.create("button")
     experiments.start("button")
     refresh()
-    found = client.get_string_details("button", "none", EvaluationContext("7"))
-    assert (found.value, found.reason) == (found.variant, "SPLIT")
+    details = client.get_string_details("button", "none", EvaluationContext("7"))
+    assert (details.value, details.reason) == (details.variant, "SPLIT")
     # Without a unit there is no variant.
-    found = client.get_string_details("button", "none")
-    assert (found.value, found.variant, found.error_code) == ("none", "", None)
+    details = client.get_string_details("button", "none")
+    assert (details.value, details.variant, details.error_code) == ("none", "", None)
 
 
 def test_limit_pauses_the_provider(connect: Connect, configure: Configure) -> None:
     configure(LIMIT=LIMIT)
     client = connect(**BEARER, **{"X-Case": "slow"})
     for problem in ("Rate limited, retry after: 3", "OFREP evaluation paused"):
-        found = client.get_boolean_details("beta", True)
-        assert (found.value, found.error_code) == (True, ErrorCode.GENERAL)
-        assert str(found.error_message).startswith(problem)
+        details = client.get_boolean_details("beta", True)
+        assert (details.value, details.error_code) == (True, ErrorCode.GENERAL)
+        assert str(details.error_message).startswith(problem)

@@ -21,7 +21,7 @@ from flagstaff.testing import live_engine
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support import ofrep
 from tests.support.fixtures import COMMITTED
-from tests.support.ofrep import BEARER, LIMIT, URL, client_flag, every, one, post, url_of
+from tests.support.ofrep import BEARER, LIMIT, URL, client_flag, every, post, result_of, url_of
 from tests.support.plans import KEY, counted, start_run
 from tests.support.sql import rows
 
@@ -40,18 +40,18 @@ def etag_of(client: Client) -> str:
 
 
 @pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize("given", ["{}", "W/{}", '"other", {}', '"other",W/{} , "third"'])
-def test_body_that_the_client_has_is_not_sent_again(browser: Client, given: str) -> None:
+@pytest.mark.parametrize("etag_sent", ["{}", "W/{}", '"other", {}', '"other",W/{} , "third"'])
+def test_body_that_the_client_has_is_not_sent_again(browser: Client, etag_sent: str) -> None:
     etag = etag_of(browser)
-    response = post(browser, URL, **{"If-None-Match": given.format(etag)})
+    response = post(browser, URL, **{"If-None-Match": etag_sent.format(etag)})
     assert (response.status_code, response.content) == (304, b"")
     assert [response[name] for name in ("ETag", "Vary", "Cache-Control")] == [etag, VARY, "private"]
 
 
 @pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize("given", ["*", '"other"', "", "{", '"{}"', 'W/"'])
-def test_other_etag_gets_the_body(browser: Client, given: str) -> None:
-    response = post(browser, URL, **{"If-None-Match": given})
+@pytest.mark.parametrize("etag_sent", ["*", '"other"', "", "{", '"{}"', 'W/"'])
+def test_other_etag_gets_the_body(browser: Client, etag_sent: str) -> None:
+    response = post(browser, URL, **{"If-None-Match": etag_sent})
     assert (response.status_code, response["ETag"]) == (200, etag_of(browser))
 
 
@@ -118,10 +118,10 @@ def test_wrong_body_is_refused(browser: Client, service: Client, number: int) ->
     for client in (browser, service):
         for url, key in ((URL, {}), (url_of("beta"), {"key": "beta"})):
             response = client.post(url, body, "application/json")
-            found = response.json()
+            answer = response.json()
             assert response.status_code == 400
-            assert (found.pop("errorCode"), bool(found.pop("errorDetails"))) == (code, True)
-            assert found == key
+            assert (answer.pop("errorCode"), bool(answer.pop("errorDetails"))) == (code, True)
+            assert answer == key
 
 
 @pytest.mark.parametrize("targeting_key", [7, True, ["7"], {"id": 7}, "\ud800", "7\0"])
@@ -190,9 +190,9 @@ def test_requests_are_counted_by_kind(browser: Client, service: Client) -> None:
         FeatureFlag.objects.create(key=key, enabled=True, client_side=client_side)
     with live_engine():
         for key in (*flags, "unknown_to_browsers"):
-            one(browser, key)
+            result_of(browser, key)
         for key in ("of_services", "unknown_to_services"):
-            one(service, key)
+            result_of(service, key)
         etag = etag_of(browser)
     counted = {(hour.key, hour.result): hour.count for hour in usage().hours}
     expected = {
@@ -249,8 +249,8 @@ def test_rollout_plan_does_not_measure_requests_of_ofrep(
     client.force_login(alice)
     run = start_run(query, limits="{}")
     with live_engine():
-        one(client, KEY)
-        one(client, KEY, {"targetingKey": "7"}, **BEARER)
+        result_of(client, KEY)
+        result_of(client, KEY, {"targetingKey": "7"}, **BEARER)
     assert counted(query, run, "r") == (0, 0)
     with live_engine():
         client.get("/page")

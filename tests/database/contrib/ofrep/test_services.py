@@ -23,7 +23,7 @@ from flagstaff.testing import live_engine, override_value
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED, Load
-from tests.support.ofrep import BEARER, KEY, NOT_FOUND, URL, every, one, post, url_of
+from tests.support.ofrep import BEARER, KEY, NOT_FOUND, URL, every, post, result_of, url_of
 from tests.support.shop import GERMANY
 from tests.support.sql import rows
 from tests.support.terminals import document, run
@@ -57,19 +57,19 @@ def test_targeting_key_is_the_primary_key_of_a_user(
 ) -> None:
     load()
     on = {"key": "new_checkout", "variant": "on", "value": True, "reason": "TARGETING_MATCH"}
-    assert one(service, "new_checkout", {"targetingKey": str(alice.pk)}) == on
+    assert result_of(service, "new_checkout", {"targetingKey": str(alice.pk)}) == on
     for context in ({"targetingKey": "0"}, {"targetingKey": ""}, {}):
-        assert one(service, "new_checkout", context)["value"] is False
+        assert result_of(service, "new_checkout", context)["value"] is False
 
 
 def test_context_is_what_rules_read(service: Client, load: Load) -> None:
     rules = [STAFF, GERMANY]
     FeatureFlag.objects.create(key="beta", enabled=True, rules=rules)
     load()
-    found = one(service, "beta", {"country": "DE", "targetingKey": "7"})
-    assert (found["value"], found["metadata"]) == (True, {"rule": 2})
-    assert one(service, "beta", {"country": "FR"})["value"] is False
-    assert one(service, "beta", {"is_staff": True})["value"] is False
+    result = result_of(service, "beta", {"country": "DE", "targetingKey": "7"})
+    assert (result["value"], result["metadata"]) == (True, {"rule": 2})
+    assert result_of(service, "beta", {"country": "FR"})["value"] is False
+    assert result_of(service, "beta", {"is_staff": True})["value"] is False
 
 
 def attributes(user: User | None, request: Any) -> dict[str, object]:
@@ -86,8 +86,8 @@ def test_function_serves_the_deployment_and_not_the_request_of_the_service(
         FeatureFlag.objects.create(key=name, enabled=True, rules=rules)
     load()
     for context in ({}, {"targetingKey": "7"}):
-        assert one(service, "environment", context)["value"] is True
-        assert one(service, "host", context)["value"] is False
+        assert result_of(service, "environment", context)["value"] is True
+        assert result_of(service, "host", context)["value"] is False
 
 
 def test_groups_are_those_of_the_user(service: Client, alice: User, load: Load) -> None:
@@ -95,8 +95,8 @@ def test_groups_are_those_of_the_user(service: Client, alice: User, load: Load) 
     conditions = [{"attribute": "groups", "operator": "in", "values": ["beta"]}]
     FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": conditions}])
     load()
-    assert one(service, "beta", {"targetingKey": str(alice.pk)})["value"] is True
-    assert one(service, "beta", {"targetingKey": "0", "groups": ["beta"]})["value"] is False
+    assert result_of(service, "beta", {"targetingKey": str(alice.pk)})["value"] is True
+    assert result_of(service, "beta", {"targetingKey": "0", "groups": ["beta"]})["value"] is False
 
 
 def test_visitor_is_that_of_the_context_and_not_of_the_request(
@@ -108,7 +108,7 @@ def test_visitor_is_that_of_the_context_and_not_of_the_request(
     without = post(service, url_of("front"))
     assert without.json()["metadata"] == {"reason": "DEFAULT"}
     assert not without.cookies
-    assert one(service, "front", {"visitor": "v1"})["reason"] == "SPLIT"
+    assert result_of(service, "front", {"visitor": "v1"})["reason"] == "SPLIT"
     assert not post(service, URL).cookies
 
 
@@ -128,10 +128,10 @@ def test_value_is_served_with_its_type(service: Client, load: Load) -> None:
     KeyValueStore.objects.create(key="null", value=Value(None, JSONField()))
     load()
     for key, value in VALUES.items():
-        found = {"key": key, "value": value, "reason": "STATIC", "variant": ""}
-        assert one(service, key) == found
+        expected = {"key": key, "value": value, "reason": "STATIC", "variant": ""}
+        assert result_of(service, key) == expected
     # A value that is null is the default of the code.
-    assert one(service, "null") == {"key": "null", "reason": "STATIC", "variant": ""}
+    assert result_of(service, "null") == {"key": "null", "reason": "STATIC", "variant": ""}
     assert every(service) == {**VALUES, "null": None}
 
 
@@ -154,7 +154,7 @@ def test_declared_value_is_served_as_json_stores_it(
 ) -> None:
     DeclaredValue("size", default)
     load()
-    assert one(service, "size")["value"] == value
+    assert result_of(service, "size")["value"] == value
     assert every(service) == {"size": value}
 
 
@@ -162,7 +162,7 @@ def test_value_that_is_not_as_declared_has_no_result(service: Client, load: Load
     DeclaredValue("page_size", 20)
     KeyValueStore.objects.create(key="page_size", value="many")
     load()
-    assert one(service, "page_size") == {
+    assert result_of(service, "page_size") == {
         "key": "page_size",
         "errorCode": "TYPE_MISMATCH",
         "errorDetails": "the value is not what code declares",
@@ -182,8 +182,8 @@ def test_value_with_rules_is_that_of_the_user_and_the_context(
         (user, "user", {"rule": 2}),
         (user | {"country": "DE"}, "de", {"rule": 1}),
     ):
-        found = one(service, "gateway", context)
-        assert (found["value"], found["metadata"]) == (value, metadata)
+        result = result_of(service, "gateway", context)
+        assert (result["value"], result["metadata"]) == (value, metadata)
         assert every(service, context) == {"gateway": value}
     assert "gateway" not in caplog.text
 
@@ -199,7 +199,7 @@ def test_values_in_bulk_are_not_counted_and_call_no_listener(service: Client) ->
         with live_engine():
             every(service, {"country": "DE"})
             assert heard == []
-            one(service, "counted_value", {"country": "DE"})
+            result_of(service, "counted_value", {"country": "DE"})
             assert heard == ["counted_value"]
     finally:
         remove()
@@ -214,14 +214,14 @@ def test_secret_value_is_an_unknown_key(service: Client, load: Load) -> None:
     assert (response.status_code, response.json()) == (404, {"key": "api_key", **NOT_FOUND})
     assert post(service, URL).json() == {"flags": []}
     with override_value("api_key", "other"):
-        assert one(service, "api_key")["errorCode"] == "FLAG_NOT_FOUND"
+        assert result_of(service, "api_key")["errorCode"] == "FLAG_NOT_FOUND"
 
 
 def test_flag_precedes_a_value_of_the_same_key(service: Client, load: Load) -> None:
     KeyValueStore.objects.create(key="both", value="a text")
     FeatureFlag.objects.create(key="both")
     load()
-    assert one(service, "both")["value"] is False
+    assert result_of(service, "both")["value"] is False
     assert every(service) == {"both": False}
 
 
@@ -253,18 +253,18 @@ def test_experiment_is_recorded_by_a_single_request_only(service: Client, alice:
     experiments.start("button")
     with live_engine():
         assert every(service, {"targetingKey": str(alice.pk)}) == {}
-        found = one(service, "button", {"targetingKey": str(alice.pk)})
-        assert found["variant"] == found["value"]
-        assert found["reason"] == "SPLIT"
+        result = result_of(service, "button", {"targetingKey": str(alice.pk)})
+        assert result["variant"] == result["value"]
+        assert result["reason"] == "SPLIT"
     assert [exposure.unit for exposure in Exposure.objects.all()] == [str(alice.pk)]
 
 
 def test_unit_without_a_variant_gets_the_default_of_the_code(service: Client, load: Load) -> None:
     experiments.create("button")
     load()
-    found = one(service, "button", {"targetingKey": "7"})
-    assert "value" not in found
-    assert (found["variant"], found["reason"]) == ("", "DISABLED")
+    result = result_of(service, "button", {"targetingKey": "7"})
+    assert "value" not in result
+    assert (result["variant"], result["reason"]) == ("", "DISABLED")
 
 
 @COMMITTED
@@ -281,8 +281,8 @@ def test_nothing_is_queried(
         service.force_login(alice)
         with django_assert_num_queries(0):
             assert every(service, {"targetingKey": str(alice.pk)})["beta"] is True
-            assert one(service, "beta", {"targetingKey": str(alice.pk)})["value"] is True
-            assert one(service, "gateway")["value"] == "stripe"
+            assert result_of(service, "beta", {"targetingKey": str(alice.pk)})["value"] is True
+            assert result_of(service, "gateway")["value"] == "stripe"
 
 
 # The key, which manage.py flags ofrep-key makes.

@@ -65,19 +65,19 @@ def evaluate(request: pytest.FixtureRequest, client: OpenFeatureClient) -> Evalu
     ) -> Details:
         default = DEFAULTS[kind] if default is None else default
         if request.param == "sync":
-            found: Details = getattr(client, f"get_{kind}_details")(key, default, context)
+            result: Details = getattr(client, f"get_{kind}_details")(key, default, context)
         else:
             details = getattr(client, f"get_{kind}_details_async")
-            found = async_to_sync(details)(key, default, context)
-        return found
+            result = async_to_sync(details)(key, default, context)
+        return result
 
     return evaluated
 
 
-def assert_default(found: Details, kind: str, code: ErrorCode) -> None:
-    assert (found.value, found.reason, found.error_code) == (DEFAULTS[kind], "ERROR", code)
-    assert found.error_message
-    assert found.variant is None
+def assert_default(details: Details, kind: str, code: ErrorCode) -> None:
+    assert (details.value, details.reason, details.error_code) == (DEFAULTS[kind], "ERROR", code)
+    assert details.error_message
+    assert details.variant is None
 
 
 @pytest.mark.usefixtures("canonical")
@@ -102,15 +102,15 @@ def assert_default(found: Details, kind: str, code: ErrorCode) -> None:
 def test_key_of_the_requested_type_returns_its_value(
     evaluate: Evaluate, key: str, kind: str, default: Any, expected: Any
 ) -> None:
-    found = evaluate(kind, key, default)
-    assert (found.value, type(found.value)) == (expected, type(expected))
-    assert (found.reason, found.error_code, found.error_message) == ("STATIC", None, None)
+    details = evaluate(kind, key, default)
+    assert (details.value, type(details.value)) == (expected, type(expected))
+    assert (details.reason, details.error_code, details.error_message) == ("STATIC", None, None)
 
 
 @pytest.mark.usefixtures("canonical")
 def test_false_is_a_value_and_no_absence(evaluate: Evaluate) -> None:
-    found = evaluate("boolean", "boolean-zero-flag", default=True)
-    assert (found.value, found.error_code, found.error_message) == (False, None, None)
+    details = evaluate("boolean", "boolean-zero-flag", default=True)
+    assert (details.value, details.error_code, details.error_message) == (False, None, None)
 
 
 #: The types that the suite requests of a key of another type, and those that it leaves out.
@@ -149,15 +149,15 @@ def test_unknown_key_returns_the_default_with_flag_not_found(
 @pytest.mark.usefixtures("canonical")
 @pytest.mark.parametrize("default", [True, False])
 def test_disabled_flag_is_off_whatever_the_default(evaluate: Evaluate, default: bool) -> None:
-    found = evaluate("boolean", "disabled-boolean-flag", default)
-    assert (found.value, found.reason, found.error_code) == (False, "DISABLED", None)
+    details = evaluate("boolean", "disabled-boolean-flag", default)
+    assert (details.value, details.reason, details.error_code) == (False, "DISABLED", None)
 
 
 @pytest.mark.usefixtures("canonical")
 def test_context_that_no_rule_reads_changes_nothing(evaluate: Evaluate) -> None:
     context = EvaluationContext("f20bd32d-703b-48b6-bc8e-79d53c85134a", {"country": "DE"})
-    found = evaluate("string", "string-flag", "bye", context)
-    assert (found.value, found.error_code, found.error_message) == ("hi", None, None)
+    details = evaluate("string", "string-flag", "bye", context)
+    assert (details.value, details.error_code, details.error_message) == ("hi", None, None)
 
 
 def test_provider_has_a_name(client: OpenFeatureClient) -> None:

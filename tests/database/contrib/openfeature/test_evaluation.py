@@ -34,10 +34,10 @@ def checked(
     client: OpenFeatureClient, key: str, targeting_key: Any = None, **attributes: Any
 ) -> FlagEvaluationDetails[bool]:
     context = EvaluationContext(targeting_key, attributes)
-    found = client.get_boolean_details(key, False, context)
+    result = client.get_boolean_details(key, False, context)
     # Both ways of the SDK have the same result.
-    assert async_to_sync(client.get_boolean_details_async)(key, False, context) == found
-    return found
+    assert async_to_sync(client.get_boolean_details_async)(key, False, context) == result
+    return result
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ STAFF_USER = User(pk=7, is_staff=True)
 def test_user_is_that_of_the_targeting_key_or_the_attribute_user(
     key: str, targeting_key: Any, attributes: Any, value: bool, client: OpenFeatureClient
 ) -> None:
-    found = checked(client, key, targeting_key, **attributes)
-    assert (found.value, found.variant) == (value, "on" if value else "off")
-    assert (found.reason == "TARGETING_MATCH", found.error_code) == (value, None)
+    details = checked(client, key, targeting_key, **attributes)
+    assert (details.value, details.variant) == (value, "on" if value else "off")
+    assert (details.reason == "TARGETING_MATCH", details.error_code) == (value, None)
 
 
 @pytest.mark.usefixtures("flag")
@@ -96,9 +96,9 @@ def test_user_is_that_of_the_targeting_key_or_the_attribute_user(
 def test_two_users_and_a_wrong_type_of_user_are_an_invalid_context(
     client: OpenFeatureClient, targeting_key: str | None, user: Any, problem: str
 ) -> None:
-    found = checked(client, "allowed", targeting_key, user=user)
-    assert (found.value, found.error_code) == (False, ErrorCode.INVALID_CONTEXT)
-    assert problem in (found.error_message or "")
+    details = checked(client, "allowed", targeting_key, user=user)
+    assert (details.value, details.error_code) == (False, ErrorCode.INVALID_CONTEXT)
+    assert problem in (details.error_message or "")
 
 
 @pytest.mark.usefixtures("flag")
@@ -112,16 +112,16 @@ def test_context_of_api_client_and_call_are_merged(client: OpenFeatureClient) ->
 
 def in_request(user: Any, evaluate: Any) -> Any:
     """What a view returns while a request of this user is handled."""
-    found = []
+    results = []
 
     def view(request: HttpRequest) -> HttpResponse:
-        found.append(evaluate(request))
+        results.append(evaluate(request))
         return HttpResponse()
 
     request = RequestFactory().get("/")
     request.user = user
     FlagstaffMiddleware(view)(request)
-    return found[0]
+    return results[0]
 
 
 @pytest.mark.usefixtures("flag")
@@ -182,14 +182,14 @@ def test_value_with_rules_is_evaluated_for_the_user(
     default = type(own)()
     details = getattr(client, f"get_{kind}_details")
     staff: Any = User(pk=1, is_staff=True)
-    found = details(f"a_{kind}", default, EvaluationContext("", {"user": staff}))
-    assert (found.value, found.reason, found.flag_metadata) == (
+    result = details(f"a_{kind}", default, EvaluationContext("", {"user": staff}))
+    assert (result.value, result.reason, result.flag_metadata) == (
         of_staff,
         "TARGETING_MATCH",
         {"rule": 2},
     )
-    found = details(f"a_{kind}", default, EvaluationContext("1", {"country": "FR"}))
-    assert (found.value, found.reason, found.flag_metadata) == (own, "DEFAULT", {})
+    result = details(f"a_{kind}", default, EvaluationContext("1", {"country": "FR"}))
+    assert (result.value, result.reason, result.flag_metadata) == (own, "DEFAULT", {})
     assert in_request(staff, lambda _: details(f"a_{kind}", default)).value == of_staff
 
 
@@ -236,11 +236,11 @@ def test_variant_of_an_experiment_is_a_string_and_is_recorded(client: OpenFeatur
     experiments.create("layout", ["control", "treatment"])
     experiments.start("layout")
     with live_engine():
-        found = client.get_string_details("layout", "none", EvaluationContext("7"))
+        result = client.get_string_details("layout", "none", EvaluationContext("7"))
         lifecycle.close(5)
-    assert found.value in {"control", "treatment"}
-    assert (found.variant, found.reason) == (found.value, "SPLIT")
-    assert Exposure.objects.get().variant == found.value
+    assert result.value in {"control", "treatment"}
+    assert (result.variant, result.reason) == (result.value, "SPLIT")
+    assert Exposure.objects.get().variant == result.value
 
 
 def test_experiment_that_does_not_run_returns_the_default(
@@ -248,8 +248,8 @@ def test_experiment_that_does_not_run_returns_the_default(
 ) -> None:
     experiments.create("layout", ["control", "treatment"])
     load()
-    found = client.get_string_details("layout", "none", EvaluationContext("7"))
-    assert (found.value, found.reason, found.variant, found.error_code) == (
+    result = client.get_string_details("layout", "none", EvaluationContext("7"))
+    assert (result.value, result.reason, result.variant, result.error_code) == (
         "none",
         "DISABLED",
         None,
@@ -276,8 +276,8 @@ def test_value_that_is_no_float_or_integer_is_refused(
     if value == 10**400:
         kinds = {"float"}
     for kind in kinds:
-        found = getattr(client, f"get_{kind}_details")("limit", 1)
-        assert found.error_code == ErrorCode.TYPE_MISMATCH
+        result = getattr(client, f"get_{kind}_details")("limit", 1)
+        assert result.error_code == ErrorCode.TYPE_MISMATCH
 
 
 class Size(Enum):
@@ -307,9 +307,9 @@ def test_value_that_is_not_as_declared_is_the_default_of_the_call(
     DeclaredValue("page_size", 20)
     KeyValueStore.objects.create(key="page_size", value="many")
     load()
-    found = client.get_integer_details("page_size", 5)
+    result = client.get_integer_details("page_size", 5)
     message = "the value 'page_size' is not what code declares"
-    assert (found.value, found.error_code, found.error_message) == (
+    assert (result.value, result.error_code, result.error_message) == (
         5,
         ErrorCode.TYPE_MISMATCH,
         message,
@@ -321,5 +321,5 @@ def test_rules_that_cannot_be_read_return_the_default(
 ) -> None:
     FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": 1}])
     load()
-    found = client.get_boolean_details("beta", True)
-    assert (found.value, found.error_code) == (True, ErrorCode.PARSE_ERROR)
+    result = client.get_boolean_details("beta", True)
+    assert (result.value, result.error_code) == (True, ErrorCode.PARSE_ERROR)

@@ -22,7 +22,7 @@ def imported(*rows: Any) -> None:
 
 
 def outcomes() -> dict[str, str]:
-    return {one["name"]: one["outcome"] for one in compare(1_000)[0]}
+    return {row["name"]: row["outcome"] for row in compare(1_000)[0]}
 
 
 def test_imported_rows_are_equal(alice: User) -> None:
@@ -44,9 +44,12 @@ def test_percentages_are_listed_and_not_compared() -> None:
         ["equal", "flag", "checkout", "12.5 %", "13 %", "", ""],
         ["equal", "sample", "audit", "33.3 %", "80 %", "", ""],
     ]
-    found = document("compare-waffle")
-    assert found["counts"]["equal"] == 2
-    assert (found["rows"][0]["waffle"], found["rows"][0]["flagstaff"]) == ("12.5 %", "13 %")
+    comparison = document("compare-waffle")
+    assert comparison["counts"]["equal"] == 2
+    assert (comparison["rows"][0]["waffle"], comparison["rows"][0]["flagstaff"]) == (
+        "12.5 %",
+        "13 %",
+    )
     # A percentage on one side only is a difference.
     changes.flags.set_rollout("checkout", 100)
     [line, _equal] = table_rows(run("compare-waffle").out)
@@ -81,18 +84,18 @@ def test_member_of_a_group_of_either_side_is_compared() -> None:
     changes.flags.update(
         "checkout", {"rules": [{"conditions": [condition], "rollout_percent": 100}]}
     )
-    [found] = compare(1)[0]
+    [compared] = compare(1)[0]
     assert {
-        (one["person"].partition(", ")[2], one["waffle"], one["flagstaff"])
-        for one in found["examples"]
+        (example["person"].partition(", ")[2], example["waffle"], example["flagstaff"])
+        for example in compared["examples"]
     } == {("in group theirs", "on", "off"), ("in group ours", "off", "on")}
 
 
 def test_visitor_of_each_language_is_compared() -> None:
     imported(flag(languages="de, fr"))
     changes.flags.update("checkout", {"rules": []})
-    [found] = compare(1_000)[0]
-    assert [one["person"] for one in found["examples"]] == [
+    [row] = compare(1_000)[0]
+    assert [example["person"] for example in row["examples"]] == [
         "anonymous, language de",
         "anonymous, language fr",
     ]
@@ -152,9 +155,13 @@ def test_row_with_own_code_is_compared_by_both_classes(
     # As waffle 4.2 did: it ignored "Everyone: No" of users with the flag.
     monkeypatch.setattr(AbstractUserFlag, "is_active_for_user", lambda *_: None)
     type(row).objects.update(everyone=True)
-    [found] = compare(1_000)[0]
-    assert (found["outcome"], found["waffle"], found["flagstaff"]) == ("differs", "False", "True")
-    assert "is_active_for_user()" in found["examples"][0]["person"]
+    [compared] = compare(1_000)[0]
+    assert (compared["outcome"], compared["waffle"], compared["flagstaff"]) == (
+        "differs",
+        "False",
+        "True",
+    )
+    assert "is_active_for_user()" in compared["examples"][0]["person"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +192,7 @@ def test_users_are_spread_over_the_whole_table() -> None:
     pks = [*User.objects.order_by("pk").values_list("pk", flat=True)]
     changes.flags.allow("checkout", pks)
     [row], visitors = compare(4)
-    people = [one["person"] for one in row["examples"]]
+    people = [example["person"] for example in row["examples"]]
     places = sorted(pks.index(int(person.split()[1])) for person in people)
     assert (visitors, len(places)) == (5, 4)
     assert [place // 25 for place in places] == [0, 1, 2, 3]
@@ -226,16 +233,16 @@ def test_computed_results_are_those_of_waffle() -> None:
         if number % 2:
             row.users.add(people[3])
             row.groups.add(beta)
-    for found in read_kind("flag", "default"):
-        row = type(row).objects.get(name=found.name)
+    for imported in read_kind("flag", "default"):
+        row = type(row).objects.get(name=imported.name)
         for user in (*people, AnonymousUser()):
             for language in ("de", "pt"):
                 request: Any = RequestFactory().get("/")
                 request.user, request.LANGUAGE_CODE = user, language
                 groups = {"beta"} if user is people[-1] else ()
-                one = Person("one", user if user.pk else None, groups, language)
-                ours = waffle_result(found, one)
-                assert ours is bool(row.is_active(request)), (found, user, language)
+                person = Person("one", user if user.pk else None, groups, language)
+                ours = waffle_result(imported, person)
+                assert ours is bool(row.is_active(request)), (imported, user, language)
 
 
 def test_percentage_of_a_row_is_no_certain_result() -> None:

@@ -134,10 +134,10 @@ def test_every_combination_of_columns_is_imported_with_its_status(
     alice_flags: Any = alice.flag_set
     beta_flags.add(*chosen)
     alice_flags.add(*chosen)
-    found = document("import-waffle")
-    assert {row["name"]: row["status"] for row in found["rows"]} == expected
+    report = document("import-waffle")
+    assert {row["name"]: row["status"] for row in report["rows"]} == expected
     counts = Counter(expected.values())
-    assert found["counts"] == {
+    assert report["counts"] == {
         "exact": counts["exact"],
         "differs": counts["differs"],
         **dict.fromkeys(("lost", "refused"), 0),
@@ -174,8 +174,8 @@ def test_percentage_is_rounded_but_not_to_0_or_100(
     flag(percent=percent)
     sample(percent=percent)
     ok("import-waffle")
-    found = FeatureFlag.objects.order_by("key").values_list("rollout_percent", "bucket_by")
-    assert [*found] == [(rollout, "waffle_sample"), (rollout, "user")]
+    rollouts = FeatureFlag.objects.order_by("key").values_list("rollout_percent", "bucket_by")
+    assert [*rollouts] == [(rollout, "waffle_sample"), (rollout, "user")]
 
 
 def test_report_has_each_row_once_and_adds_up() -> None:
@@ -269,11 +269,11 @@ def test_names_that_collide_are_refused_with_the_setting_to_add(settings: Any) -
     switch("same")
     flag("a_b")
     flag("a b")
-    found = notes()
-    assert found["switch:same"].startswith(
+    notes_by_row = notes()
+    assert notes_by_row["switch:same"].startswith(
         'another row has its key same, too; add "switch:same": "same.switch"'
     )
-    assert 'add "flag:a b": "a_b.flag"' in found["flag:a b"]
+    assert 'add "flag:a b": "a_b.flag"' in notes_by_row["flag:a b"]
     ran = run("import-waffle")
     assert (ran.status, "4 rows are refused" in ran.err) == (4, True)
     assert "4 rows: 0 exact, 0 differs, 0 lost, 4 refused" in ran.err
@@ -338,8 +338,8 @@ def test_objects_of_an_own_model_become_a_rule_and_the_note_says_what_to_pass(
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": [declared]}
     ok("import-waffle")
     flag = FeatureFlag.objects.get(key="beta")
-    [found] = [rule for rule in flag.rules if rule["name"] == "sites"]
-    assert found["conditions"] == [condition("teams", "in", red.pk)]
+    [of_sites] = [rule for rule in flag.rules if rule["name"] == "sites"]
+    assert of_sites["conditions"] == [condition("teams", "in", red.pk)]
     assert flag_enabled("beta", context={"teams": [red.pk]})
     assert not flag_enabled("beta", context={"teams": [red.pk + 1]})
     assert not flag_enabled("killed", context={"teams": [red.pk]})
@@ -356,9 +356,9 @@ def test_row_of_a_model_with_own_code_is_imported_as_kill_switch(
     [note] = rows_of_dry_run()["flag:checkout"]["notes"]
     assert note == f"{method}() of common.Flag{method} decides, unless the flag is off here"
     assert run("import-waffle").status == 0
-    found = FeatureFlag.objects.get()
-    assert (found.enabled, found.rollout_percent, found.rules) == (True, 0, [])
-    assert (found.kind, found.description, found.allowed_users.count()) == ("ops", "Ana", 0)
+    flag = FeatureFlag.objects.get()
+    assert (flag.enabled, flag.rollout_percent, flag.rules) == (True, 0, [])
+    assert (flag.kind, flag.description, flag.allowed_users.count()) == ("ops", "Ana", 0)
 
 
 def test_import_leaves_killed_flag_of_own_code_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,10 @@ def request_of(row: Flag, user: Any, language: str, test: str | None = None) -> 
 def random_request(row: Flag, user: Any, chance: random.Random) -> Any:
     """Returns a request with some of the things that waffle reads."""
     name, test = row.name, f"dwft_{row.name}"
-    given = {test: chance.choice(["1", "0", "2", None]), name: chance.choice(["1", "0", None])}
-    request: Any = RequestFactory().get("/", {key: one for key, one in given.items() if one})
+    cookies = {test: chance.choice(["1", "0", "2", None]), name: chance.choice(["1", "0", None])}
+    request: Any = RequestFactory().get(
+        "/", {key: cookie for key, cookie in cookies.items() if cookie}
+    )
     if chance.random() < 0.2:
         request.META["HTTP_" + test.upper()] = chance.choice(["1", "0"])
     for cookie in (test, f"dwf_{name}"):
@@ -93,8 +95,8 @@ def test_results_are_those_of_waffle_except_announced_ones(
     settings.WAFFLE_OVERRIDE = is_overridden
     chance = random.Random(seed)
     rows = [random_flag(number, chance) for number in range(count)]
-    found = document("import-waffle")["rows"]
-    announced = {row["name"] for row in found if row["status"] == "differs"}
+    imported = document("import-waffle")["rows"]
+    announced = {row["name"] for row in imported if row["status"] == "differs"}
     seen: Counter[tuple[bool, bool]] = Counter()
     for row, (name, user), _ in product(rows, users.items(), range(6)):
         request = random_request(row, user, chance)
@@ -115,8 +117,8 @@ def test_results_are_those_of_waffle_except_announced_ones(
 def test_listed_user_keeps_a_flag_that_a_test_parameter_turns_off(users: dict[str, Any]) -> None:
     row = flag(testing=True)
     row.users.add(users["listed"])
-    [found] = document("import-waffle")["rows"]
-    assert (found["status"], found["notes"]) == (
+    [imported] = document("import-waffle")["rows"]
+    assert (imported["status"], imported["notes"]) == (
         "differs",
         ["its users keep the flag with dwft_…=0"],
     )

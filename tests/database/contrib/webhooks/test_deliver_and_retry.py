@@ -42,7 +42,9 @@ def test_refused_message_blocks_only_its_flag_and_is_repeated_with_its_id(hook: 
     make_due()
     assert_delivered(delivered=2, pending=0)
     assert percents(hook) == [10, 20]
-    refused, repeated, _ = (one for one in hook.received if one.data["key"] == "new_checkout")
+    refused, repeated, _ = (
+        request for request in hook.received if request.data["key"] == "new_checkout"
+    )
     assert (refused.id, refused.json) == (repeated.id, repeated.json)
 
 

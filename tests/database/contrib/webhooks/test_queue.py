@@ -78,9 +78,9 @@ def test_late_commit_with_a_lower_entry_id_is_sent(hook: Webhook) -> None:
 
 def test_late_commit_of_the_newest_transaction_is_sent(hook: Webhook) -> None:
     early, late = FakeWorker(), FakeWorker()
-    for one in (early, late):
-        one.query("BEGIN")
-        one.query("SELECT pg_current_xact_id()")
+    for session in (early, late):
+        session.query("BEGIN")
+        session.query("SELECT pg_current_xact_id()")
     late.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
     early.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'new_checkout'")
     early.query("COMMIT")

@@ -63,8 +63,8 @@ def test_message_has_one_record_and_the_signature_of_its_body(hook: Webhook) -> 
 def test_created_and_deleted_flags_have_their_actions(hook: Webhook) -> None:
     changes.flags.create("one_click")
     changes.flags.delete("one_click")
-    found = [(record["action"], record["flag"]) for record in records(hook)]
-    assert found == [("created", "one_click"), ("deleted", "one_click")]
+    actions_and_flags = [(record["action"], record["flag"]) for record in records(hook)]
+    assert actions_and_flags == [("created", "one_click"), ("deleted", "one_click")]
 
 
 def test_retried_message_has_the_same_records(hook: Webhook) -> None:
@@ -99,13 +99,13 @@ def test_changed_conditions_of_a_segment_have_a_record_for_each_flag(hook: Webho
     deliver(seconds=600)
     hook.accepted.clear()
     changes.segments.update("team", {"conditions": [condition("is_superuser", "in", True)]})
-    found = records(hook)
-    assert [record["flag"] for record in found] == keys
-    assert {record["action"] for record in found} == {"updated"}
+    sent = records(hook)
+    assert [record["flag"] for record in sent] == keys
+    assert {record["action"] for record in sent} == {"updated"}
     # Sentry keeps one of the records of a request that have the same id.
-    ids = {record["change_id"] for record in found}
+    ids = {record["change_id"] for record in sent}
     assert len(ids) == len(keys)
-    assert all(0 < one < 2**63 for one in ids)
+    assert all(0 < number < 2**63 for number in ids)
 
 
 def test_events_that_change_no_result_are_not_sent(hook: Webhook) -> None:

@@ -26,9 +26,11 @@ def people(_configured: None) -> None:
 
 def received(hook: Webhook) -> list[Any]:
     deliver()
-    found = [one.json for one in hook.accepted if one.json["type"].startswith("waiting.")]
+    messages = [
+        message.json for message in hook.accepted if message.json["type"].startswith("waiting.")
+    ]
     hook.accepted.clear()
-    return found
+    return messages
 
 
 def test_what_happens_to_an_action_is_sent(hook: Webhook) -> None:
@@ -41,7 +43,7 @@ def test_what_happens_to_an_action_is_sent(hook: Webhook) -> None:
     assert "arguments" not in data
     run(f"waiting approve {waiting.pk} --as bob --yes")
     run_jobs()
-    assert [one["type"] for one in received(hook)] == ["waiting.approved", "waiting.done"]
+    assert [message["type"] for message in received(hook)] == ["waiting.approved", "waiting.done"]
 
 
 def test_action_that_fails_or_is_refused_says_why(hook: Webhook) -> None:
@@ -50,8 +52,8 @@ def test_action_that_fails_or_is_refused_says_why(hook: Webhook) -> None:
     changes.flags.set_rollout("new_checkout", 6)
     make_due()
     run_jobs()
-    found = received(hook)
-    by_type = {one["type"]: one["data"] for one in found}
+    messages = received(hook)
+    by_type = {message["type"]: message["data"] for message in messages}
     assert [*by_type] == ["waiting.asked", "waiting.refused", "waiting.failed"]
     assert by_type["waiting.refused"]["result"] == "sale"
     assert by_type["waiting.refused"]["ended_by_name"] == "bob"

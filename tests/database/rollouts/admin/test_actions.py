@@ -174,7 +174,11 @@ def test_page_of_an_action_writes_and_locks_nothing(operator: Client, pending: P
     for url in (action_url(pending, "start"), action_url(pending, "delete"), ADD):
         statements = statements_of(partial(operator.get, url))
         written = re.compile(r"^(INSERT|UPDATE|DELETE)|FOR UPDATE|LOCK TABLE")
-        assert not [one for one in statements if written.search(one) and "session" not in one]
+        assert not [
+            statement
+            for statement in statements
+            if written.search(statement) and "session" not in statement
+        ]
     assert state_of_plan() == before
 
 

@@ -283,8 +283,8 @@ def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
     guards = ["errors", "function=shop.guards.orders"]
     Plan.objects.update(guards=guards, trip_reason=reason, trip_figures=figures)
     section = Screen(page(operator, plan_url(running))).section("Guards")
-    found = [row.texts(".flagstaff-state.flagstaff-tripped") for row in section.all("tbody tr")]
-    assert found == [["tripped"] * is_tripped for is_tripped in tripped]
+    states = [row.texts(".flagstaff-state.flagstaff-tripped") for row in section.all("tbody tr")]
+    assert states == [["tripped"] * is_tripped for is_tripped in tripped]
 
 
 def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running: Plan) -> None:

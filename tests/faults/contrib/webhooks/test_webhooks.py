@@ -97,8 +97,8 @@ def test_killed_senders_lose_no_message_and_keep_the_order(
     for round_ in range(ROUNDS):
         responses.reset()
         settings = settings_of(hook)
-        with running_loop(database, settings) as one, running_loop(database, settings) as other:
-            for process in (one, other):
+        with running_loop(database, settings) as first, running_loop(database, settings) as other:
+            for process in (first, other):
                 assert process.stderr
                 process.stderr.readline()
             writers = [
@@ -110,7 +110,7 @@ def test_killed_senders_lose_no_message_and_keep_the_order(
             while not responses.is_holding.wait(0.05):
                 # Refused messages are due at once.
                 query(make_due)
-            for process in (one, other):
+            for process in (first, other):
                 process.kill()
                 process.wait()
             responses.sender_killed.set()

@@ -15,7 +15,7 @@ from common.values import get_value
 User: Any = get_user_model()
 keys = [*FeatureFlag.objects.order_by("key").values_list("key", flat=True)]
 users = [*User.objects.order_by("pk")]
-found = {
+results = {
     "results": [[flag_enabled(key, user) for user in users] for key in keys],
     "without a user": [flag_enabled(key) for key in keys],
     "unknown": [flag_enabled("unknown", users[0]), get_value("unknown", 3)],
@@ -26,4 +26,4 @@ if "flagstaff" in settings.INSTALLED_APPS:
     from flagstaff import status
 
     mode = status().mode
-print(json.dumps({"found": found, "mode": mode}))
+print(json.dumps({"found": results, "mode": mode}))

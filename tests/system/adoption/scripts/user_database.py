@@ -31,16 +31,16 @@ for alias, names in ("default", ("alice", "bob")), ("replica", ("bob", "alice"))
         User.objects.using(alias).create(pk=pk, username=name)
 FeatureFlag.objects.using("default").create(key="new_checkout", enabled=True)
 
-found = {
+answers = {
     "explain": flags("explain", "new_checkout", "alice")["user"]["pk"],
     "allow": flags("allow", "new_checkout", "alice", "--as", "alice")["new"]["allowed_users"],
 }
 event = flag_history("new_checkout")[0]
-found["as"] = event.actor
-found["actor"] = names_of_actors([event]).get("1")
-found["user"] = names_of_users([event]).get("1")
-found["export"] = export()["flags"]["new_checkout"]["allowed_users"]
+answers["as"] = event.actor
+answers["actor"] = names_of_actors([event]).get("1")
+answers["user"] = names_of_users([event]).get("1")
+answers["export"] = export()["flags"]["new_checkout"]["allowed_users"]
 with acting_as(User.objects.using("default").get(username="bob")):
     FeatureFlag.objects.using("default").update(rollout_percent=5)
-found["bob"] = names_of_actors(flag_history("new_checkout")[:1]).get("2")
-print(json.dumps(found))
+answers["bob"] = names_of_actors(flag_history("new_checkout")[:1]).get("2")
+print(json.dumps(answers))

@@ -13,8 +13,8 @@ from flagstaff.experiments.statistics.mismatch import HALF_LOG_TWO_PI, stirling_
 from tests.conftest import RunIsolated
 
 MODULES = [
-    importlib.import_module(f"{of.__name__}.{found.name}")
-    for found in pkgutil.iter_modules(of.__path__)
+    importlib.import_module(f"{of.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(of.__path__)
 ]
 
 

@@ -49,7 +49,9 @@ def pair_sums_of(
     y: Sequence[float], x: Sequence[float], y_shift: float = 0, x_shift: float = 0
 ) -> PairSums:
     of_y, of_x = sums_of(y, y_shift), sums_of(x, x_shift)
-    xy = math.fsum((one - y_shift) * (other - x_shift) for one, other in zip(y, x, strict=True))
+    xy = math.fsum(
+        (x_of_unit - y_shift) * (other - x_shift) for x_of_unit, other in zip(y, x, strict=True)
+    )
     return PairSums(len(y), of_y.y, of_y.yy, of_x.y, of_x.yy, xy, y_shift, x_shift)
 
 
@@ -104,11 +106,13 @@ def test_adjusted_standard_error_is_that_of_the_adjusted_units() -> None:
     products = squares = 0.0
     for y, x in (CONTROL, TREATMENT):
         mean_y, mean_x = statistics.fmean(y), statistics.fmean(x)
-        products += sum((one - mean_y) * (other - mean_x) for one, other in zip(y, x, strict=True))
+        products += sum(
+            (x_of_unit - mean_y) * (other - mean_x) for x_of_unit, other in zip(y, x, strict=True)
+        )
         squares += sum((other - mean_x) ** 2 for other in x)
     theta = products / squares
     units = [
-        [one - theta * other for one, other in zip(y, x, strict=True)]
+        [x_of_unit - theta * other for x_of_unit, other in zip(y, x, strict=True)]
         for y, x in (TREATMENT, CONTROL)
     ]
     theirs = CompareMeans(*map(DescrStatsW, units))
@@ -260,9 +264,9 @@ def test_units_without_an_effect_are_the_least_with_a_narrow_interval(
     planned: int, alpha: float
 ) -> None:
     effect, plan = Effect(2_000, 0.01, 0.0134, True), Plan(planned)
-    found = units_without_effect(effect, 0.02, plan, alpha)
-    assert found is not None
-    for units, is_narrow in [(found - 1, False), (found, True)]:
+    least = units_without_effect(effect, 0.02, plan, alpha)
+    assert least is not None
+    for units, is_narrow in [(least - 1, False), (least, True)]:
         error = effect.standard_error * math.sqrt(effect.units / units)
         assert ((critical_value(units, plan, alpha) + 1.1) * error <= 0.02) is is_narrow
     assert units_without_effect(Effect(2_000, 0.01, 0.01, False), 0.02, plan, alpha) is None

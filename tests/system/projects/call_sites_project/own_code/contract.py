@@ -83,7 +83,7 @@ class Written:
 
     def add_flag(self, row: Any, people: list[Any]) -> None:
         """Adds the results of all methods of a flag, by `super()` and by each class."""
-        classes: list[Any] = [one for one in type(row).__mro__ if one.__name__ in _CLASSES]
+        classes: list[Any] = [base for base in type(row).__mro__ if base.__name__ in _CLASSES]
         for place, user in enumerate(people):
             for owner in (type(row), *classes):
                 for method, arguments in _METHODS:

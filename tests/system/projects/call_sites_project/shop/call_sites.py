@@ -52,7 +52,7 @@ def test_view_may_respond_by_invalid_waffle(client: Client) -> None:
 
 def test_middleware_stores_random_results_and_those_of_a_test(client: Client) -> None:
     cookies = client.get("/cookies/").cookies
-    assert [(name, one.value, bool(one["max-age"])) for name, one in cookies.items()] == [
+    assert [(name, cookie.value, bool(cookie["max-age"])) for name, cookie in cookies.items()] == [
         ("dwf_drawn", "True", True),
         ("dwf_rollout", "False", False),
         ("dwft_tested", "True", False),

@@ -266,10 +266,10 @@ def test_users_and_groups_are_written(user: User) -> None:
     user.flag_set.add(flag)
     flag.groups.add(Group.objects.create(name="beta"))
     other.groups.add(Group.objects.get(name="beta"))
-    assert [is_on("sale", one) for one in (user, other, None)] == [True, True, False]
+    assert [is_on("sale", person) for person in (user, other, None)] == [True, True, False]
     flag.users.clear()
     flag.groups.clear()
-    assert [is_on("sale", one) for one in (user, other)] == [False, False]
+    assert [is_on("sale", person) for person in (user, other)] == [False, False]
 
 
 def test_renamed_row_takes_its_flag_along() -> None:
@@ -437,7 +437,11 @@ def test_modules_have_the_public_names_of_waffle() -> None:
         module = import_module(f"waffle.{path.stem}".removesuffix(".__init__"))
         defined = (ast.FunctionDef, ast.ClassDef)
         body = ast.parse(path.read_text()).body
-        names = {one.name for one in body if isinstance(one, defined) and one.name[0] != "_"}
+        names = {
+            statement.name
+            for statement in body
+            if isinstance(statement, defined) and statement.name[0] != "_"
+        }
         assert names - {*dir(module)} == set(), path.name
 
 

@@ -11,12 +11,12 @@ from waffle.mixins import WaffleSampleMixin
 
 
 def results(request: HttpRequest) -> HttpResponse:
-    found = (
+    results = (
         waffle.flag_is_active(request, "search"),
         waffle.switch_is_active("search"),
         waffle.sample_is_active("search"),
     )
-    return HttpResponse(" ".join("on" if one else "off" for one in found))
+    return HttpResponse(" ".join("on" if result else "off" for result in results))
 
 
 def cookies(request: Any) -> HttpResponse:
