@@ -7,9 +7,10 @@ are read in one query.
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar, cast
@@ -41,6 +42,8 @@ from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.extensions import TABLES
+
+logger = logging.getLogger("flagstaff")
 
 _INTEGER_TYPES = {"smallint", "integer", "bigint"}
 # The type in which keys of a column are compared, by the type of the column.
@@ -508,3 +511,20 @@ def _value(value: Any) -> Any:
     # As Django reads it: the session has the time zone of the settings.
     is_naive = isinstance(value, datetime) and not settings.USE_TZ
     return value.replace(tzinfo=None) if is_naive else value
+
+
+def value_or_default(problem: str, compute: Callable[[], Item], default: Item) -> Item:
+    """Returns what `compute` returns. If it fails, logs the problem and returns `default`."""
+    try:
+        with savepoint():
+            return compute()
+    except Exception:
+        logger.exception("%s", problem)
+        return default
+
+
+def savepoint() -> AbstractContextManager[None]:
+    """Keeps a query that fails from ending the surrounding transaction."""
+    database = db.alias
+    is_in_block = connections[database].in_atomic_block
+    return transaction.atomic(using=database) if is_in_block else nullcontext()

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from flagstaff._attribution import current_actor
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import CONDITIONS, RULES
 from flagstaff._text import localized, say
 from flagstaff._text.rules import sentence
@@ -25,7 +25,6 @@ from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ArgumentForm, is_answered
 from flagstaff.admin.base_admin import BaseAdmin, posted_reason
-from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.looks import Receipt
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT

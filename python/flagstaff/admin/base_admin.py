@@ -20,14 +20,13 @@ from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 
 from flagstaff._attribution import actor_of, attributed, attribution
-from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, sqlstate
+from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, savepoint, sqlstate
 from flagstaff._tables.rows import Kind, all_rows, hiding, uncached
 from flagstaff._text import localized, say
 from flagstaff._text.rules import naming
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights
-from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.links import menu_links, with_pages
 from flagstaff.admin.rights import (
     keys_not_shown,

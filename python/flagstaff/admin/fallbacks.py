@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from django.db import connections, transaction
 from django.http import HttpRequest
 
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
 
-_Value = TypeVar("_Value")
+Item = TypeVar("Item")
 
-logger = logging.getLogger("flagstaff")
 _TABLES = ("change_table", "usage_table")
 
 
-def once(request: HttpRequest, name: str, read: Callable[[], _Value]) -> _Value:
+def once(request: HttpRequest, name: str, read: Callable[[], Item]) -> Item:
     """Returns what `read` returns for this name. Calls it once for a request."""
     cached: dict[str, Any] = vars(request).setdefault("flagstaff_read", {})
     if name not in cached:
         cached[name] = read()
-    value: _Value = cached[name]
+    value: Item = cached[name]
     return value
-
-
-def value_or_default(problem: str, compute: Callable[[], _Value], default: _Value) -> _Value:
-    """Returns what `compute` returns. If it fails, logs the problem and returns `default`."""
-    try:
-        with savepoint():
-            return compute()
-    except Exception:
-        logger.exception("%s", problem)
-        return default
-
-
-def savepoint() -> AbstractContextManager[None]:
-    """Keeps a query that fails from ending the surrounding transaction."""
-    database = db.alias
-    is_in_block = connections[database].in_atomic_block
-    return transaction.atomic(using=database) if is_in_block else nullcontext()
 
 
 def can_read(request: HttpRequest, table: str | Kind) -> bool:

@@ -20,13 +20,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from flagstaff._attribution import current_actor
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind, uncached
 from flagstaff._text import MASK, is_whole_number, local_list, localized, say
 from flagstaff._text.times import aware, future_time, local_time
 from flagstaff.actions import Action
 from flagstaff.actions.look import Look, Written
-from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
 from flagstaff.admin.parts import PAGES, Level, Note, OverviewLine
 from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new

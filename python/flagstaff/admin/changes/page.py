@@ -20,6 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from flagstaff._tables.database import value_or_default
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import is_storable, say
@@ -32,7 +33,7 @@ from flagstaff.admin.changes.events import (
     with_subject,
 )
 from flagstaff.admin.changes.undo import undo_page
-from flagstaff.admin.fallbacks import can_read, value_or_default
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import (
     ALL,
     BACK,

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import OWNER, REVIEW_ON, RULES, TAGS, Kind, declaration, is_stored
 from flagstaff._tables.states import AS_DECLARED, FlagState
 from flagstaff._text import say
@@ -24,7 +24,6 @@ from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
-from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.preview import preview_menu, preview_notes, preview_path
 from flagstaff.admin.flag.state import (

@@ -24,14 +24,14 @@ from django.utils.html import strip_tags
 from django.utils.safestring import SafeString
 
 from flagstaff._engine import forced_off, forced_on
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind
 from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._text import local_list, local_number, say
 from flagstaff._text.times import aware, full_time, local_days, today
 from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.fallbacks import once, value_or_default
+from flagstaff.admin.fallbacks import once
 from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,

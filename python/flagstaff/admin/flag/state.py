@@ -12,12 +12,12 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from flagstaff._engine import forced_off, forced_on
+from flagstaff._tables.database import value_or_default
 from flagstaff._tables.rows import Kind, through_model
 from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
 from flagstaff._text import localized, say
 from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.look import Line, users_line
-from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.parts import PAGES, Level, Note, OnFlag
 from flagstaff.changes.consequence import code_text, flag_text
 from flagstaff.changes.fields import ALLOWED, count_allowed_users

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db.models import Q
 
 from flagstaff._engine import forced_off, forced_on
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._text import local_number, localized, say
@@ -18,7 +18,6 @@ from flagstaff._text.times import today
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.usage import require_usage, unknown_keys
 from flagstaff._workers.words import state_label, summary
-from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import alarms_of, state_and_label, with_counts
 from flagstaff.admin.links import changes_url, overview_line, page_link, page_title
 from flagstaff.admin.pages import Content, Page

@@ -13,11 +13,10 @@ from django.db.models import Case, Model, Value, When
 from django.http import HttpResponse
 from django.utils.text import capfirst
 
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import declared_rows, segment_model
 from flagstaff._text import say
 from flagstaff.admin.base_admin import search_problem
-from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import state_and_label, with_counts
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.pages import Content, Page
