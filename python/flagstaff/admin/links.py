@@ -20,10 +20,9 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Kind, is_stored
 from flagstaff._text import say
-from flagstaff.admin.fallbacks import once
 from flagstaff.admin.parts import PAGES as APP_PAGES
 from flagstaff.admin.parts import Level, OverviewLine
-from flagstaff.admin.rights import may, may_view
+from flagstaff.admin.rights import may, may_view, once
 from flagstaff.conf import conf
 
 #: The parameters of the page of changes: what is undone; the version to restore; and, with

@@ -1,13 +1,14 @@
 """What the user of a request may do to a row, and which rows the pages hide from the user.
 
 The ModelAdmin of the project decides. `flagstaff.actions.rights` is the answer of its base class.
+What is read for it is read once for a request, as is which tables can be read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
@@ -17,17 +18,57 @@ from django.http import HttpRequest
 
 from flagstaff._declared import DECLARED
 from flagstaff._tables.attributes import ObjectReader
+from flagstaff._tables.catalog import find_tables
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, declared_rows, stored_fields
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
-from flagstaff.admin.fallbacks import once
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import InUseError, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import permission_to_see_users
 from flagstaff.history.log import Change, has_history
+
+_Value = TypeVar("_Value")
+
+_TABLES = ("change_table", "usage_table")
+
+
+def once(request: HttpRequest, name: str, read: Callable[[], _Value]) -> _Value:
+    """Returns what `read` returns for this name. Calls it once for a request."""
+    cached: dict[str, Any] = vars(request).setdefault("flagstaff_read", {})
+    if name not in cached:
+        cached[name] = read()
+    value: _Value = cached[name]
+    return value
+
+
+def can_read(request: HttpRequest, table: str | Kind) -> bool:
+    """Whether all rows of a table can be read, such as "usage_table", or those of a kind.
+
+    Queries for the first part of a page only.
+    """
+    return table in once(request, "readable tables", _readable)
+
+
+def _readable() -> Collection[str | Kind]:
+    if not db.is_postgresql:
+        return ()
+    names = db.tables
+    kinds = {kind: db.table(kind.model) for kind in Kind}
+    by_name = find_tables(db.connection, *(names[table] for table in _TABLES), *kinds.values())
+    tables = {table: by_name.get(names[table]) for table in _TABLES}
+    return {
+        *(
+            name
+            for name, table in tables.items()
+            if table and table.may_read and not table.hides_rows
+        ),
+        *(kind for kind, name in kinds.items() if name not in by_name or by_name[name].may_read),
+    }
+
 
 _DELETIONS = (Change.Action.DELETE, Change.Action.TRUNCATE)
 

@@ -35,7 +35,6 @@ from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.declared import declared_groups
-from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import (
     DECLARED_ID,
     history_url,
@@ -46,7 +45,7 @@ from flagstaff.admin.links import (
 )
 from flagstaff.admin.looks import ChangeReceipts, Receipts
 from flagstaff.admin.parts import Head, Level, Section
-from flagstaff.admin.rights import may, may_see
+from flagstaff.admin.rights import can_read, may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer

@@ -27,11 +27,10 @@ from flagstaff._text import MASK, localized, say, truncated
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.declared import DeclaredField
-from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.parts import Head, Level, Note, Section
-from flagstaff.admin.rights import may
+from flagstaff.admin.rights import can_read, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, RowPageAdmin
 from flagstaff.admin.rules.forms import YES_NO
 from flagstaff.admin.rules.sentences import results_html, rules_note

@@ -33,7 +33,6 @@ from flagstaff.admin.changes.events import (
     with_subject,
 )
 from flagstaff.admin.changes.undo import undo_page
-from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import (
     ALL,
     BACK,
@@ -47,7 +46,7 @@ from flagstaff.admin.links import (
 from flagstaff.admin.looks import parse_version
 from flagstaff.admin.pages import Page
 from flagstaff.admin.parts import PAGES, AppPages
-from flagstaff.admin.rights import hidden_rows, may, may_view
+from flagstaff.admin.rights import can_read, hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link
 from flagstaff.history.describe import may_see_users
 from flagstaff.history.differences import Users

@@ -20,8 +20,8 @@ from flagstaff._workers.usage import (
     hourly_usage,
     usage_period,
 )
-from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.parts import Section
+from flagstaff.admin.rights import can_read
 from flagstaff.admin.words import joined, time_cell
 from flagstaff.conf import conf
 

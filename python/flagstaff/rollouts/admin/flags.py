@@ -15,10 +15,9 @@ from django.utils.text import capfirst
 
 from flagstaff._text import say
 from flagstaff.actions.look import Line
-from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import overview_line, page_url
 from flagstaff.admin.parts import AppPages, Level, Note, OnFlag, OverviewLine
-from flagstaff.admin.rights import may, may_view
+from flagstaff.admin.rights import may, may_view, once
 from flagstaff.admin.words import badge
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
 from flagstaff.rollouts.status import rollout_difference, state_name, state_sentence
