@@ -6,47 +6,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django import forms
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 
 from flagstaff._tables.rows import Kind
 from flagstaff._text import say
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.look import Look
-from flagstaff.admin.base_admin import REASON, BaseAdmin
+from flagstaff.admin.action_page import ArgumentForm
+from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.history.log import has_history, versions_of
-
-
-def is_answered(request: HttpRequest) -> bool:
-    """Whether a page was submitted. The list posts its selection without a reason."""
-    is_of_list = ACTION_CHECKBOX_NAME in request.POST
-    return request.method == "POST" and (not is_of_list or REASON in request.POST)
-
-
-class ArgumentForm(forms.Form):
-    """The arguments that a person types, and those that the page gives by itself."""
-
-    # The page says what is missing, as Django's forms do.
-    use_required_attribute = False
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        #: Arguments that nobody is asked for.
-        self.given: dict[str, Any] = {}
-
-    def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of a valid form; of columns, those that a person has changed."""
-        typed = {
-            name: value
-            for name, value in self.cleaned_data.items()
-            if (
-                name in self.changed_data
-                if self.fields[name].show_hidden_initial
-                else value is not None or getattr(self.fields[name], "is_nullable", False)
-            )
-        }
-        return {**self.given, **typed}
 
 
 class ActionAdmin(BaseAdmin):

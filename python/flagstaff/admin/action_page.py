@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
+from django import forms
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
@@ -23,9 +25,7 @@ from flagstaff._text.rules import sentence
 from flagstaff.actions.commit import commit, look_after
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ArgumentForm, is_answered
-from flagstaff.admin.base_admin import BaseAdmin, posted_reason
-from flagstaff.admin.looks import Receipt
+from flagstaff.admin.base_admin import REASON, BaseAdmin, posted_reason
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.offers import rule_notes
@@ -45,6 +45,52 @@ from flagstaff.waiting.rights import approver_names, is_approval_needed
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
 _CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
+
+
+def is_answered(request: HttpRequest) -> bool:
+    """Whether a page was submitted. The list posts its selection without a reason."""
+    is_of_list = ACTION_CHECKBOX_NAME in request.POST
+    return request.method == "POST" and (not is_of_list or REASON in request.POST)
+
+
+class ArgumentForm(forms.Form):
+    """The arguments that a person types, and those that the page gives by itself."""
+
+    # The page says what is missing, as Django's forms do.
+    use_required_attribute = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: Arguments that nobody is asked for.
+        self.given: dict[str, Any] = {}
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the arguments of a valid form; of columns, those that a person has changed."""
+        typed = {
+            name: value
+            for name, value in self.cleaned_data.items()
+            if (
+                name in self.changed_data
+                if self.fields[name].show_hidden_initial
+                else value is not None or getattr(self.fields[name], "is_nullable", False)
+            )
+        }
+        return {**self.given, **typed}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was done, as the message says it."""
+
+    #: Empty if nothing was written.
+    text: str
+    undo_url: str = ""
+    #: What the link says; without a text, that it undoes the change.
+    undo_label: str = ""
+    #: What was asked for, but is so already.
+    unchanged: str = ""
+    #: The URLs and texts of what a person may do next with a new row.
+    links: Sequence[tuple[str, str]] = ()
 
 
 class Subject(Protocol):

@@ -6,7 +6,7 @@ And its receipt: what was written, in a sentence, and how to take it back.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +20,7 @@ from flagstaff._text.rules import naming
 from flagstaff.actions import Action, Done
 from flagstaff.actions.look import Line, Look, users_line
 from flagstaff.admin.action_admin import ActionAdmin
+from flagstaff.admin.action_page import Receipt
 from flagstaff.admin.flag.state import USERS_WITH_FLAG, lines_of_flags, state_and_label
 from flagstaff.admin.links import page_url, row_id, undo_url
 from flagstaff.admin.rights import may, may_see
@@ -225,21 +226,6 @@ def count_of_users(count: int) -> str:
 
 
 # The receipt.
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What was done, as the message says it."""
-
-    #: Empty if nothing was written.
-    text: str
-    undo_url: str = ""
-    #: What the link says; without a text, that it undoes the change.
-    undo_label: str = ""
-    #: What was asked for, but is so already.
-    unchanged: str = ""
-    #: The URLs and texts of what a person may do next with a new row.
-    links: Sequence[tuple[str, str]] = ()
 
 
 class Receipts(Generic[_Result]):

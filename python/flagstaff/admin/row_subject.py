@@ -27,9 +27,10 @@ from flagstaff.actions.arguments import Several
 from flagstaff.actions.commit import COUNT_TIMEOUT
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ActionAdmin, ArgumentForm, is_answered
+from flagstaff.admin.action_admin import ActionAdmin
+from flagstaff.admin.action_page import ArgumentForm, Receipt, is_answered
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links
-from flagstaff.admin.looks import Receipt, Receipts, newer_texts, tables_of, use_rows
+from flagstaff.admin.looks import Receipts, newer_texts, tables_of, use_rows
 from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_parts import asked_before, ended_lines, wants_later
 from flagstaff.conf import conf

@@ -25,7 +25,7 @@ from flagstaff._tables.rows import BUCKET_BY, RULES, Kind, is_stored
 from flagstaff._tables.states import DEFAULT, ValueState
 from flagstaff._text import MASK, localized, say, truncated
 from flagstaff.actions import Action
-from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.declared import DeclaredField
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.links import page_url, row_id

@@ -22,8 +22,8 @@ from flagstaff.actions.commit import look_at_undo
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import right_of
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ActionAdmin, ArgumentForm
-from flagstaff.admin.action_page import ActionPage
+from flagstaff.admin.action_admin import ActionAdmin
+from flagstaff.admin.action_page import ActionPage, ArgumentForm, Receipt
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.flag.state import lines_of_flags, summary_of
 from flagstaff.admin.links import (
@@ -40,7 +40,6 @@ from flagstaff.admin.links import (
     undo_url,
 )
 from flagstaff.admin.looks import (
-    Receipt,
     describe_changed,
     lines_of_change,
     lines_of_rows,

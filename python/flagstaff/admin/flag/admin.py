@@ -22,7 +22,7 @@ from flagstaff._text import say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
-from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.preview import preview_menu, preview_notes, preview_path

@@ -24,10 +24,10 @@ from flagstaff.actions.commit import look_at_changes
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import Right, is_toggle, right_of
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ActionAdmin, ArgumentForm
-from flagstaff.admin.action_page import ActionPage
+from flagstaff.admin.action_admin import ActionAdmin
+from flagstaff.admin.action_page import ActionPage, ArgumentForm, Receipt
 from flagstaff.admin.links import BACK, page_link, page_title, page_url, row_id, undo_url
-from flagstaff.admin.looks import MAX_TEXT, Receipt, describe_changed, tables_of, text_for_log
+from flagstaff.admin.looks import MAX_TEXT, describe_changed, tables_of, text_for_log
 from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import admin_of, hidden_rows, may
 from flagstaff.admin.words import KIND_LABELS, Column, Table, key_link, link, two_lines

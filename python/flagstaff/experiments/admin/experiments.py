@@ -20,7 +20,7 @@ from flagstaff._text import local_list, localized, say
 from flagstaff._text.rules import sentence
 from flagstaff._text.times import aware
 from flagstaff.actions import Action
-from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.links import overview_line
 from flagstaff.admin.parts import AppPages, Head, Level, Note, OverviewLine, Section

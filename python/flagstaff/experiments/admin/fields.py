@@ -10,7 +10,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
 from flagstaff._text import local_list, say
-from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
 from flagstaff.exceptions import ConfigurationError

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django import forms
 
 from flagstaff._text import say
-from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.rollouts.steps_and_guards import ERRORS, FUNCTION, LATENCY
 from flagstaff.rollouts.verdict import REQUESTS, USERS
 

@@ -17,7 +17,7 @@ from flagstaff._tables.rows import FlagRow, Kind, all_rows, find_row, flag_row, 
 from flagstaff._text import say
 from flagstaff._text.rules import sentence
 from flagstaff.actions import Action
-from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.flag.state import summary_of
 from flagstaff.admin.links import page_url
