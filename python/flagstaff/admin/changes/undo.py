@@ -25,7 +25,6 @@ from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage, ArgumentForm, Receipt
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.flag.state import lines_of_flags, summary_of
 from flagstaff.admin.links import (
     ALL,
     RESTORE,
@@ -42,9 +41,11 @@ from flagstaff.admin.links import (
 from flagstaff.admin.looks import (
     describe_changed,
     lines_of_change,
+    lines_of_flags,
     lines_of_rows,
     newer_texts,
     parse_version,
+    summary_of,
     text_for_log,
     use_rows,
 )

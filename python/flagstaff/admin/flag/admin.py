@@ -26,7 +26,11 @@ from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.preview import preview_menu, preview_notes, preview_path
-from flagstaff.admin.flag.state import (
+from flagstaff.admin.flag.targeting import targeting
+from flagstaff.admin.flag.usage import evaluations
+from flagstaff.admin.flag.users import users_path
+from flagstaff.admin.links import page_url, row_id
+from flagstaff.admin.looks import (
     alarms_of,
     allowed_count,
     apps_on_flag,
@@ -35,10 +39,6 @@ from flagstaff.admin.flag.state import (
     state_and_label,
     summary_of,
 )
-from flagstaff.admin.flag.targeting import targeting
-from flagstaff.admin.flag.usage import evaluations
-from flagstaff.admin.flag.users import users_path
-from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.pages.cleanup import StaleFlags, UnknownKeys
 from flagstaff.admin.pages.compare import Compare
 from flagstaff.admin.pages.overview import Overview

@@ -31,16 +31,16 @@ from flagstaff._text import local_list, local_number, say
 from flagstaff._text.times import aware, full_time, local_days, today
 from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.flag.state import (
+from flagstaff.admin.flag.usage import percent_true
+from flagstaff.admin.links import BACK, changes_url, page_link, page_url
+from flagstaff.admin.looks import (
     alarms_of,
     allowed_count,
+    count_of_users,
     notes_of_apps,
     state_and_label,
     with_counts,
 )
-from flagstaff.admin.flag.usage import percent_true
-from flagstaff.admin.links import BACK, changes_url, page_link, page_url
-from flagstaff.admin.looks import count_of_users
 from flagstaff.admin.parts import Note
 from flagstaff.admin.rights import may, once, why_not_toggle
 from flagstaff.admin.rules.sentences import rules_note

@@ -26,9 +26,8 @@ from flagstaff.admin.evaluation import (
     reason,
     why,
 )
-from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.flag.users import allowed_users_link
-from flagstaff.admin.looks import count_of_users
+from flagstaff.admin.looks import allowed_count, count_of_users
 from flagstaff.admin.parts import Section
 from flagstaff.admin.rights import needs_view_user_text, object_reader
 from flagstaff.admin.rules.sentences import rule_lines, rule_notes

@@ -18,9 +18,8 @@ from django.utils.safestring import SafeString
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import is_storable, say
 from flagstaff.actions.arguments import name_of_users
-from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.links import BACK, page_url, row_id, row_links, row_path
-from flagstaff.admin.looks import count_of_users
+from flagstaff.admin.looks import allowed_count, count_of_users
 from flagstaff.admin.rights import may_view, needs_view_user_text
 from flagstaff.admin.words import link
 from flagstaff.changes.fields import links_of

@@ -18,8 +18,8 @@ from flagstaff._text.times import today
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.usage import require_usage, unknown_keys
 from flagstaff._workers.words import state_label, summary
-from flagstaff.admin.flag.state import alarms_of, state_and_label, with_counts
 from flagstaff.admin.links import changes_url, overview_line, page_link, page_title
+from flagstaff.admin.looks import alarms_of, state_and_label, with_counts
 from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.parts import PAGES, Level, OverviewLine
 from flagstaff.admin.rights import may_view
