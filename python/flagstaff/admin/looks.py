@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from django.contrib.admin import AdminSite
 from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, Subquery
@@ -20,16 +20,12 @@ from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import value_or_default
 from flagstaff._tables.rows import Kind, Row, through_model
 from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
-from flagstaff._text import is_whole_number, local_list, local_number, localized, quoted, say
+from flagstaff._text import is_whole_number, local_list, local_number, localized, say
 from flagstaff._text.rules import naming
-from flagstaff.actions import Action, Done
 from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.look import Line, Look, users_line
-from flagstaff.admin.action_admin import ActionAdmin
-from flagstaff.admin.action_page import Receipt
-from flagstaff.admin.links import page_url, row_id, undo_url
 from flagstaff.admin.parts import PAGES, Level, Note, OnFlag
-from flagstaff.admin.rights import may, may_see
+from flagstaff.admin.rights import may_see
 from flagstaff.changes.consequence import code_text, flag_text, use_texts
 from flagstaff.changes.fields import ALLOWED, Changed, allowed_pks, count_allowed_users
 from flagstaff.changes.row_states import Impact, Key, RowState
@@ -195,8 +191,6 @@ def _from_apps(
             by_pk.setdefault(pk, []).append(item)
     return by_pk
 
-
-_Result = TypeVar("_Result", Changed, Done)
 
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
@@ -381,109 +375,3 @@ def count_of_users(count: int) -> str:
 
 
 # The receipt.
-
-
-class Receipts(Generic[_Result]):
-    """Says what an action of rows has done, for what the actions of a kind of row return."""
-
-    def __init__(self, admin: ActionAdmin, request: HttpRequest, action: Action) -> None:
-        self.admin, self.request, self.action = admin, request, action
-
-    def text_of(self, done: _Result) -> str:
-        """Returns what was done to a row, for Django's log."""
-        raise NotImplementedError
-
-    def receipt(self, written: Sequence[_Result], rows: Sequence[Any], users: str) -> Receipt:
-        """Returns what was done to the rows, and what `users` says of them."""
-        raise NotImplementedError
-
-
-class ChangeReceipts(Receipts[Changed]):
-    """Those of rows with a history."""
-
-    def text_of(self, done: Changed) -> str:
-        """Returns the fields that were written."""
-        return text_for_log(self.request, done)
-
-    def receipt(self, written: Sequence[Changed], rows: Sequence[Any], users: str) -> Receipt:
-        """Returns which rows were added, deleted or changed."""
-        admin, request, action = self.admin, self.request, self.action
-        unchanged = ""
-        changed = [change for change in written if change.written]
-        if same := [change.key for change in written if not change.written]:
-            text = say(
-                "Nothing was changed: {keys} already has these values.",
-                "Nothing was changed: {keys} already have these values.",
-            )
-            unchanged = say(text, count=len(same), keys=local_list(map(quoted, same))).local
-        if not changed:
-            return Receipt("", unchanged=unchanged)
-        values: dict[str, Any] = {
-            "count": len(changed),
-            "keys": local_list(quoted(change.key) for change in changed),
-        }
-        undone, sentences = [change for change in changed if change.version], []
-        if action.creates:
-            text = say("{keys} was added.")
-            undone = undone if may(admin.admin_site, request, "delete", rows[0]) else []
-        elif action.deletes:
-            text = say("{keys} was deleted.", "{keys} were deleted.")
-            undone = undone if may(admin.admin_site, request, "add", admin.model) else []
-        else:
-            text = say("{keys} was changed.", "{keys} were changed.")
-            undone = [change for change in undone if change.undo is not None and not change.secret]
-            if len(changed) == 1:
-                text = say("“{key}” was changed: {change}.")
-                change = describe_changed(self.request, changed[0])
-                values = {"key": changed[0].key, "change": change}
-                sentences.append(users)
-        url = undo_url(admin.admin_site, [change.version for change in undone if change.version])
-        links = admin.next_steps(request, rows[0]) if action.creates else ()
-        return Receipt(
-            " ".join(filter(None, [say(text, **values).local, *sentences])),
-            url,
-            unchanged=unchanged,
-            links=links,
-        )
-
-
-class AppReceipts(Receipts[Done]):
-    """Those of a row of an app."""
-
-    def text_of(self, done: Done) -> str:
-        """Returns its messages."""
-        return " ".join(map(str, done.messages))
-
-    def receipt(self, written: Sequence[Done], rows: Sequence[Any], users: str) -> Receipt:
-        """Returns what was done to the row, and the action that takes it back."""
-        admin, action, [done], [row] = self.admin, self.action, written, rows
-        # What has happened is stored, and shown in English.
-        text = " ".join(_sentence(done, localized(message)) for message in done.messages)
-        if action.deletes:
-            was_deleted = say("{keys} was deleted.", "{keys} were deleted.")
-            text = say(was_deleted, count=1, keys=quoted(done.key)).local
-        if not done.written:
-            return Receipt("", unchanged=text)
-        # Others may gain nothing.
-        if not (users or action.creates or action.deletes):
-            users = admin.summary(row)
-        # What was done may say it already.
-        if users.casefold() in text.casefold():
-            users = ""
-        url = label = ""
-        if done.undo is not None and not action.deletes:
-            _kind, name, *_more = done.undo.arguments
-            undo = admin.page_actions[name]
-            if admin.may_do(self.request, undo, row):
-                url = page_url(admin.admin_site, admin.model, name, row_id(row))
-                label = f"{undo.label}…" if done.instead else ""
-        return Receipt(" ".join(filter(None, [text, users])), url, label)
-
-
-def _sentence(done: Done, text: str) -> str:
-    prefix, name = f"{done.key}: ", done.title or done.key
-    # Django capitalises the first letter of a message: a key must not come first.
-    if text.startswith(prefix):
-        rest = text.removeprefix(prefix).removeprefix(f"{name}: ")
-        text = f"{quoted(name)}: {rest}"
-    return f"{capfirst(text).removesuffix('.')}."

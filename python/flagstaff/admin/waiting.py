@@ -21,11 +21,11 @@ from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
-from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import page_url
 from flagstaff.admin.parts import Head, Level, Note, Section
 from flagstaff.admin.rights import admin_of, may
+from flagstaff.admin.row_page import AppRowAdmin
 from flagstaff.admin.waiting_parts import (
     AGAIN,
     shown_actions,

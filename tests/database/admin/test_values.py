@@ -14,7 +14,7 @@ from django.test import Client, RequestFactory
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, all_actions
 from flagstaff.admin import KeyValueStoreAdmin
-from flagstaff.admin.row_subject import ArgumentFields
+from flagstaff.admin.row_actions import ArgumentFields
 from flagstaff.history import value_version
 from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.admin_pages import (

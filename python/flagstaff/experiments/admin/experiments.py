@@ -21,9 +21,9 @@ from flagstaff._text.rules import sentence
 from flagstaff._text.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.action_page import ArgumentForm
-from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.links import overview_line
 from flagstaff.admin.parts import AppPages, Head, Level, Note, OverviewLine, Section
+from flagstaff.admin.row_page import AppRowAdmin
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import (
     COLOURS,

@@ -18,11 +18,11 @@ from flagstaff._text import say
 from flagstaff._text.rules import sentence
 from flagstaff.actions import Action
 from flagstaff.admin.action_page import ArgumentForm
-from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.links import page_url
 from flagstaff.admin.looks import summary_of
 from flagstaff.admin.parts import Head, Level, Note, Section
 from flagstaff.admin.rights import hidden_rows, may, may_view
+from flagstaff.admin.row_page import AppRowAdmin
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.fields import quoted_command
 from flagstaff.conf import conf

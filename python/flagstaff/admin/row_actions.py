@@ -1,13 +1,17 @@
-"""What the page of an action of rows is about: its rows, also several of a list, and its form."""
+"""The actions of rows on their pages: what the kind of row gives, the form, and the receipt.
+
+A page may be about several rows of a list.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from django import forms
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -19,27 +23,103 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._tables.rows import Kind, all_rows, find_field, find_row, is_stored, unknown_row
-from flagstaff._text import Sentence, local_list, local_number, localized, say
+from flagstaff._tables.rows import (
+    Kind,
+    all_rows,
+    find_field,
+    find_row,
+    is_stored,
+    unknown_row,
+)
+from flagstaff._text import (
+    Sentence,
+    local_list,
+    local_number,
+    localized,
+    quoted,
+    say,
+)
 from flagstaff._text.rules import naming
-from flagstaff.actions import Action, Argument
+from flagstaff.actions import Action, Argument, Done, all_actions
 from flagstaff.actions.arguments import Several
 from flagstaff.actions.commit import COUNT_TIMEOUT
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ArgumentForm, Receipt, is_answered
-from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links
-from flagstaff.admin.looks import Receipts, newer_texts, tables_of, use_rows
+from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links, undo_url
+from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text_for_log, use_rows
 from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_parts import asked_before, ended_lines, wants_later
+from flagstaff.changes.fields import Changed
 from flagstaff.conf import conf
-from flagstaff.history.log import has_history
+from flagstaff.history.log import has_history, versions_of
 from flagstaff.validators import is_secret
 from flagstaff.waiting.actions import look_ahead
 
+
+class ActionAdmin(BaseAdmin):
+    """The actions of a kind of row that have pages, and what the kind adds to these pages."""
+
+    #: The names of actions of the terminal that have no page.
+    left_out: ClassVar[Collection[str]] = ()
+    #: Whether an argument with the name of a column has its form field. Those of apps are texts.
+    has_column_arguments: ClassVar[bool] = True
+
+    @property
+    def action_kind(self) -> Kind | str:
+        """The kind of row whose actions have pages."""
+        return self.row_kind
+
+    @cached_property
+    def page_actions(self) -> Mapping[str, Action]:
+        """The actions that have pages, by name."""
+        # The pages of changes undo and restore.
+        actions = (action for action in all_actions(self.action_kind) if not action.undoes)
+        return {action.name: action for action in actions if action.name not in self.left_out}
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """Adapts the form of an action; `row` is None for a new one, or for several."""
+
+    def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
+        """Returns what is usual, for the arguments of an action that are not columns."""
+        return {}
+
+    def require_rights_for_new(self, request: HttpRequest, key: str) -> None:
+        """Raises FlagstaffError or PermissionDenied if the user may not create a row of this key.
+
+        Called before anything else is said about the key.
+        """
+
+    def notes_before(self, request: HttpRequest, look: Look) -> Iterable[str]:
+        """Returns what else a person should know before a change, in sentences."""
+        return ()
+
+    def unchanged_text(self, action: Action) -> str:
+        """Returns the sentence for an action that would write nothing."""
+        return say("Nothing would change.").local
+
+    def summary(self, row: Any) -> str:
+        """Returns the sentence that says what a row means after a change."""
+        return ""
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """Returns the URLs and texts of what a person may do next with a new row."""
+        return []
+
+    def versions(self, rows: Sequence[Any]) -> list[str] | None:
+        """Returns the present versions of rows, in their order; None without a history."""
+        if not has_history():
+            return None
+        versions = versions_of(self.row_kind, [row.pk for row in rows])
+        return [str(versions.get(str(row.pk), 0)) for row in rows]
+
+
 # Seconds for the count of users before an action that nothing may delay.
 _SHORT_COUNT = 0.3
+_Result = TypeVar("_Result", Changed, Done)
 
 
 class RowSubject:
@@ -338,3 +418,109 @@ class ArgumentFields:
         if self.action.fields is not None or any(map(self._column, fields)):
             return False
         return all(name in initial for name, field in fields.items() if field.required)
+
+
+class Receipts(Generic[_Result]):
+    """Says what an action of rows has done, for what the actions of a kind of row return."""
+
+    def __init__(self, admin: ActionAdmin, request: HttpRequest, action: Action) -> None:
+        self.admin, self.request, self.action = admin, request, action
+
+    def text_of(self, done: _Result) -> str:
+        """Returns what was done to a row, for Django's log."""
+        raise NotImplementedError
+
+    def receipt(self, written: Sequence[_Result], rows: Sequence[Any], users: str) -> Receipt:
+        """Returns what was done to the rows, and what `users` says of them."""
+        raise NotImplementedError
+
+
+class ChangeReceipts(Receipts[Changed]):
+    """Those of rows with a history."""
+
+    def text_of(self, done: Changed) -> str:
+        """Returns the fields that were written."""
+        return text_for_log(self.request, done)
+
+    def receipt(self, written: Sequence[Changed], rows: Sequence[Any], users: str) -> Receipt:
+        """Returns which rows were added, deleted or changed."""
+        admin, request, action = self.admin, self.request, self.action
+        unchanged = ""
+        changed = [change for change in written if change.written]
+        if same := [change.key for change in written if not change.written]:
+            text = say(
+                "Nothing was changed: {keys} already has these values.",
+                "Nothing was changed: {keys} already have these values.",
+            )
+            unchanged = say(text, count=len(same), keys=local_list(map(quoted, same))).local
+        if not changed:
+            return Receipt("", unchanged=unchanged)
+        values: dict[str, Any] = {
+            "count": len(changed),
+            "keys": local_list(quoted(change.key) for change in changed),
+        }
+        undone, sentences = [change for change in changed if change.version], []
+        if action.creates:
+            text = say("{keys} was added.")
+            undone = undone if may(admin.admin_site, request, "delete", rows[0]) else []
+        elif action.deletes:
+            text = say("{keys} was deleted.", "{keys} were deleted.")
+            undone = undone if may(admin.admin_site, request, "add", admin.model) else []
+        else:
+            text = say("{keys} was changed.", "{keys} were changed.")
+            undone = [change for change in undone if change.undo is not None and not change.secret]
+            if len(changed) == 1:
+                text = say("“{key}” was changed: {change}.")
+                change = describe_changed(self.request, changed[0])
+                values = {"key": changed[0].key, "change": change}
+                sentences.append(users)
+        url = undo_url(admin.admin_site, [change.version for change in undone if change.version])
+        links = admin.next_steps(request, rows[0]) if action.creates else ()
+        return Receipt(
+            " ".join(filter(None, [say(text, **values).local, *sentences])),
+            url,
+            unchanged=unchanged,
+            links=links,
+        )
+
+
+class AppReceipts(Receipts[Done]):
+    """Those of a row of an app."""
+
+    def text_of(self, done: Done) -> str:
+        """Returns its messages."""
+        return " ".join(map(str, done.messages))
+
+    def receipt(self, written: Sequence[Done], rows: Sequence[Any], users: str) -> Receipt:
+        """Returns what was done to the row, and the action that takes it back."""
+        admin, action, [done], [row] = self.admin, self.action, written, rows
+        # What has happened is stored, and shown in English.
+        text = " ".join(_sentence(done, localized(message)) for message in done.messages)
+        if action.deletes:
+            was_deleted = say("{keys} was deleted.", "{keys} were deleted.")
+            text = say(was_deleted, count=1, keys=quoted(done.key)).local
+        if not done.written:
+            return Receipt("", unchanged=text)
+        # Others may gain nothing.
+        if not (users or action.creates or action.deletes):
+            users = admin.summary(row)
+        # What was done may say it already.
+        if users.casefold() in text.casefold():
+            users = ""
+        url = label = ""
+        if done.undo is not None and not action.deletes:
+            _kind, name, *_more = done.undo.arguments
+            undo = admin.page_actions[name]
+            if admin.may_do(self.request, undo, row):
+                url = page_url(admin.admin_site, admin.model, name, row_id(row))
+                label = f"{undo.label}…" if done.instead else ""
+        return Receipt(" ".join(filter(None, [text, users])), url, label)
+
+
+def _sentence(done: Done, text: str) -> str:
+    prefix, name = f"{done.key}: ", done.title or done.key
+    # Django capitalises the first letter of a message: a key must not come first.
+    if text.startswith(prefix):
+        rest = text.removeprefix(prefix).removeprefix(f"{name}: ")
+        text = f"{quoted(name)}: {rest}"
+    return f"{capfirst(text).removesuffix('.')}."
