@@ -41,12 +41,10 @@ def end_patiently() -> None:
 
 def count_patiently() -> None:
     """Gives each count of users in this process a minute for each second that a page waits."""
-    from flagstaff.admin.rules import offers
     from flagstaff.changes import impact
 
     limited = impact.limited
-    for module in (impact, offers):
-        setattr(module, "limited", lambda seconds: limited(60 * seconds))  # noqa: B010 (for mypy)
+    setattr(impact, "limited", lambda seconds: limited(60 * seconds))  # noqa: B010 (for mypy)
 
 
 @final

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from django import forms
 from django.contrib import messages
@@ -19,16 +20,24 @@ from django.utils.safestring import SafeString
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db, value_or_default
-from flagstaff._tables.rows import CONDITIONS, RULES
-from flagstaff._text import localized, say
+from flagstaff._tables.rows import (
+    CONDITIONS,
+    RULES,
+    Kind,
+)
+from flagstaff._text import (
+    localized,
+    say,
+)
 from flagstaff._text.rules import sentence
+from flagstaff.actions import Action, all_actions
 from flagstaff.actions.commit import commit, look_after
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.admin.base_admin import REASON, BaseAdmin, posted_reason
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
-from flagstaff.admin.rules.offers import rule_notes
+from flagstaff.admin.rules.forms import rule_notes
 from flagstaff.admin.waiting_parts import Later, colleagues_text, ended_lines, to_show, waiting_line
 from flagstaff.admin.words import joined
 from flagstaff.changes import Changed
@@ -38,6 +47,7 @@ from flagstaff.changes.rule_use import notes_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import may_see_users
+from flagstaff.history.log import has_history, versions_of
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed
@@ -91,6 +101,65 @@ class Receipt:
     unchanged: str = ""
     #: The URLs and texts of what a person may do next with a new row.
     links: Sequence[tuple[str, str]] = ()
+
+
+class ActionAdmin(BaseAdmin):
+    """The actions of a kind of row that have pages, and what the kind adds to these pages."""
+
+    #: The names of actions of the terminal that have no page.
+    left_out: ClassVar[Collection[str]] = ()
+    #: Whether an argument with the name of a column has its form field. Those of apps are texts.
+    has_column_arguments: ClassVar[bool] = True
+
+    @property
+    def action_kind(self) -> Kind | str:
+        """The kind of row whose actions have pages."""
+        return self.row_kind
+
+    @cached_property
+    def page_actions(self) -> Mapping[str, Action]:
+        """The actions that have pages, by name."""
+        # The pages of changes undo and restore.
+        actions = (action for action in all_actions(self.action_kind) if not action.undoes)
+        return {action.name: action for action in actions if action.name not in self.left_out}
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """Adapts the form of an action; `row` is None for a new one, or for several."""
+
+    def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
+        """Returns what is usual, for the arguments of an action that are not columns."""
+        return {}
+
+    def require_rights_for_new(self, request: HttpRequest, key: str) -> None:
+        """Raises FlagstaffError or PermissionDenied if the user may not create a row of this key.
+
+        Called before anything else is said about the key.
+        """
+
+    def notes_before(self, request: HttpRequest, look: Look) -> Iterable[str]:
+        """Returns what else a person should know before a change, in sentences."""
+        return ()
+
+    def unchanged_text(self, action: Action) -> str:
+        """Returns the sentence for an action that would write nothing."""
+        return say("Nothing would change.").local
+
+    def summary(self, row: Any) -> str:
+        """Returns the sentence that says what a row means after a change."""
+        return ""
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """Returns the URLs and texts of what a person may do next with a new row."""
+        return []
+
+    def versions(self, rows: Sequence[Any]) -> list[str] | None:
+        """Returns the present versions of rows, in their order; None without a history."""
+        if not has_history():
+            return None
+        versions = versions_of(self.row_kind, [row.pk for row in rows])
+        return [str(versions.get(str(row.pk), 0)) for row in rows]
 
 
 class Subject(Protocol):

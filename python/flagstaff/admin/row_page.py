@@ -31,7 +31,7 @@ from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
 from flagstaff.actions.table import noun_of
-from flagstaff.admin.action_page import ActionPage
+from flagstaff.admin.action_page import ActionAdmin, ActionPage
 from flagstaff.admin.changes.events import event_rows, rows_of_app
 from flagstaff.admin.declared import declared_groups
 from flagstaff.admin.links import (
@@ -45,15 +45,9 @@ from flagstaff.admin.links import (
 )
 from flagstaff.admin.parts import Head, Level, Section
 from flagstaff.admin.rights import can_read, may, may_see
-from flagstaff.admin.row_actions import (
-    ActionAdmin,
-    AppReceipts,
-    ChangeReceipts,
-    Receipts,
-    RowSubject,
-)
+from flagstaff.admin.row_actions import AppReceipts, ChangeReceipts, Receipts, RowSubject
 from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer
+from flagstaff.admin.rules.forms import Offer
 from flagstaff.admin.waiting_parts import asked_before, row_notes
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.test import RequestFactory
 
 from flagstaff.admin.rules.editor import MAX_ROWS, RulesField
-from flagstaff.admin.rules.offers import Offer, rule_notes
+from flagstaff.admin.rules.forms import Offer, rule_notes
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.conditions import condition

@@ -13,7 +13,7 @@ from django.urls import path
 
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, Percent, Text, action, all_actions, commit
-from flagstaff.admin import row_actions
+from flagstaff.admin import action_page
 from flagstaff.changes import Changed
 from flagstaff.changes.impact import count_users
 from flagstaff.history import segment_version
@@ -220,7 +220,7 @@ def test_heavier_consequence_than_was_shown_is_asked_about_again(
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(row_actions, "versions_of"), (commit, "count_users")]
+    ("module", "name"), [(action_page, "versions_of"), (commit, "count_users")]
 )
 def test_change_at_the_same_time_is_not_overwritten(
     module: ModuleType,
@@ -305,7 +305,7 @@ def test_action_and_section_of_a_project_are_on_the_page(
     operator: Client, segment: Segment, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actions = (*all_actions(Kind.SEGMENT), limit_seats)
-    monkeypatch.setattr(row_actions, "all_actions", lambda _kind: actions)
+    monkeypatch.setattr(action_page, "all_actions", lambda _kind: actions)
     site, documented = AdminSite(), names_of("how-to/admin-set-up.md", "class OwnSegmentAdmin")
     site.register(Segment, documented["OwnSegmentAdmin"])
     settings.ROOT_URLCONF = (path("admin/", site.urls),)

@@ -22,7 +22,7 @@ from flagstaff.actions.commit import look_at_undo
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import right_of
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_page import ActionPage, ArgumentForm, Receipt
+from flagstaff.admin.action_page import ActionAdmin, ActionPage, ArgumentForm, Receipt
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import (
     ALL,
@@ -49,7 +49,6 @@ from flagstaff.admin.looks import (
     use_rows,
 )
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
-from flagstaff.admin.row_actions import ActionAdmin
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.consequence import text_for_many, text_to_type
 from flagstaff.changes.fields import Changed

@@ -21,13 +21,13 @@ from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
     CONDITION_FORMS,
     JSON_OPERATORS,
+    Offer,
     RuleForm,
     Texts,
     ValueRuleForm,
     texts_of_rule,
     with_object,
 )
-from flagstaff.admin.rules.offers import Offer
 from flagstaff.validators import VALUE, condition_problem, rule_problem, value_rule_problem
 
 #: The name of the buttons that change rows, or show what they would change, and save nothing.

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from flagstaff._text import local_list, say
 from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer
+from flagstaff.admin.rules.forms import Offer
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.editing import COLUMNS
 from flagstaff.experiments.metrics import metric_names

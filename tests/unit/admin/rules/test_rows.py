@@ -9,7 +9,7 @@ import pytest
 
 from flagstaff._text import canonical_json
 from flagstaff.admin.rules.editor import Editor, RulesField
-from flagstaff.admin.rules.offers import Offer
+from flagstaff.admin.rules.forms import Offer
 from flagstaff.validators import rule_problem, value_rule_problem
 from tests.conformance.random_rules import random_flags, random_values
 from tests.conformance.rules_oracle import exact_json
