@@ -31,7 +31,7 @@ from tools.simulation.sampling import between, generator, run_all, share_bound
 from tools.simulation.users import MOST_FAILING, OFTEN, RATES, SHARES, swing
 
 if TYPE_CHECKING:
-    from flagstaff.rollouts.traffic import Traffic
+    from flagstaff.rollouts.status import Traffic
 
 __all__ = ["SCENARIOS", "Outcome", "Scenario", "broken_bounds", "run", "run_plan"]
 
@@ -145,7 +145,7 @@ class _Run:
         self.begin_step(0)
 
     def _measure_a_day(self) -> Traffic:
-        from flagstaff.rollouts.traffic import Traffic  # noqa: PLC0415 (after set-up)
+        from flagstaff.rollouts.status import Traffic  # noqa: PLC0415 (after set-up)
 
         self.begin_run(0)
         for _ in range(_DAY // _RARELY):

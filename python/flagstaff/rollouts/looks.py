@@ -41,9 +41,8 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.status import guard_text, state_sentence
+from flagstaff.rollouts.status import guard_text, notes_of, state_sentence
 from flagstaff.rollouts.steps_and_guards import Step
-from flagstaff.rollouts.traffic import notes_of
 from flagstaff.rollouts.transitions import rolled_back_fields
 
 # Seconds for the count of users before a roll back, which nothing delays.

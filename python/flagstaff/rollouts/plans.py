@@ -58,6 +58,7 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
+from flagstaff.rollouts.status import users_a_day
 from flagstaff.rollouts.steps_and_guards import (
     ALL,
     ERRORS,
@@ -69,7 +70,6 @@ from flagstaff.rollouts.steps_and_guards import (
     parse_steps,
     require_functions,
 )
-from flagstaff.rollouts.traffic import users_a_day
 from flagstaff.rollouts.transitions import (
     continue_run,
     digest_of,

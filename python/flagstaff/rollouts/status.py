@@ -1,18 +1,40 @@
-"""A plan as a record and in words: its state, its step, its evidence and its events."""
+"""A plan as a record and in words: its state, its step, its evidence, its events, and its traffic.
+
+Above all, a person should know whether the site has enough users for its steps. A created plan
+measures before its start: how many users evaluate the flag, and how many of them fail. From this
+follows what a step can show in its time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.utils.formats import number_format
 
 from flagstaff._tables.database import db
-from flagstaff._text import Sentence, localized, say
-from flagstaff._text.times import Column, Record, local_time_text
-from flagstaff.rollouts.evidence import verdict_of
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.steps_and_guards import FUNCTION, Guard, guard_name
+from flagstaff._tables.rows import FlagRow
+from flagstaff._text import Sentence, localized, say, some
+from flagstaff._text.rules import can_grant
+from flagstaff._text.times import Column, Record, duration, local_time_text
+from flagstaff.conf import conf
+from flagstaff.rollouts.evidence import present_releases, read_evidence, verdict_of
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun, database_now
+from flagstaff.rollouts.statistics import alpha_of_run, smallest_ratio
+from flagstaff.rollouts.steps_and_guards import (
+    ALL,
+    FEWEST_USERS,
+    FUNCTION,
+    Guard,
+    Step,
+    defaults_for,
+    guard_name,
+    numbered,
+)
 from flagstaff.rollouts.transitions import with_flags
+from flagstaff.rollouts.verdict import times
 
 
 def _steps(record: Record) -> str:
@@ -189,3 +211,155 @@ def guard_options(guard: Guard) -> str:
         return action
     limit = say("limit {limit}", limit=number_format(f"{guard.limit:g}", use_l10n=True)).local
     return f"{action}, {limit}"
+
+
+_DAY = 86_400
+# The newest runs that are looked at.
+_RUNS = 20
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a plan has measured in some time."""
+
+    seconds: float
+    users: float
+    #: Users who failed, by number of the guard.
+    failed: Mapping[int, int]
+
+    @property
+    def users_a_day(self) -> float:
+        """The users of a day, or more: in several days, some come again."""
+        return self.users * min(_DAY / self.seconds, 1)
+
+    def inside(self, step: Step) -> float:
+        """Returns how many users with the flag a step sees in its time, or more.
+
+        Users who come again count once. So in a part of the time there are at least that part of
+        the users, and in more time no fewer. Nothing is extrapolated.
+        """
+        return self.users * min(step.seconds / self.seconds, 1) * step.percent / ALL
+
+    def is_enough_for(self, step: Step) -> bool:
+        """Whether it was measured for a day, or for the time of a step."""
+        return self.seconds >= min(_DAY, step.seconds)
+
+
+def traffic_of(run: StepRun, now: datetime) -> Traffic | None:
+    """Returns the traffic of a run; None without users. A few queries."""
+    end = run.ended_at or now
+    evidence = read_evidence(run, end)
+    users = evidence.users_inside + evidence.users_outside
+    if not users:
+        return None
+    failed = {
+        number: failing.inside + failing.outside for number, failing in evidence.failed.items()
+    }
+    return Traffic((end - run.started_at).total_seconds(), users, failed)
+
+
+def users_a_day(flag: FlagRow) -> float | None:
+    """Returns the users a day in the newest run of the flag's plans that took a day, or None."""
+    if not db.is_postgresql:
+        return None
+    runs = db.rows(StepRun).filter(plan__flag_pk=str(flag.pk), percent__lt=ALL).order_by("-id")
+    now = database_now()
+    ends = ((run, run.ended_at or now) for run in runs[:_RUNS])
+    run = next((run for run, end in ends if (end - run.started_at).total_seconds() >= _DAY), None)
+    traffic = None if run is None else traffic_of(run, now)
+    return None if traffic is None else traffic.users_a_day
+
+
+def notes_of(
+    plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True
+) -> Iterator[Sentence]:
+    """Yields what a person should know of the steps from this index on. Makes a few queries."""
+    if can_grant(flag.rules):
+        yield say("a rule can grant the flag, so a roll back also turns it off")
+    steps, guards = plan.read_steps(), plan.read_guards()
+    if has_traffic:
+        yield from _notes_of_traffic(plan)
+    if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
+        yield say("at 100 % all users have the flag, so no guard watches the last step")
+    if steps[index].percent < ALL:
+        yield from _notes_of_releases(plan)
+
+
+def _notes_of_releases(plan: Plan) -> Iterator[Sentence]:
+    """Yields that new builds do not start a step again."""
+    if plan.ignore_releases:
+        yield say(
+            "releases are ignored: a bad build in the middle of a step can pass with what the "
+            "build before has shown"
+        )
+        return
+    present = present_releases()
+    # No worker has counted yet: this process has the settings of the others.
+    if not (conf.release if present is None else present):
+        yield say(
+            "workers report no release: a bad build in the middle of a step can pass with what the "
+            "build before has shown; set RELEASE"
+        )
+
+
+def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
+    """Yields how many users evaluate the flag, and whether the steps see enough of them."""
+    steps = [step for step in plan.read_steps() if step.percent < ALL]
+    if not steps or not numbered(plan.read_guards()):
+        return
+    run = db.rows(StepRun).filter(plan_id=plan.pk, step=None).first() if plan.pk else None
+    traffic = None if run is None else traffic_of(run, plan.now)
+    if traffic is None or not any(map(traffic.is_enough_for, steps)):
+        yield say(
+            "a step needs {required} users with the flag, or enough failures to compare; not "
+            "enough was measured to say whether they come: create a plan a day before its start",
+            required=plan.required_users,
+        )
+        return
+    yield say(
+        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step needs "
+        "{required}, or enough failures to compare",
+        time=duration(traffic.seconds),
+        users=round(traffic.users),
+        percent=steps[0].percent,
+        inside=round(traffic.users * steps[0].percent / ALL),
+        required=plan.required_users,
+    )
+    if harm := _smallest_harm(plan, steps[0], traffic):
+        yield say(
+            "the first step finds in four of five cases that users with the flag fail {ratio} "
+            "times as often, and can miss smaller harm",
+            ratio=times(harm),
+        )
+    if traffic.seconds >= _DAY and traffic.users_a_day < FEWEST_USERS:
+        yield say("too few users for a comparison: use function guards")
+        return
+    slow = [step for step in steps if traffic.inside(step) < plan.required_users]
+    slow = [step for step in slow if traffic.is_enough_for(step)]
+    if slow:
+        fitting = defaults_for(traffic.users_a_day)
+        yield say(
+            "these steps can see fewer users than they need in their time, so the plan may hold: "
+            "{steps}; steps that fit: {fitting}, with {required} required users",
+            steps=some([step.text for step in slow]),
+            fitting=some([step.text for step in fitting.steps]),
+            required=fitting.required_users,
+        )
+
+
+def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
+    """Returns the largest of the smallest ratios that the guards find, or None if one sees none."""
+    guards, share = plan.read_guards(), step.percent / ALL
+    alpha = alpha_of_run(plan.read_steps(), 0, guards, 1)
+    # In a longer time, nothing is extrapolated.
+    part = min(step.seconds / traffic.seconds, 1)
+    ratios = [
+        smallest_ratio(
+            traffic.failed.get(number, 0) * part * (1 - share),
+            share,
+            2 / alpha.guard,
+        )
+        for number, _guard in numbered(guards)
+    ]
+    known_ratios = [ratio for ratio in ratios if ratio is not None]
+    return max(known_ratios) if len(known_ratios) == len(ratios) else None

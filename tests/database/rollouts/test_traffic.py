@@ -10,8 +10,8 @@ import pytest
 from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import ClockTimestamp, Plan, StepRun
+from flagstaff.rollouts.status import Traffic, notes_of
 from flagstaff.rollouts.steps_and_guards import Step
-from flagstaff.rollouts.traffic import Traffic, notes_of
 from tests.support.plans import KEY, fail, make_flag, plan_of, run_of, see
 from tests.support.reports import register_worker
 

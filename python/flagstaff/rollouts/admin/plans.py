@@ -44,7 +44,14 @@ from flagstaff.rollouts.models import (
     State,
 )
 from flagstaff.rollouts.requirements import own_bucket_rules, present_rollout
-from flagstaff.rollouts.status import NONE, evidence_of, guard_options, state_name, state_sentence
+from flagstaff.rollouts.status import (
+    NONE,
+    evidence_of,
+    guard_options,
+    notes_of,
+    state_name,
+    state_sentence,
+)
 from flagstaff.rollouts.steps_and_guards import (
     ALL,
     ERRORS,
@@ -56,7 +63,6 @@ from flagstaff.rollouts.steps_and_guards import (
     numbered,
     parse_guards,
 )
-from flagstaff.rollouts.traffic import notes_of
 from flagstaff.rollouts.transitions import with_flags
 from flagstaff.rollouts.verdict import USERS, times
 
