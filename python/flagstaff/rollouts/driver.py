@@ -27,8 +27,14 @@ from flagstaff._workers.words import propagation_messages
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.evidence import has_lost_for_good, release_change, verdict_of
-from flagstaff.rollouts.functions import GuardOutcome, call_guards, has_functions
+from flagstaff.rollouts.evidence import (
+    GuardOutcome,
+    call_guards,
+    has_functions,
+    has_lost_for_good,
+    release_change,
+    verdict_of,
+)
 from flagstaff.rollouts.models import (
     GUARDED_FOR,
     WATCHED_STATES,

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from flagstaff import changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import driver, functions, transitions
+from flagstaff.rollouts import driver, evidence, transitions
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from tests.support.concurrency import in_threads, run_during
@@ -248,7 +248,7 @@ def test_guard_that_does_not_return_holds_its_plan_only(
 ) -> None:
     released = Event()
     monkeypatch.setattr(f"{__name__}.act", released.wait)
-    monkeypatch.setattr(functions, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(evidence, "MAX_SECONDS", 0.05)
     pass_step()
     try:
         run_plans()

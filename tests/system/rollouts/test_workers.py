@@ -93,9 +93,9 @@ import django
 django.setup()
 from django.core.management import call_command
 from flagstaff import rollouts
-from flagstaff.rollouts import functions
+from flagstaff.rollouts import evidence
 from tests.support.plans import drive_recently
-functions.MAX_SECONDS = 0.1
+evidence.MAX_SECONDS = 0.1
 drive_recently()
 rollouts.start("{KEY}", ["50:1h"], guards=["function={__name__}.hang"])
 call_command("flags", "run-jobs")

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from flagstaff.rollouts.driver import Decision, decide
-from flagstaff.rollouts.functions import (
+from flagstaff.rollouts.evidence import (
     GuardOutcome,
     GuardTimeoutError,
     call_guards,
