@@ -22,9 +22,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
 from flagstaff.rollouts.statistics import share_error
-from flagstaff.rollouts.steps_and_guards import ALL, DEFAULTS, Defaults, Guard, defaults_for
+from flagstaff.rollouts.steps_and_guards import (
+    ALL,
+    DEFAULTS,
+    Defaults,
+    Guard,
+    GuardCounts,
+    StepEvidence,
+    StepVerdict,
+    Tenth,
+    defaults_for,
+)
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.plan import Estimates
 from tools.simulation.sampling import between, generator, run_all, share_bound

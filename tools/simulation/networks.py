@@ -11,9 +11,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
-from flagstaff.rollouts.steps_and_guards import Guard, Step
+from flagstaff.rollouts.steps_and_guards import (
+    SPARE_NETWORKS,
+    Guard,
+    GuardCounts,
+    Step,
+    StepEvidence,
+)
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.sampling import run_all, share_bound
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
-from flagstaff.rollouts.steps_and_guards import Guard, Step
+from flagstaff.rollouts.steps_and_guards import Guard, GuardCounts, Step, StepEvidence, StepVerdict
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.sampling import generator
 from tools.simulation.users import ERROR, Site, Users

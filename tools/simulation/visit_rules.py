@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flagstaff.rollouts.results import GuardCounts, StepEvidence, Tenth
 from flagstaff.rollouts.statistics import (
     CARDINALITY_ERROR,
     RATIOS,
@@ -23,7 +22,14 @@ from flagstaff.rollouts.statistics import (
     share_error,
     weight_of,
 )
-from flagstaff.rollouts.steps_and_guards import Guard, Step, defaults_for
+from flagstaff.rollouts.steps_and_guards import (
+    Guard,
+    GuardCounts,
+    Step,
+    StepEvidence,
+    Tenth,
+    defaults_for,
+)
 from flagstaff.rollouts.verdict import REQUESTS, USERS, judge
 
 __all__ = [

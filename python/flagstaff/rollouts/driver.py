@@ -45,8 +45,7 @@ from flagstaff.rollouts.models import (
     State,
     StepRun,
 )
-from flagstaff.rollouts.results import StepVerdict
-from flagstaff.rollouts.steps_and_guards import ALL
+from flagstaff.rollouts.steps_and_guards import ALL, StepVerdict
 from flagstaff.rollouts.transitions import foreign_change, record
 
 #: The actor of the changes that the driver makes, in the history.

@@ -25,15 +25,16 @@ from flagstaff._text import Sentence, say, some, storable
 from flagstaff._workers.register import LostWorker, live_releases, lost_workers
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.requests import CLIENT_ADDRESS
-from flagstaff.rollouts.results import (
+from flagstaff.rollouts.statistics import cardinality, share_error
+from flagstaff.rollouts.steps_and_guards import (
+    FUNCTION,
     SPARE_NETWORKS,
+    Guard,
     GuardCounts,
     StepEvidence,
     StepVerdict,
     Tenth,
 )
-from flagstaff.rollouts.statistics import cardinality, share_error
-from flagstaff.rollouts.steps_and_guards import FUNCTION, Guard
 from flagstaff.rollouts.verdict import judge
 
 # A worker that is back within this time was only cut off from the database.

@@ -15,18 +15,23 @@ from typing import NamedTuple, cast
 from flagstaff._text import Sentence, say
 from flagstaff._text.times import local_clock_text
 from flagstaff.rollouts import statistics
-from flagstaff.rollouts.results import (
+from flagstaff.rollouts.statistics import PLAN_ALPHA, alpha_of_run, explained_ratio, visible_ratio
+from flagstaff.rollouts.steps_and_guards import (
+    ALL,
     BRAKE,
+    ERROR_NUMBER,
     Action,
     Comparison,
+    Guard,
     GuardCounts,
     GuardResult,
+    Step,
     StepEvidence,
     StepVerdict,
     Tenth,
+    guard_name,
+    numbered,
 )
-from flagstaff.rollouts.statistics import PLAN_ALPHA, alpha_of_run, explained_ratio, visible_ratio
-from flagstaff.rollouts.steps_and_guards import ALL, ERROR_NUMBER, Guard, Step, guard_name, numbered
 
 # The standard errors by which theta is moved to the safe side.
 _STANDARD_ERRORS = 2

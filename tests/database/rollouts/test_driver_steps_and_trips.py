@@ -25,7 +25,7 @@ from flagstaff.rollouts.models import (
     StepRun,
     database_now,
 )
-from flagstaff.rollouts.results import GuardCounts, Tenth
+from flagstaff.rollouts.steps_and_guards import GuardCounts, Tenth
 from tests.support.history import flag_history
 from tests.support.plans import (
     KEY,

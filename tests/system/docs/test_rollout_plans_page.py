@@ -11,10 +11,17 @@ import pytest
 from flagstaff import rollouts
 from flagstaff._core import REGISTERS
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.statistics import RATIOS, alpha_of_run
 from flagstaff.rollouts.statistics import share_error as error_of
-from flagstaff.rollouts.steps_and_guards import DEFAULTS, FEWEST_USERS, Guard, parse_steps
+from flagstaff.rollouts.steps_and_guards import (
+    DEFAULTS,
+    FEWEST_USERS,
+    Guard,
+    GuardCounts,
+    StepEvidence,
+    StepVerdict,
+    parse_steps,
+)
 from flagstaff.rollouts.verdict import judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of

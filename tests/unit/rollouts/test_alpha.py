@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from flagstaff.rollouts.results import GuardCounts, StepEvidence
 from flagstaff.rollouts.statistics import BRAKE_ALPHA, GUARDS_ALPHA, PLAN_ALPHA, alpha_of_run
-from flagstaff.rollouts.steps_and_guards import Guard, Step
+from flagstaff.rollouts.steps_and_guards import Guard, GuardCounts, Step, StepEvidence
 from flagstaff.rollouts.verdict import judge
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]

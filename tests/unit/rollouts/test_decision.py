@@ -13,8 +13,7 @@ from flagstaff.rollouts.evidence import (
     call_with_timeout,
 )
 from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.results import StepEvidence, StepVerdict
-from flagstaff.rollouts.steps_and_guards import Guard
+from flagstaff.rollouts.steps_and_guards import Guard, StepEvidence, StepVerdict
 
 ORDERS = Guard("function", path="shop.orders")
 HOLDING = Guard("function", path="shop.stock", action="hold")

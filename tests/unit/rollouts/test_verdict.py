@@ -12,8 +12,15 @@ import pytest
 from django.utils.timezone import override
 
 from flagstaff.rollouts import statistics, steps_and_guards, verdict
-from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
-from flagstaff.rollouts.steps_and_guards import Guard, Step, numbered
+from flagstaff.rollouts.steps_and_guards import (
+    Guard,
+    GuardCounts,
+    Step,
+    StepEvidence,
+    StepVerdict,
+    Tenth,
+    numbered,
+)
 from flagstaff.rollouts.verdict import COMPARISONS, judge
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
