@@ -21,7 +21,6 @@ from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, Verb, verb, verb_group
 from flagstaff.experiments.actions import EXPERIMENT
-from flagstaff.experiments.figures import NONE, p_sentence
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import (
     EVENT_COLUMNS,
@@ -31,11 +30,13 @@ from flagstaff.experiments.records import (
 )
 from flagstaff.experiments.report_data import MetricReport, Report, VerdictReport
 from flagstaff.experiments.report_rows import (
+    NONE,
     MetricRow,
     before_texts,
     correction_text,
     facts,
     notes,
+    p_sentence,
     role_texts,
     shares_text,
     unit_rows,

@@ -21,10 +21,9 @@ from flagstaff.changes.impact import limited
 from flagstaff.exceptions import ExperimentError, FlagstaffError
 from flagstaff.experiments import editing, lifecycle
 from flagstaff.experiments.editing import changed_texts, columns_of, set_columns, settings_of
-from flagstaff.experiments.figures import NONE, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
-from flagstaff.experiments.report_rows import possible_harms
+from flagstaff.experiments.report_rows import NONE, percent_text, possible_harms
 from flagstaff.experiments.reporting import read_report, stop_alpha
 from flagstaff.experiments.requirements import require_now, require_variant
 from flagstaff.experiments.rows import find, newest_event

@@ -12,8 +12,8 @@ from flagstaff._tables.database import db
 from flagstaff._text import local_number, localized, say
 from flagstaff._text.rules import rules_text
 from flagstaff._text.times import Column, Record
-from flagstaff.experiments.figures import number_text, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.report_rows import number_text, percent_text
 from flagstaff.experiments.variants import shares_of
 from flagstaff.validators import MAX_PERCENT
 

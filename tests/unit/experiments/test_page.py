@@ -7,7 +7,9 @@ import pytest
 from django.utils.translation import override
 
 from flagstaff.experiments.admin.report import Axis, Change
-from flagstaff.experiments.figures import (
+from flagstaff.experiments.report_data import GUARDRAIL, PRIMARY, EffectReport
+from flagstaff.experiments.report_rows import (
+    MetricRow,
     interval_text,
     level_text,
     number_text,
@@ -17,8 +19,6 @@ from flagstaff.experiments.figures import (
     points_text,
     signed,
 )
-from flagstaff.experiments.report_data import GUARDRAIL, PRIMARY, EffectReport
-from flagstaff.experiments.report_rows import MetricRow
 from tests.support.screen import Screen
 
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"

@@ -13,17 +13,21 @@ from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
 from flagstaff.admin.parts import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
-from flagstaff.experiments.figures import NONE, count_text, p_sentence, percent_number_text, signed
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import PRIMARY, MetricReport, Report
 from flagstaff.experiments.report_rows import (
+    NONE,
     MetricRow,
     before_texts,
     correction_text,
+    count_text,
     expected_units,
     facts,
+    p_sentence,
+    percent_number_text,
     role_texts,
     shares_text,
+    signed,
     unit_rows,
     verdict_notes,
 )
