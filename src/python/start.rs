@@ -21,7 +21,7 @@ use crate::postgres::engine::{Engine, LOAD_TIMEOUT, Options};
 use crate::postgres::error::ErrorKind;
 use crate::postgres::status::{RefreshMode, StatusReport};
 
-/// What Python reads once, as `flagstaff._engine.options.StartOptions`.
+/// What Python reads once, as `flagstaff._engine.lifecycle.StartOptions`.
 #[derive(FromPyObject)]
 pub(super) struct StartOptions {
     startup_timeout: f64,
@@ -30,7 +30,7 @@ pub(super) struct StartOptions {
     engine: Option<EngineOptions>,
 }
 
-/// `flagstaff._engine.options.EngineOptions`.
+/// `flagstaff._engine.lifecycle.EngineOptions`.
 #[derive(FromPyObject)]
 struct EngineOptions {
     parameters: BTreeMap<String, String>,

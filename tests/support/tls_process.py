@@ -15,8 +15,8 @@ from django.db import connections
 django.setup()
 
 from flagstaff import _core  # noqa: E402
-from flagstaff._engine import options as engine_options  # noqa: E402
-from flagstaff._engine.options import EngineOptions  # noqa: E402
+from flagstaff._engine import lifecycle as engine_options  # noqa: E402
+from flagstaff._engine.lifecycle import EngineOptions  # noqa: E402
 from flagstaff._tables.database import names  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, Literal, cast
@@ -25,13 +27,14 @@ from django.db import connections
 
 from flagstaff import _core, _log, listeners
 from flagstaff._connection import connection_parameters
-from flagstaff._core import monotonic
+from flagstaff._core import check_parameters, monotonic
 from flagstaff._declared import object_of
-from flagstaff._engine import direct, options, users
+from flagstaff._engine import direct, users
 from flagstaff._engine.status_log import StatusLog, StatusReport
 from flagstaff._log import logger
 from flagstaff._request import context
 from flagstaff._request import user as request_user
+from flagstaff._tables.database import engine_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConfigurationError,
@@ -40,6 +43,81 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownValueError,
 )
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine connects and refreshes. Times are in seconds."""
+
+    #: Connection parameters by their libpq name.
+    parameters: dict[str, str]
+    #: Quoted names of tables and columns.
+    names: dict[str, str]
+    listen: bool
+    poll_interval: float
+    pool_size: int
+    pool_idle: float
+    max_staleness: float
+    usage_interval: float
+    measure_interval: float
+    new_visitors_per_hour: int
+    host: str
+    #: The build of the project, empty without one.
+    release: str
+    #: How the primary is reached, if its alias is another one; used behind replication.
+    report_parameters: dict[str, str] | None = None
+    region: str = ""
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Everything that the extension needs to start, read once per process."""
+
+    startup_timeout: float
+    report_unknown: bool
+    #: None if the process evaluates directly.
+    engine: EngineOptions | None
+
+
+def engine_options() -> EngineOptions:
+    """Returns the options of the engine. Raises ConfigurationError if settings are not valid."""
+    connection = connections[conf.engine_database]
+    return EngineOptions(
+        parameters=connection_parameters(connection),
+        names=engine_names(connection),
+        listen=conf.listen,
+        poll_interval=conf.poll_interval,
+        pool_size=conf.pool_size,
+        pool_idle=conf.pool_idle,
+        max_staleness=conf.max_staleness,
+        usage_interval=conf.usage_interval,
+        measure_interval=conf.measure_interval,
+        new_visitors_per_hour=conf.new_visitors_per_hour,
+        host=socket.gethostname(),
+        release=conf.release,
+        report_parameters=report_parameters(),
+        region=conf.region,
+    )
+
+
+def report_parameters() -> dict[str, str] | None:
+    """Returns how workers behind replication reach the primary; None if the alias is the engine's.
+
+    Without REPORT_DATABASE also None if the engine cannot use the parameters of the router's alias.
+    Raises ConfigurationError if it cannot use those of REPORT_DATABASE.
+    """
+    alias = conf.report_database
+    if alias == conf.engine_database:
+        return None
+    try:
+        parameters = connection_parameters(connections[alias])
+        check_parameters(parameters)
+    except ConfigurationError:
+        if conf.names_report_database:
+            raise
+        return None
+    return parameters
+
 
 # Hooks for the start of a forked child and for the end of a process.
 
@@ -136,7 +214,7 @@ _process = _Process()
 _thread = threading.local()
 
 
-def read_options(in_memory: bool) -> options.StartOptions | None:  # noqa: FBT001 (called by the extension)
+def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (called by the extension)
     """Reads the settings, for the extension, which starts the engine with them.
 
     Under a test runner and on SQLite the process evaluates directly,
@@ -154,10 +232,10 @@ def read_options(in_memory: bool) -> options.StartOptions | None:  # noqa: FBT00
         # Rules read it when they need it, but a wrong setting is an error from the start.
         users.read_settings()
         _process.fixed_settings = None if is_direct else conf.fixed()
-        return options.StartOptions(
+        return StartOptions(
             startup_timeout=conf.startup_timeout,
             report_unknown=conf.unknown_key != "ignore",
-            engine=None if is_direct else options.engine_options(),
+            engine=None if is_direct else engine_options(),
         )
     finally:
         _thread.is_reading = False
@@ -287,7 +365,7 @@ def _reconfigure() -> None:
     problem = None
     try:
         parameters = connection_parameters(connections[conf.engine_database])
-        _core.reconfigure(parameters, options.report_parameters())
+        _core.reconfigure(parameters, report_parameters())
     except ConfigurationError as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 (the project's own code; the text may hold a secret)
