@@ -24,8 +24,8 @@ from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, savep
 from flagstaff._tables.rows import Kind, all_rows, hiding, uncached
 from flagstaff._text import localized, say
 from flagstaff._text.rules import naming
+from flagstaff._workers.status import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
-from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights
 from flagstaff.admin.links import menu_links, with_pages
 from flagstaff.admin.rights import (

@@ -21,8 +21,8 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.rules import naming
+from flagstaff._workers.status import propagation_messages
 from flagstaff._workers.wait import forbid_transaction, wait_for_workers
-from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Done, all_actions
 from flagstaff.changes.fields import quoted_command
 from flagstaff.cli.action_verbs import verb_of

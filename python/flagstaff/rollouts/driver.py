@@ -22,8 +22,8 @@ from flagstaff._attribution import acting_as
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, joined, say
+from flagstaff._workers.status import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
-from flagstaff._workers.words import propagation_messages
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions

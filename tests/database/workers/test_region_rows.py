@@ -7,7 +7,7 @@ import pytest
 from flagstaff import wait_for_workers
 from flagstaff._tables.database import db
 from flagstaff._workers.register import read_workers
-from flagstaff._workers.words import notes, propagation_messages, worker_label
+from flagstaff._workers.status import notes, propagation_messages, worker_label
 from tests.database.workers.conftest import SetSteps
 from tests.support.fake_workers import NEWEST, FakeWorker, Join, join, let_pass
 from tests.support.sql import rows

@@ -16,8 +16,8 @@ from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._text import local_number, localized, say
 from flagstaff._text.times import today
 from flagstaff._workers.register import read_workers
+from flagstaff._workers.status import state_label, summary
 from flagstaff._workers.usage import require_usage, unknown_keys
-from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.links import changes_url, overview_line, page_link, page_title
 from flagstaff.admin.looks import alarms_of, state_and_label, with_counts
 from flagstaff.admin.pages import Content, Page

@@ -14,8 +14,8 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.times import Column, Record
 from flagstaff._workers.register import read_workers
+from flagstaff._workers.status import MODE_TEXTS, notes, summary, worker_label
 from flagstaff._workers.status import status as engine_status
-from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
 from flagstaff.changes.fields import quoted_command
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
