@@ -17,6 +17,7 @@ from flagstaff._connection import outside_transactions
 from flagstaff._log import log_once
 from flagstaff._request.functions import RequestFunctionError, result_of
 from flagstaff.contrib.ofrep.protocol import (
+    LIMIT,
     Caller,
     OfrepError,
     all_results,
@@ -24,7 +25,6 @@ from flagstaff.contrib.ofrep.protocol import (
     caller_of,
     one_result,
 )
-from flagstaff.contrib.ofrep.settings import LIMIT
 
 _View = Callable[..., HttpResponse]
 
