@@ -13,7 +13,7 @@ class WaffleConfig(AppConfig):
     verbose_name = say("Feature flags: django-waffle").lazy
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.waffle.settings.SETTINGS",
-        "checks": "flagstaff.contrib.waffle.own_code.check_waffle",
-        "deciding_code": "flagstaff.contrib.waffle.own_code.deciding_code",
+        "checks": "flagstaff.contrib.waffle.rows.check_waffle",
+        "deciding_code": "flagstaff.contrib.waffle.rows.deciding_code",
         "verbs": "flagstaff.contrib.waffle.cli.VERBS",
     }

@@ -18,7 +18,7 @@ from flagstaff.cli.verb import Options, Topic, option, verb
 from flagstaff.contrib.waffle import comparing, importing
 from flagstaff.contrib.waffle.importing import Imported
 from flagstaff.contrib.waffle.importing import import_waffle as import_rows
-from flagstaff.contrib.waffle.own_code import version_text
+from flagstaff.contrib.waffle.rows import version_text
 from flagstaff.extensions import Column, Record
 from flagstaff.history.describe import describe_change
 

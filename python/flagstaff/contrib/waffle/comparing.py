@@ -31,7 +31,7 @@ from flagstaff._evaluation import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.rules import groups_of
 from flagstaff.conf import conf
-from flagstaff.contrib.waffle import contract, own_code
+from flagstaff.contrib.waffle import contract, rows
 from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows
 from flagstaff.contrib.waffle.settings import LANGUAGE_ATTRIBUTE, WaffleKind, waffle_model
 from flagstaff.extensions import Record
@@ -154,7 +154,7 @@ def _compare_code(row: Row, people: Iterable[Person], *, is_off: bool) -> Record
     model, changed = waffle_model(row.kind), OFF_HERE if is_off else DIFFERS
     using = router.db_for_write(model)
     examples: dict[str, dict[str, dict[str, str]]] = {changed: {}, OWN_CODE: {}}
-    is_on = patch.object(own_code, "is_off", return_value=False)
+    is_on = patch.object(rows, "is_off", return_value=False)
     with transaction.atomic(using=using), is_on:
         stored = model._base_manager.using(using).get(name=row.name)
         for person, name in product(

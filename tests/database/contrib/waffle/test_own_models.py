@@ -11,7 +11,7 @@ from flagstaff import changes, serialization
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact, sides_of
 from flagstaff.changes.row_states import previewed
-from flagstaff.contrib.waffle.own_code import check_waffle, deciding_code, is_off
+from flagstaff.contrib.waffle.rows import check_waffle, deciding_code, is_off
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.forced_off import forced_off

@@ -19,7 +19,7 @@ from waffle.testutils import override_flag
 from waffle.views import waffle_json
 
 from flagstaff import changes
-from flagstaff.contrib.waffle.own_code import guard
+from flagstaff.contrib.waffle.rows import guard
 from flagstaff.models import FeatureFlag
 
 own: Any = import_module("own_code.models")

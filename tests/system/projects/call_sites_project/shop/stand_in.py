@@ -30,8 +30,7 @@ from waffle.testutils import override_flag, override_sample, override_switch
 
 from flagstaff import changes, flag_enabled, refresh
 from flagstaff.contrib.waffle.instances import after_migration, before_migration
-from flagstaff.contrib.waffle.own_code import guard
-from flagstaff.contrib.waffle.rows import overridden_methods
+from flagstaff.contrib.waffle.rows import guard, overridden_methods
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, WaitingAction

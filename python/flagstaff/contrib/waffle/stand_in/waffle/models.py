@@ -18,7 +18,7 @@ from django.db import models, router, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flagstaff.contrib.waffle import contract, evaluating, instances, own_code
+from flagstaff.contrib.waffle import contract, evaluating, instances, rows
 from flagstaff.contrib.waffle.rows import has_own_code
 from flagstaff.contrib.waffle.settings import WaffleKind
 from waffle import managers
@@ -43,7 +43,7 @@ class BaseModel(models.Model):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own_code.guard(cls)
+        rows.guard(cls)
 
     def __str__(self) -> str:
         return str(self.name)

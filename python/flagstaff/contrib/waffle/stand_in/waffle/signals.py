@@ -16,7 +16,7 @@ from django.db.models.signals import (
     pre_migrate,
 )
 
-from flagstaff.contrib.waffle import instances, own_code
+from flagstaff.contrib.waffle import instances, rows
 from flagstaff.contrib.waffle.rows import overridden_methods
 from waffle import get_waffle_flag_model
 from waffle.models import BaseModel
@@ -30,7 +30,7 @@ def connect(waffle: AppConfig) -> None:
         if not issubclass(model, BaseModel):
             continue
         # Again, for a method that a decorator of the class has replaced; and before a test does.
-        own_code.guard(model)
+        rows.guard(model)
         overridden_methods(model)
         post_save.connect(instances.write_saved, model)
         post_delete.connect(instances.write_deleted, model)
