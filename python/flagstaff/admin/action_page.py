@@ -480,8 +480,8 @@ def _rule_notes(run: Run, changed: Sequence[Changed]) -> list[str]:
     Also of a flag that browsers may read from now on.
     """
     arguments = run.arguments
-    notes = rule_notes(arguments.get(RULES, arguments.get(CONDITIONS, [])))
     if not arguments.keys() & {RULES, CONDITIONS, "client_side"}:
-        return notes
+        return []
+    notes = rule_notes(arguments.get(RULES, arguments.get(CONDITIONS, [])))
     rows = [change.after.row for change in changed if change.after and change.after.row]
     return [*notes, *(sentence(note) for row in rows for note in notes_of(row))]
