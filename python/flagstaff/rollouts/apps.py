@@ -25,7 +25,7 @@ class RolloutsConfig(AppConfig):
         "retention": "flagstaff.rollouts.hooks.retention",
         "actions": "flagstaff.rollouts.actions.ACTIONS",
         "verbs": "flagstaff.rollouts.cli.VERBS",
-        "pages": "flagstaff.rollouts.admin.flags.PAGES",
+        "pages": "flagstaff.rollouts.admin.plans.PAGES",
     }
 
     def ready(self) -> None:

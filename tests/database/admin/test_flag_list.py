@@ -17,7 +17,7 @@ from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.admin.parts import Level, Note
 from flagstaff.base_models import KeyManager
 from flagstaff.models import Change, FeatureFlag
-from flagstaff.rollouts.admin.flags import PAGES
+from flagstaff.rollouts.admin.plans import PAGES
 from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
 from tests.support.forced_off import forced_off, forced_on
 from tests.support.screen import Screen
@@ -137,7 +137,7 @@ def test_what_an_app_says_is_shown_as_attention_or_as_a_note(
         return {str(flag.pk): said[flag.key] for flag in flags}
 
     pages = replace(PAGES, flag_notes=notes)
-    monkeypatch.setattr("flagstaff.rollouts.admin.flags.PAGES", pages)
+    monkeypatch.setattr("flagstaff.rollouts.admin.plans.PAGES", pages)
     for key in ("a", "b"):
         FeatureFlag.objects.create(key=key, description="Text.")
     assert cells(operator, "flag") == ["a rolled <b>back</b>", "b plan: running · Text."]

@@ -13,7 +13,7 @@ from flagstaff._tables.rows import Kind
 from flagstaff.admin.parts import AppPages
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.admin.flags import PAGES
+from flagstaff.rollouts.admin.plans import PAGES
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import (
     ClockTimestamp,
@@ -440,7 +440,7 @@ def test_flags_make_four_queries_for_all_plans_and_their_flags(
     with_plans = [count_queries(operator, url) for url in urls]
     monkeypatch.setattr("flagstaff.stale.facts.PLANNED_FLAGS", ())
     without_flags = AppPages(Plan, PlanEvent, "plan", PAGES.describe, PAGES.overview_lines)
-    monkeypatch.setattr("flagstaff.rollouts.admin.flags.PAGES", without_flags)
+    monkeypatch.setattr("flagstaff.rollouts.admin.plans.PAGES", without_flags)
     assert [count_queries(operator, url) + 4 for url in urls] == with_plans
 
 
