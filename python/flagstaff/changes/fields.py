@@ -57,8 +57,7 @@ from flagstaff.changes.row_states import RowState, assign, expectation, is_previ
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import MAX_SHORT_VALUE, describe_change
-from flagstaff.history.differences import Difference, Users
-from flagstaff.history.log import Action
+from flagstaff.history.log import Action, Difference, Users
 from flagstaff.validators import SECRET_FIELDS, VALUE, is_secret
 
 # Rows to write, by their model, the names of the fields, and whether errors may show them.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from flagstaff._tables.rows import Kind
-from flagstaff.history.differences import Difference, Users
 from flagstaff.history.export import as_csv, as_dicts
 from flagstaff.history.log import (
     Change,
+    Difference,
     Event,
+    Users,
     events,
     flag_version,
     require_history,

@@ -18,15 +18,15 @@ from flagstaff._text import MASK, local_list, localized, say, truncated
 from flagstaff._text.rules import RuleChange, conditions_text, rule_changes, rules_text
 from flagstaff._text.times import FieldEncoder
 from flagstaff.conf import conf
-from flagstaff.history.differences import (
+from flagstaff.history.log import (
     Difference,
+    Event,
     JsonDifference,
     LongJson,
     Users,
     json_differences,
     path_text,
 )
-from flagstaff.history.log import Event
 
 #: The length of each value in a message.
 MAX_SHORT_VALUE = 120

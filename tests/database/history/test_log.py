@@ -22,8 +22,7 @@ from flagstaff.history import (
     unreadable_kinds,
     value_version,
 )
-from flagstaff.history.differences import LongJson
-from flagstaff.history.log import ChangeQuerySet, has_text, undone_by
+from flagstaff.history.log import ChangeQuerySet, LongJson, has_text, undone_by
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import all_events, flag_history, value_history
 from tests.support.history_fixtures import role_that_reads

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flagstaff.history.differences import Path, json_differences, path_text
+from flagstaff.history.log import Path, json_differences, path_text
 
 _SCALARS = (
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text("ab.", max_size=2)

@@ -49,11 +49,11 @@ from flagstaff.admin.parts import PAGES, AppPages
 from flagstaff.admin.rights import can_read, hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link
 from flagstaff.history.describe import may_see_users
-from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
 from flagstaff.history.log import (
     Change,
     ChangeQuerySet,
+    Users,
     about_key,
     events,
     has_text,

@@ -23,8 +23,7 @@ from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.history import Kind
 from flagstaff.history.describe import describe_actor, describe_change, names_of_actors
-from flagstaff.history.differences import Difference
-from flagstaff.history.log import Change, Event, events
+from flagstaff.history.log import Change, Difference, Event, events
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import records_of, state_text, without_secrets
