@@ -53,7 +53,7 @@ from flagstaff.changes.fields import Changed
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
 from flagstaff.validators import is_secret
-from flagstaff.waiting.actions import look_ahead
+from flagstaff.waiting.outlook import look_ahead
 
 # Seconds for the count of users before an action that nothing may delay.
 _SHORT_COUNT = 0.3

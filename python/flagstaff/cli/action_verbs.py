@@ -109,7 +109,8 @@ def _run(action: Action, options: Options, out: Output) -> Done:
     from flagstaff.actions.commit import look_at  # noqa: PLC0415
 
     if is_later:
-        from flagstaff.waiting.actions import ask, look_ahead  # noqa: PLC0415
+        from flagstaff.waiting.actions import ask  # noqa: PLC0415
+        from flagstaff.waiting.outlook import look_ahead  # noqa: PLC0415
 
         at, until = options["at"], options.get("until")
         look = look_ahead(run, at)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -16,7 +16,7 @@ from django.utils.translation import override
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, is_stored
-from flagstaff._text import is_whole_number, localized, quoted, say, some
+from flagstaff._text import is_whole_number, localized, quoted, say
 from flagstaff._text.times import is_shown_twice
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -37,7 +37,7 @@ from flagstaff.history.describe import HasPermissions, may_see_users
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
 from flagstaff.validators import is_secret
-from flagstaff.waiting.outlook import expected_at, foresee, would_end
+from flagstaff.waiting.outlook import expected_at, foresee, row_kind
 from flagstaff.waiting.rights import (
     is_approval_needed,
     is_of_secret,
@@ -141,38 +141,6 @@ def _end_of(run: Run) -> Run:
     return Run(action, run.keys, run.rows, {})
 
 
-def look_ahead(
-    run: Run, at: datetime | None, *, viewer: HasPermissions | None = None, timeout: float = 1.0
-) -> Look:
-    """Returns what an action would do at a time, to the rows as those before it will leave them.
-
-    Without a viewer, its notes say which others would then not run. Raises FlagstaffError as
-    `look_at`.
-    """
-    counted = partial(look_at, run, viewer=viewer, timeout=timeout)
-    if at is None:
-        return counted()
-    # Before the rows are read: then newer changes are a conflict. Only the look of an app knows
-    # whose rights decide, and its versions.
-    look = None if run.action.look is None else counted()
-    expected = run.versions() if look is None else look.expected
-    rows, _before = expected_at(_row_kind(look.rows if look else [], run), run, at)
-    if look is None or rows is not None:
-        with previewed(rows):
-            look = replace(counted(), expected=expected)
-    # Not everybody may see the rows of the others: a page asks for those of its viewer.
-    if viewer is None and (ends := some(map(action_text, would_end(look, at)))):
-        text = say("it runs before these, which then will not run: {actions}", actions=ends)
-        look = replace(look, notes=[*look.notes, text])
-    return look
-
-
-def _row_kind(rows: Sequence[Any], run: Run) -> str:
-    """Returns the kind of the rows whose rights decide."""
-    kinds = {Kind.of_model(row if isinstance(row, type) else type(row)) for row in rows}
-    return next((kind.value for kind in kinds if kind is not None), run.action.noun)
-
-
 def _asked(
     run: Run,
     look: Look,
@@ -183,7 +151,7 @@ def _asked(
 ) -> WaitingAction:
     """Returns an action to store, with what it does to the rows as those before it leave them."""
     asked_by = require_user(current_actor())
-    noun = _row_kind(look.rows or run.rows, run)
+    noun = row_kind(look.rows or run.rows, run)
     rows, before = expected_at(noun, run, at)
     if rows is not None or not (look.rows and look.is_counted):
         # Also for a person who may not see the users, or not within a second.

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as fixed_timezone
+from functools import partial
 from typing import Any, TypeAlias
 
 from django.db import DatabaseError
@@ -24,17 +25,22 @@ from flagstaff._tables.rows import Kind, key_is_taken
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.times import aware, full_time
+from flagstaff.actions.commit import look_at
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Present, Run
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.impact import reached, sides_of
-from flagstaff.changes.locking import digests
+from flagstaff.changes.locking import (
+    digests,
+)
 from flagstaff.changes.row_states import ExpectedRows, Impact, RowState, previewed
 from flagstaff.changes.rule_use import InUseError
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import field_label
+from flagstaff.exceptions import (
+    FlagstaffError,
+)
+from flagstaff.history.describe import HasPermissions, field_label
 from flagstaff.history.log import Event
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.rights import is_approval_needed, is_of_secret, require_right
@@ -52,7 +58,14 @@ from flagstaff.waiting.standing import (
     touched,
     was_written,
 )
-from flagstaff.waiting.stored import KIND, OPEN, State, readings_of_apps, stored_run
+from flagstaff.waiting.stored import (
+    KIND,
+    OPEN,
+    State,
+    action_text,
+    readings_of_apps,
+    stored_run,
+)
 
 logger = logging.getLogger("flagstaff")
 
@@ -464,3 +477,35 @@ def _order(action: WaitingAction) -> tuple[datetime, int]:
 
 def _digests(state: RowState) -> Iterable[tuple[Place, str]]:
     return digests(state.kind, state.row, state.allowed_users)
+
+
+def look_ahead(
+    run: Run, at: datetime | None, *, viewer: HasPermissions | None = None, timeout: float = 1.0
+) -> Look:
+    """Returns what an action would do at a time, to the rows as those before it will leave them.
+
+    Without a viewer, its notes say which others would then not run. Raises FlagstaffError as
+    `look_at`.
+    """
+    counted = partial(look_at, run, viewer=viewer, timeout=timeout)
+    if at is None:
+        return counted()
+    # Before the rows are read: then newer changes are a conflict. Only the look of an app knows
+    # whose rights decide, and its versions.
+    look = None if run.action.look is None else counted()
+    expected = run.versions() if look is None else look.expected
+    rows, _before = expected_at(row_kind(look.rows if look else [], run), run, at)
+    if look is None or rows is not None:
+        with previewed(rows):
+            look = replace(counted(), expected=expected)
+    # Not everybody may see the rows of the others: a page asks for those of its viewer.
+    if viewer is None and (ends := some(map(action_text, would_end(look, at)))):
+        text = say("it runs before these, which then will not run: {actions}", actions=ends)
+        look = replace(look, notes=[*look.notes, text])
+    return look
+
+
+def row_kind(rows: Sequence[Any], run: Run) -> str:
+    """Returns the kind of the rows whose rights decide."""
+    kinds = {Kind.of_model(row if isinstance(row, type) else type(row)) for row in rows}
+    return next((kind.value for kind in kinds if kind is not None), run.action.noun)
