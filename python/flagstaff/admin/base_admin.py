@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
 from django.contrib.admin.templatetags.admin_list import admin_list_filter
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -20,21 +23,24 @@ from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 
 from flagstaff._attribution import actor_of, attributed, attribution
+from flagstaff._connection import outside_transactions
 from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, savepoint, sqlstate
 from flagstaff._tables.rows import Kind, all_rows, hiding, uncached
-from flagstaff._text import localized, say
+from flagstaff._text import is_whole_number, localized, say
 from flagstaff._text.rules import naming
 from flagstaff._workers.status import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff.actions import Action, rights
-from flagstaff.admin.links import menu_links, with_pages
+from flagstaff.admin.links import list_path, menu_links, page_link, page_title, with_pages
 from flagstaff.admin.rights import (
+    hidden_rows,
     keys_not_shown,
     may,
     object_reader,
     refused_rows,
     visible_refusal,
 )
+from flagstaff.admin.words import Table
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 
@@ -53,6 +59,9 @@ REASON = "_reason"
 _MAX_REASON_LENGTH = 500
 #: The characters of a search: each word of it is a condition on each field.
 MAX_SEARCH = 200
+#: The parameter with the number of the page, from 1 on.
+PAGE = "p"
+_MAX_DIGITS = 5
 
 
 def search_problem(text: str) -> str:
@@ -351,3 +360,109 @@ def applied_by_workers(timeout: float, *, asks_regions: bool) -> Applied:
         return Applied("", complete=True)
     sentences = map(localized, propagation_messages(propagation))
     return Applied(" ".join(sentences), complete=propagation.complete)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A link that changes which rows the page shows, with their number."""
+
+    label: str
+    url: str
+    count: str
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a page says, from top to bottom."""
+
+    form: forms.Form | None = None
+    sentence: str = ""
+    #: What is wrong, or what a person should know or do.
+    notes: Sequence[str] = ()
+    filters: Sequence[Filter] = ()
+    tables: Sequence[Table] = ()
+    #: The URLs and texts of links below the tables, such as to the next page.
+    links: Sequence[tuple[str, str]] = ()
+    #: How to read the page.
+    remarks: Sequence[str] = ()
+
+
+class Page:
+    """A page below the list of flags."""
+
+    #: The name in the URL, by which `links.PAGES` has the title and who may open it.
+    name: ClassVar[str]
+    #: The page of the documentation, below DOCS_URL.
+    docs_page: ClassVar[str] = "how-to/admin/"
+    template: ClassVar[str] = "flagstaff/table_page.html"
+
+    def __init__(self, admin: BaseAdmin, request: HttpRequest) -> None:
+        """Takes the admin of flags, and a request of a user who may open the page."""
+        self.admin, self.site, self.request = admin, admin.admin_site, request
+
+    @classmethod
+    def url_pattern(cls, admin: BaseAdmin) -> URLPattern:
+        """Returns the URL of the page, below that of the list of flags."""
+        # A page may wait for the workers, which do not see what a transaction has not committed.
+        return list_path(admin, cls.name, outside_transactions(partial(cls._answer, admin)))
+
+    @classmethod
+    def _answer(cls, admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
+        if not page_link(admin.admin_site, request, cls.name):
+            raise PermissionDenied
+        page = cls(admin, request)
+        return page.post() if request.method == "POST" else page.get()
+
+    def get(self) -> HttpResponse:
+        """Returns the page."""
+        return self.show({"page": self.content()})
+
+    def post(self) -> HttpResponse:
+        """Does what a form of the page is for. Most pages have none."""
+        raise PermissionDenied
+
+    def content(self) -> Content:
+        """Returns what the page says."""
+        raise NotImplementedError
+
+    def show(self, context: Mapping[str, object]) -> HttpResponse:
+        """Returns the page of a template, with what each page has."""
+        page = {
+            "title": page_title(self.name),
+            "docs_page": self.docs_page,
+            "search_url": page_link(self.site, self.request, "search"),
+            **context,
+        }
+        return self.admin.template_page(self.request, self.template, page)
+
+    def shown_flags(self) -> dict[str, Any]:
+        """Returns the primary keys of the flags that the list shows to the user, by key."""
+        model = conf.flag_model
+        hidden = hidden_rows(self.site, self.request, model)
+        rows = all_rows(model).order_by("key").values_list("key", "pk")
+        return {key: pk for key, pk in rows if str(pk) not in hidden}
+
+
+def page_number(request: HttpRequest) -> int:
+    """Returns the number of the page in the URL, from 1 on."""
+    text = request.GET.get(PAGE, "")
+    # Longer numbers are pages that do not exist.
+    return max(int(text), 1) if is_whole_number(text, _MAX_DIGITS) else 1
+
+
+def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[tuple[str, str]]:
+    """Returns the links to the previous and the next page, where there is one."""
+    links = [(say("Previous page").local, number - 1)] if number > 1 else []
+    links += [(say("Next page").local, number + 1)] if has_next else []
+    return [(with_query(request, {PAGE: str(to)}), label) for label, to in links]
+
+
+def with_query(request: HttpRequest, parameters: Mapping[str, str | None]) -> str:
+    """Returns the URL of the page with other parameters. None removes one."""
+    query = request.GET.copy()
+    for name, value in parameters.items():
+        query.pop(name, None)
+        if value is not None:
+            query[name] = value
+    return f"?{query.urlencode()}"

@@ -25,6 +25,7 @@ from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import is_storable, say
 from flagstaff._text.times import aware, local_time, local_time_text
+from flagstaff.admin.base_admin import Page
 from flagstaff.admin.changes.events import (
     EventRow,
     as_one_act,
@@ -44,7 +45,6 @@ from flagstaff.admin.links import (
     undo_url,
 )
 from flagstaff.admin.looks import parse_version
-from flagstaff.admin.pages import Page
 from flagstaff.admin.parts import PAGES, AppPages
 from flagstaff.admin.rights import can_read, hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link

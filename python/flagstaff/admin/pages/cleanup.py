@@ -23,8 +23,8 @@ from flagstaff._workers.usage import (
     unknown_keys,
     usage_period,
 )
+from flagstaff.admin.base_admin import Content, Page, page_links, page_number
 from flagstaff.admin.links import history_url, page_link, page_url
-from flagstaff.admin.pages import Content, Page, page_links, page_number
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.words import Column, Table, key_link, link, time_cell, two_lines
 from flagstaff.changes.fields import command_line

@@ -25,9 +25,9 @@ from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import Right, is_toggle, right_of
 from flagstaff.actions.table import Run
 from flagstaff.admin.action_page import ActionAdmin, ActionPage, ArgumentForm, Receipt
+from flagstaff.admin.base_admin import Content, Page
 from flagstaff.admin.links import BACK, page_link, page_title, page_url, row_id, undo_url
 from flagstaff.admin.looks import MAX_TEXT, describe_changed, tables_of, text_for_log
-from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import admin_of, hidden_rows, may
 from flagstaff.admin.words import KIND_LABELS, Column, Table, key_link, link, two_lines
 from flagstaff.changes import Changed

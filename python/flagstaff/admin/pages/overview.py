@@ -18,9 +18,9 @@ from flagstaff._text.times import today
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.status import state_label, summary
 from flagstaff._workers.usage import require_usage, unknown_keys
+from flagstaff.admin.base_admin import Content, Page
 from flagstaff.admin.links import changes_url, overview_line, page_link, page_title
 from flagstaff.admin.looks import alarms_of, state_and_label, with_counts
-from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.parts import PAGES, Level, OverviewLine
 from flagstaff.admin.rights import may_view
 from flagstaff.admin.waiting_parts import overview_lines

@@ -16,10 +16,9 @@ from django.utils.text import capfirst
 from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import declared_rows, segment_model
 from flagstaff._text import say
-from flagstaff.admin.base_admin import search_problem
+from flagstaff.admin.base_admin import Content, Page, search_problem
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.looks import state_and_label, with_counts
-from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.parts import PAGES
 from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short

@@ -13,9 +13,17 @@ from flagstaff._evaluation import Explanation, ValueExplanation, explanation_of
 from flagstaff._request.context import with_objects
 from flagstaff._request.flags import without_request
 from flagstaff._text import local_number, localized, say
+from flagstaff.admin.base_admin import (
+    PAGE,
+    Content,
+    Filter,
+    Page,
+    page_links,
+    page_number,
+    with_query,
+)
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
 from flagstaff.admin.links import page_url
-from flagstaff.admin.pages import PAGE, Content, Filter, Page, page_links, page_number, with_query
 from flagstaff.admin.rights import admin_of, may_view, needs_view_user_text, object_reader
 from flagstaff.admin.words import Column, Table, badge, key_link, short
 from flagstaff.changes.consequence import code_text

@@ -12,7 +12,7 @@ from flagstaff._text import localized, say
 from flagstaff._text.times import duration, local_time_text
 from flagstaff._workers.register import Worker, Workers, read_workers
 from flagstaff._workers.status import MODE_TEXTS, notes, state_label, summary, worker_label
-from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.base_admin import Content, Page
 from flagstaff.admin.words import Column, Table, badge, key_link, time_cell, two_lines
 from flagstaff.conf import conf
 
