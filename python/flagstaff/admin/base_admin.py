@@ -1,4 +1,4 @@
-"""The base of all admins: who changes something and why, confirmations, and reports of changes."""
+"""The base of all admins and pages: who changes something and why, and reports of changes."""
 
 from __future__ import annotations
 

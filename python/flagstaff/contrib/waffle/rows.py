@@ -1,6 +1,6 @@
-"""The flags, switches and samples of waffle, also those of a project's own models.
+"""Waffle as the project has it: its settings, its models with their rows, and code of its own.
 
-The project's own code in such a model decides, unless the flag of its row is off. Columns are read,
+The project's own code in a model decides, unless the flag of its row is off. Columns are read,
 never instances: those of the stand-in show the present state of our flags. Also the system checks
 of these models, and of the version of waffle.
 """
