@@ -121,9 +121,9 @@ def joined(separator: str, parts: Iterable[str]) -> SafeString:
 
 
 def facts_html(facts: Iterable[tuple[object, object]]) -> SafeString:
-    """Returns labels, and what is to be known below each."""
-    lines = format_html_join("", "<dt>{}</dt><dd>{}</dd>", facts)
-    return format_html('<dl class="flagstaff-facts">{}</dl>', lines)
+    """Returns labels, and what is to be known beside each."""
+    lines = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td></tr>', facts)
+    return format_html('<table class="flagstaff-history">{}</table>', lines)
 
 
 def json_html(text: str) -> SafeString:

@@ -27,22 +27,26 @@ NOW = "2026-11-20T13:00:00Z"
 Bounds = tuple[float | None, float | None]
 
 
-def path(svg: str, css: str) -> list[float]:
-    """Returns the numbers of the path of a class."""
-    paths = Screen(svg).attributes(f'path[class="flagstaff-{css}"]', "d")
+ZERO, LIMIT, UNKNOWN = '[stroke-opacity="0.6"]', "[stroke-dasharray]", '[stroke-opacity="0.35"]'
+INTERVAL = ".flagstaff-on"
+
+
+def path(svg: str, mark: str) -> list[float]:
+    """Returns the numbers of the path that a selector names."""
+    paths = Screen(svg).attributes(f"path{mark}", "d")
     return [float(number) for number in re.findall(r"-?[\d.]+", " ".join(paths))]
 
 
-def drawn(*changes: Change, css: str = "fine") -> list[str]:
+def drawn(*changes: Change, css: str = "on") -> list[str]:
     axis = Axis(changes)
     return [str(axis.drawing(change, css, f"<{change.value}>")) for change in changes]
 
 
 def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> None:
     [svg] = drawn(Change(0.2, 0.1, 0.3))
-    [zero, *_] = path(svg, "zero")
-    low, _middle, high = path(svg, "range flagstaff-fine")
-    value = float(Screen(svg).part("circle.flagstaff-fine")["cx"])
+    [zero, *_] = path(svg, ZERO)
+    low, _middle, high = path(svg, INTERVAL)
+    value = float(Screen(svg).part("circle.flagstaff-on")["cx"])
     assert zero < low < value < high
     assert high - zero == pytest.approx(3 * (low - zero), abs=0.3)
     assert 'aria-label="&lt;0.2&gt;"' in svg
@@ -51,25 +55,25 @@ def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> 
 
 def test_intervals_of_all_metrics_share_a_scale() -> None:
     svgs = drawn(Change(0, -0.1, 0.1), Change(-0.3, -0.4, -0.2), Change(0.3, 0.2, 0.4))
-    assert len({path(svg, "zero")[0] for svg in svgs}) == 1
-    _, low, high = (path(svg, "range flagstaff-fine") for svg in svgs)
+    assert len({path(svg, ZERO)[0] for svg in svgs}) == 1
+    _, low, high = (path(svg, INTERVAL) for svg in svgs)
     assert low[2] < high[0]
 
 
 def test_interval_that_is_unknown_or_much_wider_than_all_other_numbers_has_the_full_width() -> None:
     [svg] = drawn(Change(0.2, None, None))
-    assert path(svg, "range flagstaff-fine") == []
-    begin, _middle, end = path(svg, "range flagstaff-unknown")
+    assert path(svg, INTERVAL) == []
+    begin, _middle, end = path(svg, UNKNOWN)
     narrow, wide = drawn(Change(0.2, 0.1, 0.3), Change(0.1, -50, 50))
-    low, _middle, high = path(narrow, "range flagstaff-fine")
+    low, _middle, high = path(narrow, INTERVAL)
     assert high - low > WIDTH / 2
-    low, _middle, high = path(wide, "range flagstaff-fine")
+    low, _middle, high = path(wide, INTERVAL)
     assert (begin, end) == (low, high) == (0, WIDTH)
 
 
 def test_tolerated_harm_has_a_mark() -> None:
     [svg] = drawn(Change(0.2, 0.1, 0.3, limit=0.05))
-    assert path(svg, "zero")[0] < path(svg, "limit")[0] < path(svg, "range flagstaff-fine")[0]
+    assert path(svg, ZERO)[0] < path(svg, LIMIT)[0] < path(svg, INTERVAL)[0]
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,8 @@ def bars(counts: Sequence[tuple[int, int]], labels: Mapping[int, str], text: str
         "true": _columns(part / most for part, _whole in counts),
     }
     return format_html(
-        '<svg class="flagstaff-bars" viewBox="0 0 {} {}" width="100%" role="img" aria-label="{}">'
-        "{}{}</svg>",
+        '<svg class="flagstaff-bars" viewBox="0 0 {} {}" width="100%" '
+        'fill="currentColor" role="img" aria-label="{}">{}{}</svg>',
         len(counts) * _STEP,
         _HEIGHT + _LABELS,
         text,

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from django.forms.utils import flatatt
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
 from flagstaff.admin.parts import Section
-from flagstaff.admin.words import Column, Table, badge, two_lines
+from flagstaff.admin.words import Column, Table, badge, colour_of, two_lines
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import PRIMARY, MetricReport, Report
 from flagstaff.experiments.report_rows import (
@@ -36,7 +37,7 @@ from flagstaff.experiments.verdict import SHARES_ARE_WRONG, outcome_text
 
 # A trend is no result, so its figures are no headline.
 _RESULTS = {"better", "worse", "no_difference"}
-_COLOURS = {"fine": "better", "bad": "worse", "open": "undecided"}
+_STATES = {"fine": "better", "bad": "worse", "open": "undecided"}
 
 
 # The head.
@@ -212,7 +213,8 @@ def _cells(
         name = two_lines(metric["metric"], treatment, *roles, " · ".join(facts(metric)))
         colour, text, note = row.verdict
         change = _change(row)
-        drawing = axis.drawing(change, colour, row.effect) if change else ""
+        state = _STATES[colour]
+        drawing = axis.drawing(change, colour_of(state), row.effect) if change else ""
         effect = format_html("<div>{}<small>{}</small></div>", drawing, row.effect)
         yield (
             name,
@@ -220,7 +222,7 @@ def _cells(
             row.treatment,
             effect if row.newest else "",
             row.p_value,
-            two_lines(badge(_COLOURS[colour], text), note),
+            two_lines(badge(state, text), note),
         )
 
 
@@ -315,22 +317,27 @@ class Axis:
     def drawing(self, change: Change, css: str, label: str) -> SafeString:
         """Returns the interval of a change and its value, with the label for screen readers.
 
-        `css` is the colour: "fine", "bad" or "open".
+        `css` is the class of the colour.
         """
         low = 0.0 if change.low is None else self.at(change.low)
         high = float(_WIDTH) if change.high is None else self.at(change.high)
-        marks = {
-            "tick": "".join(map(self._mark, self.ticks())),
-            "zero": self._mark(0.0),
-            "limit": "" if change.limit is None else self._mark(change.limit),
-            # Without an interval, the faint line says that everything is possible.
-            f"range flagstaff-{css if change.bounds else 'unknown'}": f"M{low} {_MIDDLE}H{high}",
-        }
+        colour = {"class": f"flagstaff-{css}"}
+        # Without an interval, the faint line says that everything is possible.
+        interval = colour | {"stroke-width": "4"} if change.bounds else {"stroke-opacity": "0.35"}
+        marks = [
+            ({"stroke-opacity": "0.12"}, "".join(map(self._mark, self.ticks()))),
+            ({"stroke-opacity": "0.6"}, self._mark(0.0)),
+        ]
+        if change.limit is not None:
+            dashes = {"stroke-width": "2", "stroke-dasharray": "3 3"}
+            marks.append((dashes, self._mark(change.limit)))
+        marks.append((interval, f"M{low} {_MIDDLE}H{high}"))
         paths = SafeString()
-        for name, path in marks.items():
-            paths += format_html('<path class="flagstaff-{}" d="{}"></path>', name, path)
-        point = '<circle class="flagstaff-{}" cx="{}" cy="{}" r="{}"></circle>'
-        value = format_html(point, css, self.at(change.value), _MIDDLE, _RADIUS)
+        for attributes, path in marks:
+            stroke = flatatt(attributes)
+            paths += format_html('<path stroke="currentColor"{} d="{}"></path>', stroke, path)
+        point = '<circle{} cx="{}" cy="{}" r="{}"></circle>'
+        value = format_html(point, flatatt(colour), self.at(change.value), _MIDDLE, _RADIUS)
         return _box(label, paths + value)
 
     def _mark(self, number: float) -> str:
@@ -340,7 +347,7 @@ class Axis:
 def _box(label: str, content: SafeString) -> SafeString:
     return format_html(
         '<svg class="flagstaff-interval" viewBox="0 0 {0} {1}" width="{0}" height="{1}" '
-        'role="img" aria-label="{2}">{3}</svg>',
+        'fill="currentColor" role="img" aria-label="{2}">{3}</svg>',
         _WIDTH,
         _HEIGHT,
         label,
