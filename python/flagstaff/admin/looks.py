@@ -139,9 +139,9 @@ def alarms_of(key: str, state: FlagState) -> Iterator[Note]:
 
 
 def holds_users_back(flag: Any) -> bool:
-    """Whether an enabled flag has a rollout or a rule below 100 %."""
-    state = FlagState.of(flag)
-    return state.enabled and (state.rollout_percent < ALL_USERS or bool(state.partial_rules))
+    """Whether the rules of an enabled flag keep users out who would have it at 100 %."""
+    whole = replace(FlagState.of(flag), rollout_percent=ALL_USERS)
+    return whole.enabled and not whole.is_for_everybody
 
 
 # What the optional apps say of flags. The pages must work without the tables of an app.

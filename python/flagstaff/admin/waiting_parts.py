@@ -224,6 +224,8 @@ def _level(waiting: WaitingAction) -> Level:
 #: The names of the fields with the times and their zone, and of the button that asks a colleague. A
 #: link may fill in the times.
 AT, UNTIL, ZONE, REQUEST = "_at", "_until", "_zone", "_request"
+#: The parameter of a link that opens this part of the page.
+LATER = "_later"
 # A day of the next week has the name of one of this week.
 _DAYS_WITHOUT_A_DATE = timedelta(days=6)
 _MAX_NAMES = 5
@@ -258,6 +260,7 @@ class Later:
         self.text = typed.get(AT, "").strip() if is_possible else ""
         self.until_text = typed.get(UNTIL, "").strip() if is_possible and can_end else ""
         self.is_request = is_possible and REQUEST in request.POST
+        self.is_open = bool(self.text or self.until_text) or LATER in request.GET
         #: Whether the browser may fill in its own time zone.
         self.is_zone_open = ZONE not in typed
         self.zone = typed.get(ZONE, "").strip() or local_zone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -47,8 +48,9 @@ from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.parts import Head, Section
 from flagstaff.admin.rights import has_toggle_permission, may
-from flagstaff.admin.row_page import COUNT_TIMEOUT, RowPageAdmin
+from flagstaff.admin.row_page import COUNT_TIMEOUT, ActionLink, RowPageAdmin
 from flagstaff.admin.rules.sentences import used_by_html
+from flagstaff.admin.waiting_parts import LATER
 from flagstaff.admin.words import colour_of
 from flagstaff.changes.consequence import flag_text, holders_texts, users_text
 from flagstaff.changes.fields import ALLOWED
@@ -193,8 +195,19 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         if action.name == "rules":
             # An empty list removes them.
             form.fields[RULES].required = False
-            form.fields["rollout"].label = say("Everyone else, in percent").local
+            form.fields["rollout"].label = say("Rollout for everyone else, in percent").local
             form.initial["rollout"] = row.rollout_percent
+
+    def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
+        """The link to an action. Beside another one, its words say how both differ."""
+        link = super().link_to(request, name, row)
+        labels = {"release": say("100 %, also in rules")}
+        if name == "off" and row.enabled:
+            # A kill does it at once.
+            labels["off"] = say("Turn off later")
+            link = replace(link, url=link.url and f"{link.url}?{LATER}=1")
+        label = labels.get(name)
+        return replace(link, action=replace(link.action, label=label.lazy)) if label else link
 
     def unchanged_text(self, action: Action) -> str:
         """To turn off what is off ends what browsers preview."""

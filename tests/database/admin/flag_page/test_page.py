@@ -14,6 +14,7 @@ from tests.support.admin_pages import flag_url, page, staff
 from tests.support.conditions import condition
 from tests.support.screen import Screen
 
+RULES = [{"conditions": [condition("is_staff", "in", True)], "rollout_percent": 10}]
 EVERY_DAY = ["Kill", "0 %", "1 %", "5 %", "25 %", "50 %", "100 %", "other"]
 
 
@@ -22,7 +23,7 @@ def links_of(html: str) -> list[str]:
     return [
         text.removesuffix("…")
         for text, url in Screen(html).part(".flagstaff-row").links
-        if re.search(r"/(?!change|staleflag|history)\w+/(\?percent=\d+)?$", url)
+        if re.search(r"/(?!change|staleflag|history)\w+/(\?(percent=\d+|_later=1))?$", url)
     ]
 
 
@@ -40,9 +41,16 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     links = links_of(html)
     assert links[: len(EVERY_DAY)] == EVERY_DAY
     others = [link for link in links if link not in EVERY_DAY]
-    head_links = ["Release to everybody", "Turn off"]
+    head_links = ["Turn off later"]
     assert others == [*head_links, "Rules", "Bucketing unit", "Details", "Delete"]
     assert Screen(html).texts('.flagstaff-act [aria-current="true"]') == ["25 %"]
+
+
+def test_link_to_turn_off_later_opens_the_time(operator: Client, flag: FeatureFlag) -> None:
+    url = Screen(page(operator, flag_url(flag))).link("Turn off later…")
+    assert Screen(page(operator, url)).all("details.flagstaff-later[open]")
+    at_once = Screen(page(operator, flag_url(flag, "off")))
+    assert not at_once.all("details.flagstaff-later[open]")
 
 
 def test_about_says_yes_in_words(operator: Client, flag: FeatureFlag) -> None:
@@ -54,9 +62,10 @@ def test_about_says_yes_in_words(operator: Client, flag: FeatureFlag) -> None:
     ("fields", "there", "not_there"),
     [
         ({"enabled": False}, "Turn on", "Kill"),
-        ({"enabled": False}, "25 %", "Release to everybody"),
+        ({"enabled": False, "rules": RULES}, "25 %", "100 %, also in rules"),
         ({"enabled": False}, "25 %", "Turn off"),
-        ({"rollout_percent": 100}, "50 %", "Release to everybody"),
+        ({"rules": RULES}, "100 %, also in rules", "Turn off"),
+        ({"rollout_percent": 50}, "100 %", "100 %, also in rules"),
         ({"rollout_percent": 0}, "1 %", "0 %"),
     ],
 )
@@ -73,7 +82,7 @@ def test_what_cannot_be_done_now_is_not_there(
     ("permissions", "links", "missing"),
     [
         (("view",), [], ["toggle", "change", "delete"]),
-        (("toggle",), [*EVERY_DAY, "Turn off"], ["change", "delete"]),
+        (("toggle",), [*EVERY_DAY, "Turn off later"], ["change", "delete"]),
         (("view", "delete"), [], ["toggle", "change"]),
     ],
 )
@@ -83,7 +92,7 @@ def test_what_a_user_may_not_do_names_the_permission(
     html = page(staff(*(f"{permission}_featureflag" for permission in permissions)), flag_url(flag))
     assert links_of(html) == links
     for name in missing:
-        assert f"(flagstaff.{name}_featureflag)" in html
+        assert f"(needs flagstaff.{name}_featureflag)" in html
 
 
 def test_targeting_is_in_words_in_the_order_of_the_evaluation(
