@@ -35,7 +35,7 @@ Names = Mapping[str, str]
 
 _FIELDS = {
     "key": say("key").lazy,
-    "enabled": say("enabled").lazy,
+    "enabled": say("state").lazy,
     "rollout_percent": say("rollout").lazy,
     "allowed_users": say("allowed users").lazy,
     "description": say("description").lazy,
@@ -61,6 +61,8 @@ _SENTENCES: dict[str, Callable[[object, int | None], str | None]] = {
 }
 # What most rows have says nothing of a row that was created or deleted.
 _DEFAULTS = ((BUCKET_BY, USER), ("kind", "release"))
+# What a column has that nobody has filled in.
+_EMPTY: tuple[object, ...] = (None, "", [])
 _ENABLED, _ROLLOUT, _PERCENT = "enabled", "rollout_percent", " %"
 # How much of a changed JSON document is shown: parts, and characters of each.
 _MAX_PARTS, MAX_PART = 5, 80
@@ -155,11 +157,13 @@ def describe_value(
 
     Rules and conditions are sentences, with fewer values if there is a limit.
 
-    True and false are translated, except those of the field "value", which are the user's JSON.
-    A rollout has its unit.
+    True and false are translated, except those of the field "value", which are the user's JSON; a
+    flag is on or off. A rollout has its unit.
     """
     if secret:
         return MASK
+    if isinstance(value, bool) and field == _ENABLED:
+        return say("on").local if value else say("off").local
     if isinstance(value, bool) and field != "value":
         return say("true").local if value else say("false").local
     if isinstance(value, LongJson):
@@ -177,8 +181,9 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
     """Returns the change of a field, such as "rollout 25 → 50 %"."""
     if difference.field == _ENABLED and {difference.old, difference.new} == {True, False}:
         return ChangePart(say("turned on").local if difference.new else say("turned off").local)
-    is_value = difference.field == "value" and not difference.secret and limit is not None
-    parts = describe_json_change(difference.old, difference.new) if is_value else None
+    is_value = difference.field == "value"
+    is_shown = is_value and not difference.secret and limit is not None
+    parts = describe_json_change(difference.old, difference.new) if is_shown else None
     if changed := describe_rules(difference, limit):
         parts = first_parts([change.text for change in changed])
     if parts is not None:
@@ -188,7 +193,9 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
         return ChangePart(say("renamed from {old} to {new}", old=old, new=new).local)
     if difference.field == _ROLLOUT and new.endswith(_PERCENT):
         old = old.removesuffix(_PERCENT)
-    return ChangePart(field_label(difference.field), f"{old} → {new}")
+    # Nobody says that a field was empty before, as the texts of a row that code declares.
+    is_first = difference.old in _EMPTY and not (is_value or difference.secret)
+    return ChangePart(field_label(difference.field), new if is_first else f"{old} → {new}")
 
 
 def describe_rules(difference: Difference, limit: int | None = None) -> list[RuleChange] | None:
@@ -377,7 +384,7 @@ def _side_of_row(change: DescribableChange, names: Names, limit: int | None) -> 
     parts = [str(part) for part in describe_parts(change, names, limit=limit)[1:]]
     # An event says that a new flag is on; off is the default.
     if any(side.field == _ENABLED and not (side.new or side.old) for side in change.differences):
-        parts.insert(0, _on_or_off(enabled=False))
+        parts.insert(0, say("off").local)
     row = ", ".join(parts)
     return _only_there(row) if is_there else _only_here(row)
 
@@ -386,18 +393,12 @@ def _side_of_field(difference: Difference, limit: int | None) -> str:
     here, there = difference.old, difference.new
     if difference.secret:
         return say("differs").local
-    if difference.field == _ENABLED and isinstance(here, bool) and isinstance(there, bool):
-        return _both(_on_or_off(enabled=there), _on_or_off(enabled=here))
     if changed := describe_rules(difference, limit):
         return first_parts([*map(_rule, changed)])
     if difference.field == "value" and isinstance(here, dict) and isinstance(there, dict):
         return first_parts([*map(_member, json_differences(here, there))])
     text_here, text_there = describe_sides(difference, limit)
     return _both(text_there, text_here)
-
-
-def _on_or_off(*, enabled: bool) -> str:
-    return say("on").local if enabled else say("off").local
 
 
 def _both(there: str, here: str) -> str:

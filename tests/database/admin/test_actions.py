@@ -242,7 +242,7 @@ def test_change_by_another_person_is_shown_before_the_action(
     response = operator.post(url, data | {"_confirmed": "1"})
     said, newer = problems_of(response)
     assert said == f"“{sample.key}” has changed since the page was shown. Press the button again."
-    assert re.fullmatch('bob: description ".*" → "Newer"', newer)
+    assert re.fullmatch('bob: description (".+" → )?"Newer"', newer)
     assert inputs.items() <= Screen(response).fields().items()
     assert rows_now() == before
     # What a person has not edited keeps the newer description.

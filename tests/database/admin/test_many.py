@@ -77,7 +77,7 @@ def test_kill_of_several_asks_nothing_and_is_one_undo(
 def test_selection_is_shown_before_it_is_written(operator: Client) -> None:
     shown = select(operator, "on", "c")
     assert enabled()["c"] is False
-    assert preview_of(shown)["enabled"] == ["false", "true"]
+    assert preview_of(shown)["state"] == ["off", "on"]
     assert answer(operator, shown).redirect_chain == [(FLAGS, 302)]
     assert enabled()["c"] is True
 

@@ -257,7 +257,7 @@ CONFLICTS: list[tuple[list[Step], list[Step], str]] = [
     ([at(50)], [at(75), UNDO], "rollout was changed again and is 50 % now"),
     ([at(50)], [partial(rows, WITHOUT_ENTRY)], "is 60 % now"),
     # An undo never enables a flag that a later entry has disabled.
-    ([ON, OFF], [ON, OFF], "enabled was changed again and is false now"),
+    ([ON, OFF], [ON, OFF], "state was changed again and is off now"),
     ([ADD, REMOVE], [ADD, REMOVE], "its allowed users, 1 were added or removed again"),
     (
         [partial(changes.flags.create, "banner")],
@@ -755,7 +755,7 @@ def test_undo_that_waited_for_a_kill_is_refused(shop: Shop) -> None:
     changes.flags.enable(KEY)
     entries = entries_of_versions([changes.flags.disable(KEY).version or 0])
     changes.flags.enable(KEY)
-    with pytest.raises(ConflictError, match="enabled was changed again and is false now"):
+    with pytest.raises(ConflictError, match="state was changed again and is off now"):
         run_during(OFF, lambda: undo(entries))
     assert shop.flag().enabled is False
 

@@ -530,7 +530,7 @@ class FlagListAdmin(BaseAdmin):
             " · ".join(filter(None, texts)),
         )
 
-    @admin.display(description=say("24 hours").lazy, ordering="key")
+    @admin.display(description=say("evaluated").lazy, ordering="key")
     def usage(self, flag: Any) -> SafeString | str:
         """The share of true results in 24 hours, and the time of the last evaluation."""
         used: KeyUsage = flag.listed.usage
@@ -539,7 +539,9 @@ class FlagListAdmin(BaseAdmin):
             return two_lines(say("in browsers").local, time_cell(to_browsers))
         if last is not None:
             share = _share(used)
-            return two_lines(share, time_cell(last)) if share else time_cell(last)
+            title = say("in the last 24 hours").local
+            shown = cell_html('<span title="{}">{}</span>', title, share)
+            return two_lines(shown, time_cell(last)) if share else time_cell(last)
         if used.served_in_bulk_at is not None:
             title = say(
                 "Served in bulk on {time}. An evaluation of one key would be counted.",
