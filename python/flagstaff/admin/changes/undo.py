@@ -49,6 +49,7 @@ from flagstaff.admin.looks import (
     use_rows,
 )
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
+from flagstaff.admin.waiting_parts import ended_lines
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.consequence import text_for_many, text_to_type
 from flagstaff.changes.fields import Changed
@@ -256,6 +257,10 @@ class UndoSubject:
             shown = local_list(map(quoted, keys))
             notes.append(say(text, count=len(keys), keys=shown).local)
         notes += filter(None, [_left_out_text(look.changed), look.users_text()])
+        # Also what the changes have ended that are undone now.
+        ended = say("After the undo, this will not run:").local
+        lines = ended_lines(self.site, self.request, look)
+        notes += (format_html("{} {}", ended, line) for line in lines)
         for kind in {undone.kind for undone in self.undone}:
             admin = admin_of(self.site, kind.model)
             # Of a segment, what it means for flags that are off.
@@ -326,8 +331,9 @@ class UndoSubject:
     def receipt(self, written: Written, look: Look | None) -> Receipt:
         """What was undone, and how to undo that."""
         changes = _changes(written)
+        text = say("{count} change of {keys} was undone.", "{count} changes of {keys} were undone.")
         keys = local_list(quoted(changed.key) for changed in changes)
-        sentences = [say("Undone: {keys}.", keys=keys).local]
+        sentences = [say(text, count=len(self.events), keys=keys).local]
         if len(changes) == 1:
             [change] = changes
             sentences = [self._undone_text(change)]
@@ -351,9 +357,17 @@ class UndoSubject:
         if changed.old is None:
             return say("“{key}” was created again, as it was before.", key=key).local
         text = say("“{key}” was restored: {change}.")
+        # By its primary key: one of the changes may have renamed it.
+        row = changed.after and changed.after.row
+        row_id = changed.kind.value, str(row and row.pk)
+        count = sum((event.kind, event.object_pk) == row_id for event in self.events)
         if not self.is_restore:
-            text = say("The change of “{key}” was undone: {change}.")
-        return say(text, key=key, change=describe(self.request, changed)).local
+            text = say(
+                "The change of “{key}” was undone: {change}.",
+                "{count} changes of “{key}” were undone: {change}.",
+            )
+        values = {"key": key, "change": describe(self.request, changed)}
+        return say(text, count=count, **values).local
 
 
 def _changes(written: Written) -> list[Changed]:

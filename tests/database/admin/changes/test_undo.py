@@ -84,6 +84,27 @@ def test_undo_is_logged_by_the_admin_of_the_kind(
     assert message.startswith("The change of “gateway” was undone: ")
 
 
+def test_undo_of_several_changes_says_how_many_were_undone(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    first, second = (changes.flags.set_rollout(KEY, percent).version for percent in (30, 40))
+    response = undo(operator, first, second)
+    [message] = messages_of(response)
+    assert message.startswith("2 changes of “new_checkout” were undone: rollout 40 → 25 %.")
+
+
+def test_undo_says_that_what_its_change_has_ended_will_not_run(
+    operator: Client, flag: FeatureFlag, shop: Shop
+) -> None:
+    shop.waiting(f"rollout {KEY} 50")
+    killed = changes.flags.disable(KEY).version
+    response = operator.get(undo_url(killed))
+    [note] = [note for note in notes_of(response) if "will not run" in note]
+    assert note.startswith("After the undo, this will not run: new_checkout: Roll out to 50 %: ")
+    warnings = messages_of(operator.post(undo_url(killed), confirmed(response), follow=True))
+    assert any("Roll out to 50 %: will not run: " in warning for warning in warnings)
+
+
 def test_undo_counts_the_users_and_returns_to_the_filtered_list(
     operator: Client, flag: FeatureFlag
 ) -> None:
@@ -265,7 +286,7 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Clien
     changes_of_ana = Screen(page(operator, f"{RECENT}?actor=ana"))
     response = undo_at(operator, changes_of_ana.link("Undo all 2 changes on this page…"))
     assert response.redirect_chain == [(f"{RECENT}?actor=ana", 302)]
-    assert "Undone: “gateway”, “new_checkout”." in str(messages_of(response))
+    assert "2 changes of “gateway”, “new_checkout” were undone." in str(messages_of(response))
     assert stored() == (25, "stripe")
     assert "changes on this page" not in page(operator, RECENT)
 
@@ -305,7 +326,8 @@ def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
     assert after.startswith("rollout: 25 %; users with the flag: ")
     response = undo_at(operator, undo_all_url(version), _reason="too soon")
     [message] = messages_of(response)
-    assert message.startswith("Undone: “gateway”, “beta”, “brand_new”, “new_checkout”. ")
+    keys = "“gateway”, “beta”, “brand_new”, “new_checkout”"
+    assert message.startswith(f"4 changes of {keys} were undone. ")
     assert stored() == (25, "stripe")
     assert [event.reason for event in all_events()[:4]] == ["too soon"] * 4
 
@@ -366,7 +388,7 @@ def test_change_after_the_page_asks_again_and_keeps_the_reason(
     response = operator.post(url, data)
     assert problems_of(response) == [
         "“new_checkout” has changed since the page was shown. Press the button again.",
-        'ana: description "" → "One"',
+        'ana: description "One"',
     ]
     assert state(flag) == (True, 5)
     operator.post(url, confirmed(response))
