@@ -52,8 +52,8 @@ _RequiredUsers = Annotated[
     int | None,
     Parsed(
         say(
-            "a step also passes after this many users with the flag, if the guards see no sign of "
-            "harm; by default {users}",
+            "a step whose time is over also passes with this many users with the flag, if the "
+            "guards see no sign of harm; by default {users}",
             users=USUAL.required_users,
         ),
         "N",

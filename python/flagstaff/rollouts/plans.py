@@ -211,7 +211,11 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         require(plan.key, problem_of_database(), problem_of_driver(), problem)
         old = present_rollout(flag)
         wrote = enter_step(plan, 0, also=also)
-        text = say("started: rollout {old} → {new} %", old=old, new=first.percent)
+        text = (
+            say("started at {percent} %", percent=first.percent)
+            if old == first.percent
+            else say("started: rollout {old} → {new} %", old=old, new=first.percent)
+        )
         if enables:
             text = say("{text}; {enabled}", text=text, enabled=enabling_message(flag))
         if RULES in also:

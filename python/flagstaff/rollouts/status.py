@@ -297,8 +297,8 @@ def _notes_of_releases(plan: Plan) -> Iterator[Sentence]:
     # No worker has counted yet: this process has the settings of the others.
     if not (conf.release if present is None else present):
         yield say(
-            "workers report no release: a bad build in the middle of a step can pass with what the "
-            "build before has shown; set RELEASE"
+            "workers do not say which build they run, so a bad build in the middle of a step can "
+            "pass with what the build before has shown; the project's setting RELEASE names it"
         )
 
 
@@ -311,8 +311,9 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
     traffic = None if run is None else traffic_of(run, plan.now)
     if traffic is None or not any(map(traffic.is_enough_for, steps)):
         yield say(
-            "a step needs {required} users with the flag, or enough failures to compare; not "
-            "enough was measured to say whether they come: create a plan a day before its start",
+            "a step needs {required} users with the flag, or enough failures to compare; whether "
+            "so many come is not known yet: start the plan a day after it was created, because "
+            "the workers count users from then on",
             required=plan.required_users,
         )
         return

@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
 
 from flagstaff import changes
 from flagstaff._attribution import current_author
@@ -300,6 +301,15 @@ def with_flags(plans: Iterable[Plan]) -> list[Plan]:
             plan.state, plan.reason, plan.run_id = State.PAUSED, why, None
             plan.due_at = plan.guarded_until = None
     return plans
+
+
+def in_state(plans: QuerySet[Plan], state: str) -> QuerySet[Plan]:
+    """Returns the plans that are in a state as `with_flags` shows it. Reads those that run."""
+    watched = with_flags(plans.filter(state__in=WATCHED_STATES))
+    paused = [plan.pk for plan in watched if plan.state == State.PAUSED]
+    if state == State.PAUSED:
+        return plans.filter(Q(state=state) | Q(pk__in=paused))
+    return plans.filter(state=state).exclude(pk__in=paused)
 
 
 def _flags_of(plans: Iterable[Plan]) -> dict[str, FlagRow]:

@@ -27,7 +27,7 @@ NUL_QUERIES = {
     FLAGS: "q state kind__exact rules owner tag key description",
     VALUES: "q key secret__exact",
     SEGMENTS: "q key",
-    PLANS: "q state__exact key reason",
+    PLANS: "q state key reason",
     EXPERIMENTS: "q state__exact key owner",
     f"{FLAGS}unknown-keys/": PAGES,
     f"{FLAGS}workers/": PAGES,

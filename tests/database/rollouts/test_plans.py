@@ -482,6 +482,14 @@ def test_networks_are_deleted_a_day_after_the_end_of_their_run(
     assert set(left) == {measuring.pk, ended.pk}
 
 
+def test_start_at_the_present_rollout_names_it_once(flag: FeatureFlag) -> None:
+    changes.flags.set_rollout(KEY, 25)
+    drive_recently()
+    rollouts.start(KEY, ["25:1h", "100"])
+    started = PlanEvent.objects.get(kind="started")
+    assert started.message == "started at 25 %"
+
+
 def test_unguarded_plan_is_reported(running: Plan) -> None:
     def messages() -> list[CheckMessage]:
         return run_checks(tags=[Tags.database], databases=["default"])
@@ -494,7 +502,8 @@ def test_unguarded_plan_is_reported(running: Plan) -> None:
         "rollout plans are unguarded, because run-jobs has not driven them in the last 5 minutes: "
         "new_checkout"
     )
-    rollouts.pause(KEY)
+    # No run of the driver has written yet that this pauses the plan.
+    changes.flags.set_rollout(KEY, 60)
     assert messages() == []
 
 

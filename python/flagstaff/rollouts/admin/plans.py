@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -69,7 +69,7 @@ from flagstaff.rollouts.steps_and_guards import (
     numbered,
     parse_guards,
 )
-from flagstaff.rollouts.transitions import with_flags
+from flagstaff.rollouts.transitions import in_state, with_flags
 from flagstaff.rollouts.verdict import USERS, times
 
 if TYPE_CHECKING:
@@ -250,8 +250,8 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     numbers = {guard: number for number, guard in numbered(guards)}
     results = {result["number"]: result for result in evidence.get("guards", ())}
     note = say(
-        "A step passes when its time is over, and users with the flag fail less than the limit "
-        "times as often as the others; or after {users} users with the flag, if nothing looks "
+        "A step passes when its time is over, and one of two things is true: users with the flag "
+        "fail less often than the limit allows, or {users} of them were seen and nothing looks "
         "like harm. Of each user, the requests until the first failure are compared, too. Each "
         "plan also has a brake: while at most half of the users have the flag, it "
         "rolls back if several of them fail before any user without it.",
@@ -350,6 +350,19 @@ def _rounded(number: float) -> str:
 _GIVING = ("start", "resume")
 
 
+class _StateFilter(admin.SimpleListFilter):
+    """The plans in a state, as the list shows it."""
+
+    title, parameter_name = cast("str", say("state").lazy), "state"
+
+    def lookups(self, _request: HttpRequest, _admin: Any) -> Any:
+        return State.choices
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[Plan]) -> QuerySet[Plan]:
+        state = self.value()
+        return in_state(queryset, state) if state else queryset
+
+
 class PlanAdmin(AppRowAdmin):
     """Rollout plans. The rights for their flags decide."""
 
@@ -357,7 +370,7 @@ class PlanAdmin(AppRowAdmin):
     docs_page = "how-to/rollout-plans/"
     list_display: _ListDisplayT[Plan] = ("flag", "shown_state")
     list_display_links = ("flag",)
-    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (_StateFilter,)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason")
     ordering = ("-id",)
 

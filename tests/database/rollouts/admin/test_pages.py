@@ -239,6 +239,16 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     assert "The flag no longer exists. Delete this plan." in page(operator, plan_url(pending))
 
 
+def test_filter_by_state_finds_the_states_that_the_list_shows(
+    operator: Client, running: Plan
+) -> None:
+    assert column(page(operator, f"{PLANS}?state=running"), "flag") == [KEY]
+    # No run of the driver has written yet that this pauses the plan.
+    changes.flags.set_rollout(KEY, 60)
+    assert column(page(operator, f"{PLANS}?state=running"), "flag") == []
+    assert column(page(operator, f"{PLANS}?state=paused"), "flag") == [KEY]
+
+
 @pytest.mark.parametrize("state", [State.PENDING, State.RUNNING, State.PAUSED, State.ROLLED_BACK])
 def test_page_of_a_plan_whose_key_belongs_to_another_flag_offers_only_delete(
     operator: Client, running: Plan, state: str
