@@ -25,7 +25,7 @@ from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, 
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
 from flagstaff.experiments.report_rows import NONE, percent_text, possible_harms
 from flagstaff.experiments.reporting import read_report, stop_alpha
-from flagstaff.experiments.requirements import require_now, require_variant
+from flagstaff.experiments.requirements import refusal, require_now, require_variant
 from flagstaff.experiments.rows import find, newest_event
 from flagstaff.experiments.statistics.sequential import ALPHA
 from flagstaff.experiments.variants import shares_of
@@ -82,6 +82,8 @@ def look_at_start(key: str, *, viewer: HasPermissions | None = None) -> Look:
             "traffic and further metrics can change after that."
         ).local
     ]
+    if experiment.state == State.STOPPED:
+        notes.insert(0, say("It continues: all units keep their variants and exposures.").local)
     if not experiment.primary_metric:
         notes.append(say("There is no primary metric, so there will be no verdict.").local)
     return _giving(experiment, experiment.traffic_percent, lines, notes, question=f"Start {key}?")
@@ -187,12 +189,18 @@ def look_at_stop(key: str, *, viewer: HasPermissions | None = None) -> Look:
     if experiment.state == State.RUNNING:
         text = say("{units} units that met a variant get the default instead.")
         notes.insert(0, _moved_text(experiment, text, timeout=_SHORT_COUNT))
+    if experiment.state == State.SHIPPED:
+        text = say("All units get the default instead of “{winner}”.", winner=experiment.winner)
+        notes.insert(0, text)
+        if experiment.exposures_deleted_at is None:
+            text = say("{units} of them met a variant before the ship.")
+            notes.insert(1, _moved_text(experiment, text, timeout=_SHORT_COUNT))
     lines = [*_to_state(experiment, State.STOPPED)]
     return Look(lines=lines, notes=[*map(localized, notes)], rows=[experiment])
 
 
 def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = None) -> Look:
-    """The verdict, and which harm is not excluded. Computes the report."""
+    """The verdict, and which harm is possible. Computes the report."""
     experiment, notes = _experiment(key, "ship"), list[Sentence]()
     require_variant(experiment, winner)
     text = say("{count} of {units} units that met a variant get another one.")
@@ -208,7 +216,7 @@ def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = 
             )
         if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
             notes.append(say("No treatment has been shown to be better."))
-        harm = say("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
+        harm = say("Guardrail {metric} may have got worse by more than is tolerated.")
         notes += [say(harm, metric=metric) for metric in possible_harms(report, winner)]
     return _giving(
         experiment,
@@ -274,6 +282,23 @@ def undone_event(experiment: Experiment) -> ExperimentEvent | None:
     # Without its exposures, it cannot run again.
     is_lost = experiment.exposures_deleted_at and event.before["state"] == State.RUNNING
     return None if is_lost else event
+
+
+def can_continue(experiment: Experiment) -> bool:
+    """Whether a start continues an experiment that was stopped."""
+    return experiment.state == State.STOPPED and refusal(experiment, "start") is None
+
+
+def ways_back(experiment: Experiment) -> Sentence | str:
+    """Returns what can be done with an experiment that has ended. Makes a query."""
+    if can_continue(experiment):
+        return say(
+            "“Start” continues it with all exposures. “Restart” begins anew with other buckets."
+        )
+    has_ended = experiment.state in {State.STOPPED, State.SHIPPED}
+    if not has_ended or (event := undone_event(experiment)) is None:
+        return ""
+    return say("After “Undo”, it is {state} again.", state=say(event.before["state"]))
 
 
 def _experiment(key: str, action: str) -> Experiment:

@@ -214,6 +214,17 @@ def test_stop_and_restart_say_how_many_units_get_something_else(
     assert first_note("restart", traffic_percent="50") == text.format(30)
 
 
+def test_stop_of_a_shipped_experiment_says_that_all_units_lose_the_variant(
+    operator: Client, running: Experiment
+) -> None:
+    expose_both(running, (30, 3), (10, 1))
+    experiments.ship(KEY, "treatment")
+    assert notes_of(operator.get(experiment_url(running, "stop")))[:2] == [
+        "All units get the default instead of “treatment”.",
+        "40 of them met a variant before the ship.",
+    ]
+
+
 def test_ship_in_production_needs_the_typed_key(
     operator: Client, running: Experiment, settings: Any
 ) -> None:
@@ -232,7 +243,7 @@ def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: E
     notes = notes_of(operator.post(url, typed(operator, url, winner="treatment")))
     warnings = [
         "No treatment has been shown to be better.",
-        "Guardrail complaints: harm beyond what is tolerated is not excluded.",
+        "Guardrail complaints may have got worse by more than is tolerated.",
     ]
     assert [note for note in notes if note in warnings] == warnings
     # The control harms nothing.

@@ -295,11 +295,26 @@ def test_actions_depend_on_the_state(operator: Client, draft: Experiment) -> Non
     experiments.start(KEY)
     assert names() == {"Stop", "Ship", "Force a unit", *begun}
     experiments.stop(KEY)
-    assert names() == {"Start", "Undo", "Ship", "Force a unit", "Delete", *begun}
+    assert names() == {"Start", "Ship", "Force a unit", "Delete", *begun}
     experiments.ship(KEY, "treatment")
     assert names() == {"Undo", "Stop", "Delete"}
     experiments.stop(KEY)
     assert names() == {"Undo", "Ship", "Force a unit", "Delete"}
+
+
+def test_page_of_an_experiment_that_has_ended_says_what_its_buttons_do(
+    operator: Client, running: Experiment
+) -> None:
+    def head() -> str:
+        return " ".join(Screen(shown(operator, running)).texts(".flagstaff-head-line"))
+
+    experiments.stop(KEY)
+    continues = "“Start” continues it with all exposures. “Restart” begins anew with other buckets."
+    assert head().endswith(continues)
+    experiments.ship(KEY, "treatment")
+    assert head().endswith("After “Undo”, it is stopped again.")
+    experiments.stop(KEY)
+    assert head().endswith("After “Undo”, it is shipped again.")
 
 
 def test_ship_is_the_filled_button_only_if_a_verdict_says_better(

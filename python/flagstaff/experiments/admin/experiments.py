@@ -39,7 +39,7 @@ from flagstaff.experiments.admin import report as reports
 from flagstaff.experiments.admin.fields import initial_settings, prepare_fields
 from flagstaff.experiments.admin.report import outcome_label
 from flagstaff.experiments.jobs import verdict_of
-from flagstaff.experiments.looks import undone_event
+from flagstaff.experiments.looks import can_continue, undone_event, ways_back
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
 from flagstaff.experiments.report_data import Report
@@ -139,13 +139,14 @@ class ExperimentAdmin(AppRowAdmin):
         if refusal(row, action.name):
             return False
         if action.name == "undo":
-            return undone_event(row) is not None
+            # What was stopped while it ran is started again.
+            return undone_event(row) is not None and not can_continue(row)
         return action.name != "stop" or row.state not in {State.DRAFT, State.STOPPED}
 
     def head(self, request: HttpRequest, row: Experiment) -> Head:
         """The state and the verdict, what comes next, and what somebody must look at."""
         report, error = _report_of(row)
-        about = (row.description, reports.state_sentence(row))
+        about = (row.description, reports.state_sentence(row), localized(ways_back(row)))
         alarms = []
         if row.problem:
             alarms.append(sentence(row.problem))
