@@ -43,6 +43,8 @@ def about(run: Run, look: Look) -> Look:
         after = [state.row for key, state in look.impact.after.items() if key in look.impact.rows]
         for row in after:
             texts = partial_rule_notices(FlagState.of(row))
+            if texts:
+                texts.append(say("“Release to everybody” gives the flag to them, too.").local)
             notes += texts if len(after) == 1 else [f"{row.key}: {text}" for text in texts]
     return replace(look, notes=notes)
 
@@ -50,15 +52,20 @@ def about(run: Run, look: Look) -> Look:
 def _deletion(run: Run, look: Look) -> Look:
     """Who has the flags, how often they were evaluated, and how to find them in the code."""
     keys, usage = run.keys, recent_usage(run.keys)
-    is_used = usage is not None and any(of_key.in_use_at for of_key in usage.today.values())
+    today = {} if usage is None else usage.today
+    is_used = any(of_key.in_use_at for of_key in today.values())
     notes = [*look.notes]
-    if is_used:
+    used = {quoted(key): today.get(key, NOT_USED) for key in keys}
+    evaluated = [key for key, of_key in used.items() if of_key.last_evaluated_at]
+    served = [key for key, of_key in used.items() if of_key.served_to_browsers_at]
+    if evaluated:
+        notes.append(say("The code still evaluates {keys}.", keys=local_list(evaluated)).local)
+    if served:
         notes.append(
-            say(
-                "The code or browsers still use this. After the deletion, a call returns its "
-                "default."
-            ).local
+            say("Browsers still get the results of {keys}.", keys=local_list(served)).local
         )
+    if is_used:
+        notes.append(say("After the deletion, a call returns its default.").local)
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:
         text = say("Evaluated: {text}.", text=evaluated_text(usage, key)).local
@@ -110,11 +117,12 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
     used, texts = usage.keys.get(key, NOT_USED), []
     if used.last_evaluated_at:
         text = say(
-            "last evaluation: {time}; in the last {days}: {count}, in the last day: {recent}"
+            "{count} time in the last {days}, last at {time}; in the last day: {recent}",
+            "{count} times in the last {days}, last at {time}; in the last day: {recent}",
         )
         times = {
             "time": local_time_text(used.last_evaluated_at),
-            "count": local_number(used.count),
+            "count": used.count,
             "recent": local_number(usage.today.get(key, NOT_USED).count),
             "days": days,
         }

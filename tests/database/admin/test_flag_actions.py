@@ -234,7 +234,10 @@ def test_deletion_says_who_has_the_flag_and_types_the_key_of_one_in_use(
         assert "On for 25 % of all users." in Screen(response).text
         assert "manage.py flags references new_checkout" in Screen(response).text
         assert text_to_type(response) == "new_checkout"
-        assert any("The code or browsers still use this." in note for note in notes_of(response))
+        notes = notes_of(response)
+        assert "The code still evaluates “new_checkout”." in notes
+        assert "After the deletion, a call returns its default." in notes
+        assert any(note.startswith("Evaluated: 1 time in the last 30 days, last") for note in notes)
         again = operator.post(flag_url(flag, "delete"), confirmed(response))
         assert problems_of(again) == ["Not confirmed: type “new_checkout” exactly."]
     finally:

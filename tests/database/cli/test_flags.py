@@ -262,7 +262,7 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
     with timezone.override("UTC"):
         last = local_time_text(at)
     for key, shown in {
-        "new_checkout": f"Evaluated: last evaluation: {last}; in the last 30 days: 1,235, in the",
+        "new_checkout": f"Evaluated: 1,235 times in the last 30 days, last at {last}; in the last",
         "summer_banner": "Evaluated: not in the last 30 days.",
         "dark_mode": "last served in bulk, which does not say whether the code uses it: ",
         "search_v2": "last served to browsers: ",
