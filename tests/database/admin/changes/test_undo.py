@@ -96,7 +96,7 @@ def test_undo_of_several_changes_says_how_many_were_undone(
 def test_undo_says_that_what_its_change_has_ended_will_not_run(
     operator: Client, flag: FeatureFlag, shop: Shop
 ) -> None:
-    shop.waiting(f"rollout {KEY} 50")
+    shop.waiting(f"rollout {KEY} 50", "admin")
     killed = changes.flags.disable(KEY).version
     response = operator.get(undo_url(killed))
     [note] = [note for note in notes_of(response) if "will not run" in note]
