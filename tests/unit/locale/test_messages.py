@@ -204,7 +204,8 @@ def changed(field: str, old: object, new: object, **options: Any) -> str:
 def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_and_no_json() -> None:
     with german({**HISTORY, "value": "Wert"}):
         assert changed("enabled", False, True) == "eingeschaltet"
-        assert describe_value(True, field="enabled") == "ja"
+        assert describe_value(True, field="enabled") == "an"
+        assert describe_value(True, field="client_side") == "ja"
         assert changed("team", "ana", "bob") == 'team "ana" → "bob"'
         assert changed("value", False, True) == "Wert false → true"
         assert describe_value(True) == "true"
