@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from enum import Enum
 from functools import cached_property, partial
@@ -21,21 +21,25 @@ from django.utils.dateparse import parse_date
 from flagstaff import _core
 from flagstaff._declared_types import DeclaredType, datetime_like, declared_type
 from flagstaff._log import log_once
-from flagstaff._text import Sentence, parse_json, say, text_of
+from flagstaff._text import Sentence, is_storable, parse_json, say, text_of
 from flagstaff._text.rules import places_of, problem_at
 from flagstaff.exceptions import DeclarationError
 from flagstaff.validators import (
     CHOICES,
     CLIENT_SIDE,
     SECRET,
+    SECRET_FOR_BROWSERS,
     TYPE,
+    UNSTORABLE,
     VALUE,
     ValueSchema,
     choices_problem,
     is_secret,
     key_problem,
+    owner_problem,
     tags_problem,
     unit_problem,
+    validate_choices,
     validate_value,
     value_schema_problems,
 )
@@ -47,6 +51,13 @@ _T = TypeVar("_T")
 
 FlagKind = Literal["release", "ops", "permission"]
 _KINDS = ("release", "ops", "permission")
+# The classes of arguments, or of what has their type; those of the others are compared by value.
+_CLASSES: Final[Mapping[str, Sequence[type[object]]]] = {
+    **dict.fromkeys(("key", "description", "owner", "group", "bucket_by"), (str,)),
+    **dict.fromkeys(("null", "secret", "client_side"), (bool,)),
+    **dict.fromkeys(("tags", "choices", "validators"), (list, tuple, Sequence)),
+    "type": (type,),
+}
 # What a text would do, and a key must not: a flag would be on for everybody.
 _REFUSED = (
     *("__bool__", "__contains__", "__iter__", "__html__"),
@@ -62,6 +73,11 @@ class Place(NamedTuple):
     instruction: int
     #: The module, as it is imported.
     module: str
+
+    @classmethod
+    def of_caller(cls, frame: FrameType) -> Place:
+        """Returns the place that a frame executes now."""
+        return cls(frame.f_code, frame.f_lasti, frame.f_globals.get("__name__", ""))
 
     @property
     def file(self) -> str:
@@ -121,6 +137,9 @@ class DeclaredKey(str):  # noqa: SLOT000 (it has what code says)
         raise NotImplementedError
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{self!r} is declared, so {name} cannot change")
+
+    def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"{self!r} is declared, so {name} cannot change")
 
     def __repr__(self) -> str:
@@ -202,23 +221,26 @@ class Flag(DeclaredKey, _core.DeclaredFlag):
         client_side: bool = False,
     ) -> Self:
         """Declares a flag. `review_on` is a date, or a text such as "2027-03-01"."""
+        place = Place.of_caller(sys._getframe(1))  # noqa: SLF001
+        arguments = {
+            "description": description,
+            "owner": owner,
+            "tags": tags,
+            "bucket_by": bucket_by,
+            "client_side": client_side,
+        }
+        _require(place, key, _argument_problem({"key": key, **arguments}))
         flag = str.__new__(cls, key)
-        review = parse_date(review_on) if isinstance(review_on, str) else review_on
-        vars(flag).update(
-            description=description,
-            owner=owner,
-            tags=(*tags,),
-            kind=kind,
-            review_on=review,
-            bucket_by=bucket_by,
-            client_side=client_side,
-        )
+        review = _date(review_on)
+        vars(flag).update(arguments, tags=(*tags,), kind=kind, review_on=review, place=place)
         problems = (
+            owner_problem(owner),
+            _text_problem("owner", owner),
             tags_problem([*tags]),
             None if kind in _KINDS else say("use one of release, ops, permission"),
-            None if review or review_on is None else say("review_on is not a date"),
+            None if type(review) is date or review_on is None else say("review_on is not a date"),
         )
-        _declare(flag, sys._getframe(1), problems)  # noqa: SLF001 (the caller)
+        _declare(flag, problems)
         return flag
 
     @property
@@ -331,28 +353,42 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
 
         `choices` of an enum are by default its members. `validators` are those of Django.
         """
+        place = Place.of_caller(sys._getframe(1))  # noqa: SLF001
+        python_type = default.__class__ if type is None else type
+        arguments = {
+            "description": description,
+            "null": null,
+            "choices": choices,
+            "validators": validators,
+            "group": group,
+            "bucket_by": bucket_by,
+            "secret": secret,
+            "client_side": client_side,
+        }
+        problem = _argument_problem({"key": key, "type": python_type, **arguments})
+        _require(place, key, problem)
         value: Value[Any] = str.__new__(cls, key)
-        python_type = type or default.__class__
         stored = declared_type(python_type)
         if stored is not None and python_type is datetime:
             stored = stored._replace(from_text=partial(datetime_like, default))
         if not choices and issubclass(python_type, Enum):
             choices = [*cast("Any", python_type)]
         vars(value).update(
+            arguments,
             default=default,
-            description=description,
             python_type=python_type,
             null=null or default is None,
             choices=(*choices,),
             validators=(*validators,),
-            group=group,
-            bucket_by=bucket_by,
-            secret=secret,
-            client_side=client_side,
             stored=stored,
+            place=place,
         )
-        problem = _value_problem(value, stored)
-        _declare(value, sys._getframe(1), [problem])  # noqa: SLF001 (the caller)
+        problems = (
+            say(SECRET_FOR_BROWSERS) if secret and client_side else None,
+            None if all(map(callable, validators)) else say("a validator is not a function"),
+            _value_problem(value, stored),
+        )
+        _declare(value, problems)
         return value
 
     @property
@@ -407,14 +443,17 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         """Returns the same for what workers return: that Python or a validator refuses it."""
         try:
             value = self.from_json(stored)
+        except (ArithmeticError, TypeError, ValueError):
+            return say("Python cannot read the value as {type}", type=self.python_type.__name__)
+        try:
             for validate in self.validators if value is not None else ():
                 validate(value)
         except ValidationError as error:
             if secret:
                 return say("the value is refused by a validator of its declaration")
             return text_of([error])
-        except (ArithmeticError, TypeError, ValueError):
-            return say("Python cannot read the value as {type}", type=self.python_type.__name__)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            return say("a validator fails with {error}", error=type(error).__name__)
         return None
 
     def read(self, text: str) -> Any:
@@ -551,35 +590,74 @@ class _State:
 _state = _State()
 
 
-def _declare(key: Flag | Value[Any], frame: FrameType, problems: Sequence[Sentence | None]) -> None:
+def _declare(key: Flag | Value[Any], problems: Sequence[Sentence | None]) -> None:
     """Registers a key. Raises DeclarationError for its first problem."""
-    place = Place(frame.f_code, frame.f_lasti, frame.f_globals.get("__name__", ""))
-    vars(key)["place"] = place
     text = str(key)
-    problem = next(filter(None, (key_problem(text), unit_problem(key.bucket_by), *problems)), None)
-    if problem:
-        raise DeclarationError("{place}: {key}: {problem}", place=place, key=text, problem=problem)
+    problems = (
+        key_problem(text),
+        _text_problem("description", key.description),
+        unit_problem(key.bucket_by),
+        *problems,
+    )
+    _require(key.place, text, next(filter(None, problems), None))
     first = DECLARED.get(text)
-    if first is not None and str(first.place) != str(place):
+    if first is not None and str(first.place) != str(key.place):
         raise DeclarationError(
             "{key} is declared in {first} and in {second}; remove one of the two",
             key=text,
             first=str(first.place),
-            second=str(place),
+            second=str(key.place),
         )
     DECLARED[text] = key
     if _state.is_discovered:
         publish()
 
 
+def _require(place: Place, key: object, problem: Sentence | None) -> None:
+    """Raises DeclarationError if there is a problem."""
+    if problem is not None:
+        raise DeclarationError(
+            "{place}: {key}: {problem}", place=place, key=str(key), problem=problem
+        )
+
+
+def _argument_problem(arguments: Mapping[str, object]) -> Sentence | None:
+    """Returns which argument is of a wrong type, or None."""
+    for name, argument in arguments.items():
+        classes = _CLASSES[name]
+        # Nearly always, and a start of a process may declare a thousand keys.
+        if type(argument) in classes:
+            continue
+        is_text_for_list = Sequence in classes and isinstance(argument, str)
+        if is_text_for_list or not isinstance(argument, (*classes,)):
+            return say(
+                "{name} must be of the type {expected}, not {type}",
+                name=name,
+                expected=classes[0].__name__,
+                type=type(argument).__name__,
+            )
+    return None
+
+
+def _text_problem(name: str, text: str) -> Sentence | None:
+    """Returns why no row can have a text, or None."""
+    return None if is_storable(text) else say("{name} {problem}", name=name, problem=UNSTORABLE)
+
+
+def _date(review_on: object) -> object:
+    """Returns a date; None for a text that is none."""
+    if not isinstance(review_on, str):
+        return review_on
+    try:
+        return parse_date(review_on)
+    except ValueError:
+        return None
+
+
 def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence | None:
     """Returns why a value cannot be declared like this, or None."""
     if stored is None:
-        return say(
-            "a value cannot be {type}; use bool, int, float, str, list, dict, Decimal, date, "
-            "datetime, timedelta or an enum",
-            type=value.python_type.__name__,
-        )
+        return _no_type(value.python_type)
     for item in (value.default, *value.choices):
         is_float = value.python_type is float and type(item) is int
         if (
@@ -592,7 +670,7 @@ def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence |
                 value=repr(item),
                 type=value.python_type.__name__,
             )
-    if value.choices and (problem := choices_problem(value.schema.choices, stored.json)):
+    if value.choices and (problem := _choices_problem(value)):
         return problem
     if value.default is None:
         return None
@@ -605,6 +683,29 @@ def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence |
     problem_of = value.refusal if is_plain else value.problem
     problem = problem_of(value.to_json(value.default), secret=False)
     return problem and say("the default: {problem}", problem=problem)
+
+
+def _no_type(python_type: type[object]) -> Sentence:
+    """Returns why no value can have a type."""
+    if python_type is type(None):
+        return say("None has no type of its own; pass that of other values, such as type=str")
+    return say(
+        "a value cannot be {type}; use bool, int, float, str, list, dict, Decimal, date, "
+        "datetime, timedelta or an enum of one of these types",
+        type=python_type.__name__,
+    )
+
+
+def _choices_problem(value: Value[Any]) -> Sentence | None:
+    """Returns why no row can have these choices, or None."""
+    choices = value.schema.choices
+    if problem := choices_problem(choices, value.stored.json):
+        return problem
+    try:
+        validate_choices(choices)
+    except ValidationError as error:
+        return say("the choices: {problem}", problem=text_of([error]))
+    return None
 
 
 def _constant(key: str) -> str:

@@ -36,7 +36,8 @@ _TAG_MAX_LENGTH = 50
 _MAX_TAGS = 20
 
 _USABLE_UNITS = say('use "user", "visitor", or the name of an attribute, such as "organization"')
-_UNSTORABLE = say("contains a NUL character or half of a surrogate pair, which cannot be stored")
+#: What follows the name of a text.
+UNSTORABLE = say("contains a NUL character or half of a surrogate pair, which cannot be stored")
 # Most keys. A start of a process may declare a thousand.
 _PLAIN_KEY = re.compile(rf"[A-Za-z0-9_.][A-Za-z0-9_.-]{{,{KEY_MAX_LENGTH - 1}}}")
 # `json.dumps` would make one for each value.
@@ -137,6 +138,13 @@ def validate_tags(tags: object) -> None:
     _refuse(tags_problem(tags))
 
 
+def owner_problem(owner: str) -> Sentence | None:
+    """Returns why a flag cannot have this owner, or None."""
+    if len(owner) <= OWNER_MAX_LENGTH:
+        return None
+    return say("the owner has {length} characters; use at most 100", length=len(owner))
+
+
 def tags_problem(tags: object) -> Sentence | None:
     """Returns why a flag cannot have these tags, or None."""
     if not isinstance(tags, list):
@@ -199,7 +207,7 @@ def validate_rules(rules: object) -> None:
 
 def validate_text(text: object) -> None:
     """Raises ValidationError unless PostgreSQL can store the text."""
-    _refuse(None if is_storable(str(text)) else say(_UNSTORABLE))
+    _refuse(None if is_storable(str(text)) else say(UNSTORABLE))
 
 
 def validate_value(value: object) -> None:
@@ -273,7 +281,7 @@ def _problem_of_json(
     # Half of a surrogate pair becomes an escape, which Rust can read.
     text = text.encode(errors="backslashreplace").decode()
     is_storable_json = _UNSTORABLE_ESCAPE.search(text.replace(r"\\", "")) is None
-    return problem_of(text) or (None if is_storable_json else say(_UNSTORABLE))
+    return problem_of(text) or (None if is_storable_json else say(UNSTORABLE))
 
 
 def is_percent(number: object) -> bool:
@@ -325,6 +333,7 @@ _MAX_LENGTH = 80
 TYPE, CHOICES, VALUE = "type", "choices", "value"
 #: The names of the fields that say who may read a value.
 SECRET, CLIENT_SIDE = "secret", "client_side"
+SECRET_FOR_BROWSERS = say("a secret value cannot be client side; choose one of the two")
 #: The fields that are masked of a secret value: what it is, what it may be, which is one of a few,
 #: and what its rules give.
 SECRET_FIELDS = (VALUE, CHOICES, "rules")
@@ -434,7 +443,7 @@ def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, 
     secret = is_secret(row) if secret is None else secret
     problems: dict[str, Sentence | None] = {}
     if is_secret(row) and row.client_side is True:
-        problems[CLIENT_SIDE] = say("a secret value cannot be client side; choose one of the two")
+        problems[CLIENT_SIDE] = say(SECRET_FOR_BROWSERS)
     schema = value_schema_of(row)
     of_choices = choices_problem(schema.choices, schema.type) if schema.choices else None
     if of_choices:

@@ -83,11 +83,51 @@ def test_key_in_the_place_of_its_result_raises_type_error(use: Callable[[Any], o
         use(Value("page_size", 20))
 
 
+def test_nothing_of_a_declared_key_can_be_deleted() -> None:
+    with pytest.raises(AttributeError, match="owner cannot change"):
+        del new_checkout().owner
+
+
+def other(argument: Any) -> Any:
+    """Returns an argument that type checkers refuse."""
+    return argument
+
+
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "key": (lambda: Flag("new checkout"), "at position 4"),
+    "key that is no text": (lambda: Flag(other(3)), "key must be of the type str, not int"),
+    "description that is no text": (
+        lambda: Flag("x", other(None)),
+        "description must be of the type str, not NoneType",
+    ),
+    "description that PostgreSQL cannot store": (
+        lambda: Flag("x", "a\0"),
+        "description contains a NUL",
+    ),
+    "owner that PostgreSQL cannot store": (
+        lambda: Flag("x", owner="a\ud800"),
+        "owner contains .* half of a surrogate pair",
+    ),
+    "long owner": (lambda: Flag("x", owner="a" * 101), "the owner has 101 characters"),
+    "tags that are one text": (
+        lambda: Flag("x", tags="web"),
+        "tags must be of the type list, not str",
+    ),
+    "word in the place of a boolean": (
+        lambda: Flag("x", client_side=other("yes")),
+        "client_side must be of the type bool, not str",
+    ),
     "tags": (lambda: Flag("x", tags=["a", "a"]), "tag"),
     "kind": (lambda: Flag("x", kind="other"), "release, ops, permission"),  # type: ignore[arg-type]
     "day": (lambda: Flag("x", review_on="tomorrow"), "review_on"),
+    "day that the month does not have": (
+        lambda: Flag("x", review_on="2027-02-30"),
+        "review_on is not a date",
+    ),
+    "time in the place of a day": (
+        lambda: Flag("x", review_on=datetime(2027, 3, 1)),  # noqa: DTZ001
+        "review_on is not a date",
+    ),
     "unit": (lambda: Flag("x", bucket_by=""), "bucketing unit is empty"),
     "type": (lambda: Value("x", {1}), "a value cannot be set"),
     "default of another type": (lambda: Value("x", 1, type=str), "1 is not of the type str"),
@@ -100,7 +140,31 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "bound": (lambda: Value("x", 9, validators=[MaxValueValidator(5)]), "less than or equal to 5"),
     "default that JSON cannot store": (lambda: Value("x", [{1}]), "JSON"),
     "default that workers cannot read": (lambda: Value("x", Decimal("NaN")), "a decimal such as"),
-    "None without a type": (lambda: Value("x", None), "NoneType"),
+    "None without a type": (lambda: Value("x", other(None)), "such as type=str"),
+    "type that is no class": (
+        lambda: Value("x", 1, type=other("int")),
+        "type must be of the type type, not str",
+    ),
+    "choices that are one text": (
+        lambda: Value("x", "a", choices="ab"),
+        "choices must be of the type list, not str",
+    ),
+    "choice that PostgreSQL cannot store": (
+        lambda: Value("x", "a", choices=["a", "b\0"]),
+        "the choices: contains a NUL",
+    ),
+    "validator that is no function": (
+        lambda: Value("x", 1, validators=other([5])),
+        "a validator is not a function",
+    ),
+    "validator of another type": (
+        lambda: Value("x", "a", validators=[MaxValueValidator(5)]),
+        "the default: a validator fails with TypeError",
+    ),
+    "secret for browsers": (
+        lambda: Value("x", "a", secret=True, client_side=True),
+        "a secret value cannot be client side",
+    ),
 }
 
 
