@@ -386,7 +386,7 @@ def test_unknown_users_are_named_together_and_skipped_on_demand() -> None:
 
 
 def test_username_that_users_share_is_not_called_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UserTable, "by_username", lambda *_given: ({}, {"alex"}))
+    monkeypatch.setattr(UserTable, "by_username", lambda *_arguments: ({}, {"alex"}))
     message = "Several users have this username, so write a primary key: “alex”. "
     assert message in run("allow new_checkout alex").err
 
