@@ -30,7 +30,7 @@ CODE = [
     *sorted(PACKAGE.glob("**/checks.py")),
     *sorted(PACKAGE.glob("*/hooks.py")),
     PACKAGE / "admin" / "row_page.py",
-    PACKAGE / "contrib" / "waffle" / "own_code.py",
+    PACKAGE / "contrib" / "waffle" / "rows.py",
     PACKAGE / "experiments" / "requirements.py",
 ]
 #: The ids of all messages in the code, in its order.
