@@ -9,13 +9,13 @@ import flagstaff
 
 _stopped = threading.Event()
 _threads: list[threading.Thread] = []
-_found: dict[str, Any] = {}
+_figures: dict[str, Any] = {}
 
 
 def start(rate: int) -> None:
     """Evaluates a flag and a value `rate` times a second in a thread, until `stop` is called."""
     _stopped.clear()
-    _found.update(evaluations=0, results=[], errors=[], started=time.monotonic())
+    _figures.update(evaluations=0, results=[], errors=[], started=time.monotonic())
     _threads.append(threading.Thread(target=_evaluate, args=[rate], daemon=True))
     _threads[-1].start()
 
@@ -24,15 +24,15 @@ def stop() -> dict[str, Any]:
     """Returns the number of evaluations, their distinct results, the errors and the seconds."""
     _stopped.set()
     _threads.pop().join()
-    _found["seconds"] = time.monotonic() - _found["started"]
-    return _found
+    _figures["seconds"] = time.monotonic() - _figures["started"]
+    return _figures
 
 
 def _evaluate(rate: int) -> None:
-    results = _found["results"]
+    results = _figures["results"]
     while not _stopped.is_set():
-        due = int((time.monotonic() - _found["started"]) * rate)
-        for _ in range(due - _found["evaluations"]):
+        due = int((time.monotonic() - _figures["started"]) * rate)
+        for _ in range(due - _figures["evaluations"]):
             try:
                 # The database has True and "stripe".
                 result = [
@@ -41,10 +41,10 @@ def _evaluate(rate: int) -> None:
                 ]
             except Exception as error:  # noqa: BLE001 (the test asserts that there is none)
                 result = None
-                _found["errors"].append(repr(error))
+                _figures["errors"].append(repr(error))
             if result not in results:
                 results.append(result)
-        _found["evaluations"] = due
+        _figures["evaluations"] = due
         time.sleep(0.001)
 
 

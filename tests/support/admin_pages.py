@@ -1,6 +1,5 @@
 """Helpers that read the admin's pages in tests."""
 
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +25,13 @@ def staff(*permissions: str, name: str = "staff") -> Client:
     return client
 
 
+def browser_of(username: str) -> Client:
+    """A client where a user is logged in that exists."""
+    client = Client()
+    client.force_login(User.objects.get(username=username))
+    return client
+
+
 def permit(user: User, *permissions: str) -> None:
     """Grants permissions to a user."""
     for permission in permissions:
@@ -37,6 +43,13 @@ def page(client: Client, url: str = FLAGS, **query: str) -> str:
     response: Any = client.get(url, query or None, follow="/history/" in url)
     assert response.status_code == 200
     return str(response.getvalue().decode())
+
+
+def show(client: Client, url: str, **query: str) -> Screen:
+    """Opens a page, also one that another one leads to, and returns what a person sees."""
+    response: Any = client.get(url, query or None, follow=True)
+    assert response.status_code == 200
+    return Screen(response)
 
 
 def count_queries(client: Client, url: str = FLAGS) -> int:
@@ -158,11 +171,6 @@ def state(flag: Any) -> tuple[bool, int]:
     """Returns whether a flag is stored as enabled, and its stored rollout."""
     flag.refresh_from_db()
     return flag.enabled, flag.rollout_percent
-
-
-def bucket_of(key: str, unit: object) -> int:
-    """Returns the bucket of a user, or of another unit, by the definition in the documentation."""
-    return int(sha256(f"{key}:{unit}".encode()).hexdigest(), 16) % 100
 
 
 def toggle_url(flag: Any, view: str, back: str = "") -> str:

@@ -52,6 +52,22 @@ _NAMES = ("orders", "revenue", "complaints", "broken", "by_day", "leaking")
 METRICS = {name: f"{__name__}.{name}" for name in _NAMES}
 
 
+def record_exposures(
+    experiment: Experiment, exposures: list[tuple[str, str, datetime]], user_pk: str | None = None
+) -> None:
+    """Records that units met a variant at a time, in the first run."""
+    Exposure.objects.bulk_create(
+        Exposure(experiment=experiment, run=0, unit=unit, variant=variant, user_pk=user_pk, at=at)
+        for unit, variant, at in exposures
+    )
+
+
+def expose_units(experiment: Experiment, *units: str, user_pk: str | None = None) -> None:
+    """Records that units met the control just now."""
+    now = datetime.now(timezone.utc)
+    record_exposures(experiment, [(unit, "control", now) for unit in units], user_pk)
+
+
 def expose(experiment: Experiment, variant: str, units: int, converted: int, **more: Any) -> None:
     """Spreads the exposures of a variant over ten days that ended two days ago."""
     days, name = more.get("days", 10), more.get("name", variant)

@@ -12,6 +12,7 @@ from django.test import Client
 
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.driver import PlanReport, run_plans
 from flagstaff.rollouts.models import ClockTimestamp, DriverRun, Plan, PlanEvent, SignalCount
 from flagstaff.rollouts.transitions import enter_step
 from tests.support.admin_pages import act
@@ -42,6 +43,13 @@ def drive_recently(**ago: float) -> None:
     DriverRun.objects.update_or_create(
         pk=1, defaults={"last_run_at": ClockTimestamp() - timedelta(**ago)}
     )
+
+
+def run_plan() -> PlanReport:
+    """Runs the driver once, and returns its report of the only plan."""
+    [report] = run_plans()
+    assert report.error is None
+    return report
 
 
 def plan_of(key: str = KEY) -> Plan:

@@ -9,10 +9,13 @@ from django.template import engines
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
+from flagstaff._request.flags import RequestFlags
+from flagstaff._request.visitor import read_id
 from flagstaff.middleware import FlagstaffMiddleware
 
 __all__ = [
     "content_of",
+    "flagged_request_of",
     "lazy_user",
     "new",
     "new_async",
@@ -20,6 +23,7 @@ __all__ = [
     "old_async",
     "rendered",
     "request_of",
+    "visitor_id_of",
     "with_flags",
 ]
 
@@ -49,6 +53,13 @@ def request_of(user: Any, method: str = "get") -> Any:
     return request
 
 
+def flagged_request_of(user: Any) -> Any:
+    """A request of a user with its flags, as the middleware gives it to a view."""
+    request = request_of(user)
+    request.flags = RequestFlags(request)
+    return request
+
+
 def lazy_user(user: object, reads: list[object]) -> Any:
     """A lazy user like that of a request; `reads` records when it is read from the session."""
 
@@ -63,6 +74,13 @@ def with_flags(request: Any) -> Any:
     """A request that has passed the middleware."""
     FlagstaffMiddleware(lambda request: HttpResponse())(request)
     return request
+
+
+def visitor_id_of(response: Any) -> str:
+    """Returns the id of the visitor in the cookie that a response sets."""
+    signed = read_id(response.cookies["flagstaff_visitor"].value, 365 * 86_400)
+    assert signed
+    return signed.id
 
 
 def rendered(request: Any, text: str, **context: object) -> str:

@@ -12,7 +12,8 @@ from django.test import Client
 from flagstaff._text import say
 from flagstaff._workers.status import status
 from flagstaff.models import FeatureFlag, Segment
-from tests.support.admin_pages import FLAGS, bucket_of, flag_url, page
+from tests.support.admin_pages import FLAGS, flag_url, page
+from tests.support.buckets import bucket_of
 from tests.support.conditions import condition, needs
 from tests.support.forced_off import forced_off
 from tests.support.screen import Screen

@@ -18,6 +18,7 @@ from tests.support.conditions import needs
 from tests.support.screen import Screen
 from tests.support.segment_rules import rules, rules_of
 from tests.support.shop import STAFF, Shop
+from tests.support.stored import stored_flag
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,10 +57,6 @@ def olga(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Client:
     return shop.client("olga", *permissions, "change_segment", "view_segment")
 
 
-def flag(key: str = "mine") -> FeatureFlag:
-    return FeatureFlag.objects.get(key=key)
-
-
 def posted(client: Client, url: str, **arguments: Any) -> str:
     return unescape(client.post(url, typed(client, url, **arguments)).content.decode())
 
@@ -78,8 +75,8 @@ def posted(client: Client, url: str, **arguments: Any) -> str:
 def test_change_needs_the_right_for_what_depends_on_the_flag(
     action: str, arguments: Any, olga: Client
 ) -> None:
-    assert PERMISSION in posted(olga, flag_url(flag(), action), **arguments)
-    assert flag().rollout_percent == 50
+    assert PERMISSION in posted(olga, flag_url(stored_flag("mine"), action), **arguments)
+    assert stored_flag("mine").rollout_percent == 50
 
 
 @pytest.mark.parametrize(
@@ -88,38 +85,40 @@ def test_change_needs_the_right_for_what_depends_on_the_flag(
 def test_brake_needs_the_right_for_its_own_flag_only(
     action: str, arguments: Any, olga: Client
 ) -> None:
-    act(olga, flag_url(flag(), action), **arguments)
-    assert not (flag().enabled and flag().rollout_percent)
+    act(olga, flag_url(stored_flag("mine"), action), **arguments)
+    assert not (stored_flag("mine").enabled and stored_flag("mine").rollout_percent)
 
 
 def test_zero_percent_with_rules_needs_no_other_right_and_says_whom_it_gives(olga: Client) -> None:
     changes.flags.update("mine", rules=[{"conditions": [STAFF]}], rollout_percent=100)
     changes.flags.update("theirs", rules=needs("mine", is_on=False))
-    page = Screen(olga.get(flag_url(flag(), "rollout") + "?percent=0"))
+    page = Screen(olga.get(flag_url(stored_flag("mine"), "rollout") + "?percent=0"))
     assert "theirs" in page.text
-    receipt = Screen(act(olga, flag_url(flag(), "rollout"), percent=0)).part(".messagelist")
+    receipt = Screen(act(olga, flag_url(stored_flag("mine"), "rollout"), percent=0)).part(
+        ".messagelist"
+    )
     assert "theirs: 0 of 11 → 10 of 11" in receipt.text
-    assert flag().rollout_percent == 0
+    assert stored_flag("mine").rollout_percent == 0
 
 
 def test_flag_that_is_turned_on_again_needs_the_right_for_what_depends_on_it(olga: Client) -> None:
     changes.flags.disable("mine")
-    assert PERMISSION in posted(olga, flag_url(flag(), "on"))
-    assert not flag().enabled
+    assert PERMISSION in posted(olga, flag_url(stored_flag("mine"), "on"))
+    assert not stored_flag("mine").enabled
 
 
 def test_allowed_users_need_the_right_for_what_depends_on_the_flag(
     olga: Client, shop: Shop
 ) -> None:
     shop.user("alice")
-    assert PERMISSION in posted(olga, flag_url(flag(), "allow"), users="alice")
-    assert not flag().allowed_users.exists()
+    assert PERMISSION in posted(olga, flag_url(stored_flag("mine"), "allow"), users="alice")
+    assert not stored_flag("mine").allowed_users.exists()
 
 
 def test_undo_needs_the_right_for_what_depends_on_the_flag(olga: Client) -> None:
     version = changes.flags.set_rollout("mine", 80).version
     assert PERMISSION in unescape(undo_at(olga, undo_url(version)).content.decode())
-    assert flag().rollout_percent == 80
+    assert stored_flag("mine").rollout_percent == 80
 
 
 def test_segment_with_a_flag_needs_the_right_for_what_uses_it(olga: Client) -> None:
@@ -132,7 +131,7 @@ def test_segment_with_a_flag_needs_the_right_for_what_uses_it(olga: Client) -> N
 
 def test_selection_needs_the_right_for_what_depends_on_its_flags(olga: Client) -> None:
     changes.flags.create("other", owner="own")
-    pks = [flag().pk, flag("other").pk]
+    pks = [stored_flag("mine").pk, stored_flag("other").pk]
     selection = {"action": "rollout", "_selected_action": pks, "percent": 90, "_reason": ""}
     response = olga.post(FLAGS, selection)
     assert PERMISSION in unescape(response.content.decode())
@@ -152,9 +151,9 @@ def test_rule_on_a_hidden_flag_is_refused_as_on_one_that_does_not_exist(
 ) -> None:
     changes.flags.update("theirs", rules=[])
     for key in ("merger", "mergers"):
-        page = posted(olga, flag_url(flag(), "rules"), rules=json.dumps(needs(key)))
+        page = posted(olga, flag_url(stored_flag("mine"), "rules"), rules=json.dumps(needs(key)))
         assert f"rule 1 names the flag '{key}', which does not exist; create it first" in page
-    assert "merger" not in Screen(olga.get(flag_url(flag(), "rules"))).text
+    assert "merger" not in Screen(olga.get(flag_url(stored_flag("mine"), "rules"))).text
 
 
 def test_circle_through_a_hidden_flag_is_refused_without_its_key(
@@ -162,7 +161,7 @@ def test_circle_through_a_hidden_flag_is_refused_without_its_key(
 ) -> None:
     changes.flags.update("merger", rules=needs("mine"))
     changes.flags.update("theirs", rules=needs("merger"))
-    page = posted(olga, flag_url(flag(), "rules"), rules=json.dumps(needs("theirs")))
+    page = posted(olga, flag_url(stored_flag("mine"), "rules"), rules=json.dumps(needs("theirs")))
     assert "mine → theirs → … → mine: a flag cannot depend on itself" in page
     assert "merger" not in page
 
@@ -185,13 +184,13 @@ def test_rule_on_a_hidden_flag_that_is_there_already_stays(hidden: None, olga: C
     changes.flags.update("theirs", rules=[])
     changes.flags.update("mine", rules=needs("merger"))
     changed = json.dumps(needs("merger", percent=10))
-    act(olga, flag_url(flag(), "rules"), rules=changed, rollout=50)
+    act(olga, flag_url(stored_flag("mine"), "rules"), rules=changed, rollout=50)
     assert rules_of("mine")[0]["rollout_percent"] == 10
 
 
 def test_page_counts_what_uses_the_flag_if_one_is_hidden(hidden: None, olga: Client) -> None:
     changes.flags.update("merger", rules=needs("mine"))
-    page = Screen(olga.get(flag_url(flag())))
+    page = Screen(olga.get(flag_url(stored_flag("mine"))))
     assert "2 flags" in page.section("Used by").text
     assert "merger" not in page.text
 
@@ -201,26 +200,26 @@ def test_deletion_is_refused_without_the_keys_of_hidden_flags(
 ) -> None:
     changes.flags.update("merger", rules=needs("mine"))
     shop.client("olga", "delete_featureflag")
-    page = posted(olga, flag_url(flag(), "delete"))
+    page = posted(olga, flag_url(stored_flag("mine"), "delete"))
     assert "is used by the rules of flags, values and experiments that you may not see" in page
 
 
 def test_page_of_a_flag_links_to_what_uses_it(shop: Shop) -> None:
-    page = Screen(shop.client("ana").get(flag_url(flag())))
+    page = Screen(shop.client("ana").get(flag_url(stored_flag("mine"))))
     used_by = page.section("Used by")
     assert used_by.link("theirs")
     assert "It cannot be deleted while rules name it." in used_by.text
 
 
 def test_page_of_a_flag_offers_to_delete_it_once_no_rule_names_it(shop: Shop) -> None:
-    ana, url = shop.client("ana"), flag_url(flag())
+    ana, url = shop.client("ana"), flag_url(stored_flag("mine"))
     assert "Delete…" not in dict(Screen(ana.get(url)).links)
     changes.flags.update("theirs", rules=[])
     assert "Delete…" in dict(Screen(ana.get(url)).links)
 
 
 def test_editor_writes_conditions_on_a_flag_and_a_bucket(shop: Shop) -> None:
-    ana, url = shop.client("ana"), flag_url(flag(), "rules")
+    ana, url = shop.client("ana"), flag_url(stored_flag("mine"), "rules")
     rows = {
         "rules-rows": "1",
         "rules-0-name": "",
@@ -245,7 +244,7 @@ def test_editor_keeps_the_bound_of_a_bucket_as_it_is_typed(
     rows = {"rules-rows": "1", "rules-0-name": "", "rules-0-rollout_percent": ""}
     condition = {"bucket": "holdout", "operator": "lt", "values": text}
     rows |= {f"rules-0-0-{name}": typed for name, typed in condition.items()}
-    act(shop.client("ana"), flag_url(flag(), "rules"), **rows, rollout=50)
+    act(shop.client("ana"), flag_url(stored_flag("mine"), "rules"), **rows, rollout=50)
     [stored] = rules_of("mine")[0]["conditions"][0]["values"]
     assert (stored, type(stored)) == (bound, type(bound))
 

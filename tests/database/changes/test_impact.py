@@ -27,6 +27,7 @@ from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
 from tests.support.shop import GERMAN, STAFF
+from tests.support.users import create_users
 
 User: Any = get_user_model()
 ON_POSTGRESQL = connection.vendor == "postgresql"
@@ -437,12 +438,6 @@ def test_allowed_users_of_an_open_transaction_are_counted(users: list[Any]) -> N
         assert only(impact_of_enabling([row])).gain == 4
 
 
-def many_users(count: int) -> list[Any]:
-    users = [User(username=f"many{number}", last_name="x" * 50) for number in range(count)]
-    created: list[Any] = User.objects.bulk_create(users, batch_size=5_000)
-    return created
-
-
 @pytest.fixture
 def sampled(columns: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(impact_module, "_MAX_USERS", 1_000)
@@ -454,7 +449,7 @@ def sampled(columns: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="only PostgreSQL has pages")
 @pytest.mark.usefixtures("sampled")
 def test_sample_is_close_and_counts_allowed_users_exactly() -> None:
-    made = many_users(6_000)
+    made = create_users(6_000, last_name="x" * 50)
     now = flag(rollout_percent=0)
     allowed = [user.pk for user in made[:3]]
     effect = only(impact([now], [replace(now, allowed_users=allowed)]))
@@ -466,7 +461,7 @@ def test_sample_is_close_and_counts_allowed_users_exactly() -> None:
 
 @pytest.mark.usefixtures("sampled")
 def test_many_users_without_pages_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    many_users(1_001)
+    create_users(1_001, last_name="x" * 50)
     monkeypatch.setattr(type(db), "is_postgresql", False)
     effect = only(impact_of_enabling([flag(rollout_percent=50).row]))
     assert (effect.users, "too many users" in effect.problem) == (None, True)
@@ -479,7 +474,7 @@ def test_users_on_every_page_are_counted_once(
 ) -> None:
     monkeypatch.setattr(impact_module, "_SAMPLE", 10_000)
     monkeypatch.setattr(impact_module, "_PAGES", 3)
-    made = many_users(2_000)
+    made = create_users(2_000, last_name="x" * 50)
     User.objects.filter(pk__in=[user.pk for user in made[200:700]]).delete()
     assert only(impact_of_enabling([flag(rollout_percent=100).row])).gain == 1_500
 

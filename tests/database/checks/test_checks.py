@@ -18,7 +18,7 @@ from flagstaff.conf import Conf
 from flagstaff.experiments.models import Experiment
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.check_messages import check_messages
+from tests.support.check_messages import check_messages, only_message
 from tests.support.conditions import condition
 from tests.support.models_of_others import flag_model_of, value_model_of
 from tests.support.shop import Shop
@@ -35,12 +35,6 @@ def messages() -> list[CheckMessage]:
     return check_messages("flagstaff", "database", databases=["default"])
 
 
-def only_message() -> tuple[str, str, str]:
-    """Id, text and hint of the only message."""
-    [message] = messages()
-    return str(message.id), message.msg, str(message.hint)
-
-
 @pytest.fixture
 def project_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """The models of a project, with their tables."""
@@ -55,7 +49,7 @@ def project_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
 
 def test_database_in_another_encoding_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flagstaff.checks.database.query_catalog", lambda *_: [("SQL_ASCII",)])
-    assert only_message()[:2] == (
+    assert only_message(messages())[:2] == (
         "flagstaff.E060",
         'database "default" is in the encoding SQL_ASCII, so workers load nothing',
     )
@@ -64,7 +58,7 @@ def test_database_in_another_encoding_is_reported(monkeypatch: pytest.MonkeyPatc
 def test_missing_tables_are_reported_with_the_command_and_the_router() -> None:
     # Triggers are not reported: they cannot be installed without the table of tokens.
     rows(f"DROP TABLE {VALUES}, flagstaff_rollouts_failednetwork, flagstaff_token CASCADE")
-    check, text, hint = only_message()
+    check, text, hint = only_message(messages())
     assert (check, text) == (
         "flagstaff.W013",
         (
@@ -123,7 +117,7 @@ def test_right_that_is_wrong_is_reported_and_the_hint_corrects_it(
     statement: str, check: str, text: str
 ) -> None:
     rows(statement)
-    check_id, message, hint = only_message()
+    check_id, message, hint = only_message(messages())
     assert check_id == check
     assert message.startswith(text)
     # The statement of the hint, as the owner.
@@ -222,7 +216,7 @@ def test_trigger_that_is_not_as_installed_is_reported_and_the_hint_fixes_it(
     statement: str, table: str
 ) -> None:
     rows(statement)
-    assert only_message() == (
+    assert only_message(messages()) == (
         "flagstaff.W015",
         (
             f"triggers are missing, disabled or changed on: {table}; workers may see changes "
@@ -240,7 +234,7 @@ def test_trigger_that_is_not_as_installed_is_reported_and_the_hint_fixes_it(
 def test_missing_triggers_on_models_of_a_project_are_reported_with_the_operation(
     project_models: Any,
 ) -> None:
-    check, text, hint = only_message()
+    check, text, hint = only_message(messages())
     assert check == "flagstaff.W015"
     assert "on: public.common_featureflag, public.common_featureflag_allowed_users, " in text
     assert hint.endswith(
@@ -278,7 +272,7 @@ def test_forced_off_flags_that_do_not_exist_are_reported(
     monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", " new_checkout ,, button,")
     assert messages() == []
     monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "new_checkout, new_chekout; button, *")
-    assert only_message()[:2] == (
+    assert only_message(messages())[:2] == (
         "flagstaff.W025",
         "FLAGSTAFF_FORCE_OFF names flags that do not exist: new_chekout; button, *",
     )
@@ -306,7 +300,7 @@ def test_rules_on_groups_that_cannot_be_read_are_reported(
         without_groups.setattr("flagstaff._tables.rows.find_field", lambda model, name: None)
         assert messages() == []
         create(shop)
-        assert only_message()[:2] == (
+        assert only_message(messages())[:2] == (
             "flagstaff.W040",
             (
                 "workers cannot read the groups of users: auth.User has no ManyToManyField "

@@ -10,7 +10,7 @@ from django.test import override_settings
 from flagstaff import explain, flag_enabled
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
-from tests.support.admin_pages import bucket_of
+from tests.support.buckets import bucket_of
 from tests.support.conditions import condition, rule
 from tests.support.forced_off import forced_off, forced_on
 from tests.support.terminals import document, flags, typed

@@ -19,6 +19,7 @@ from tests.support.history import newest_entry
 from tests.support.plans import rollout
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
+from tests.support.stored import names_of_allowed
 from tests.support.terminals import document, flags, run, table_rows, typed, undo_of
 from tests.support.usage_rows import add_usage
 
@@ -319,11 +320,6 @@ def test_details_adds_removes_and_replaces_tags_and_empty_texts_clear_fields(
     assert {name: getattr(shop.flag(), name) for name in OWNED} == OWNED | changed
 
 
-def allowed() -> list[str]:
-    users = User.objects.filter(flagstaff_flags__key="new_checkout")
-    return [*users.order_by("username").values_list("username", flat=True)]
-
-
 def test_allow_and_disallow_take_primary_keys_and_usernames() -> None:
     ran = run("allow new_checkout 2 alice")
     assert ran.err.splitlines() == [
@@ -336,7 +332,7 @@ def test_allow_and_disallow_take_primary_keys_and_usernames() -> None:
     assert again.err.startswith("new_checkout: already up to date\n")
     removed = run("disallow new_checkout alice bob").err
     assert removed.startswith("new_checkout: removed 2 allowed users (alice, bob)\n")
-    assert allowed() == []
+    assert names_of_allowed("new_checkout") == []
     # Of a flag that is deleted also that it has none.
     assert document("delete", "new_checkout", "--dry-run")["old"]["allowed_users"] == []
     assert document("allow", "new_checkout", "bob")["new"] == {"allowed_users": [2]}
@@ -371,26 +367,26 @@ def test_allow_reads_users_from_a_file_or_the_standard_input(
     path.write_text(text, encoding="utf-8", newline="")
     skip = "--skip-unknown" if text.startswith("id") else ""
     assert run(f"allow new_checkout --file {path} {skip}").status == 0
-    assert allowed() == ["alice", "bob"]
+    assert names_of_allowed("new_checkout") == ["alice", "bob"]
     monkeypatch.setattr("sys.stdin", io.StringIO("bob\n"))
     assert run("disallow new_checkout --file -").status == 0
-    assert allowed() == ["alice"]
+    assert names_of_allowed("new_checkout") == ["alice"]
 
 
 def test_unknown_users_are_named_together_and_skipped_on_demand() -> None:
     refused = run("allow new_checkout bob carol 77")
-    assert (refused.status, allowed()) == (1, ["alice"])
+    assert (refused.status, names_of_allowed("new_checkout")) == (1, ["alice"])
     skip = "To skip unknown users, pass --skip-unknown.\n"
     message = "CommandError: No users have these primary keys or usernames: “carol”, “77”. "
     assert refused.err == f"{message}{skip}"
     message = "CommandError: No user has this primary key or username: “alcie”. "
     assert run("allow new_checkout alcie").err == f"{message}Did you mean “alice”? {skip}"
     assert run("allow new_checkout bob carol 77 --skip-unknown").status == 0
-    assert allowed() == ["alice", "bob"]
+    assert names_of_allowed("new_checkout") == ["alice", "bob"]
 
 
 def test_username_that_users_share_is_not_called_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UserTable, "by_username", lambda *_given: ({}, {"alex"}))
+    monkeypatch.setattr(UserTable, "by_username", lambda *_arguments: ({}, {"alex"}))
     message = "Several users have this username, so write a primary key: “alex”. "
     assert message in run("allow new_checkout alex").err
 
@@ -404,4 +400,4 @@ def test_printed_undo_of_many_allowed_users_removes_them_all(tmp_path: Path) -> 
     assert printed.splitlines()[0].endswith(" and 2,990 more)")
     assert undo_of(printed) == f"undo new_checkout {flag_version('new_checkout')}"
     assert run(undo_of(printed)).status == 0
-    assert allowed() == ["alice"]
+    assert names_of_allowed("new_checkout") == ["alice"]

@@ -58,7 +58,7 @@ def test_change_has_the_given_actor_and_the_command_as_its_source(
 def test_source_has_the_system_user_and_the_host_without_an_actor(
     variable: str, user: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def has_no_name(*_given: object) -> str:
+    def has_no_name(*_arguments: object) -> str:
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr("platform.node", lambda: "web-1")

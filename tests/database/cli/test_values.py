@@ -4,7 +4,6 @@ import json
 import re
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db.models import JSONField, Value
@@ -12,13 +11,10 @@ from django.db.models import JSONField, Value
 from flagstaff import changes
 from flagstaff.models import KeyValueStore, Segment
 from tests.support.shop import Shop
+from tests.support.stored import stored_value
 from tests.support.terminals import asked, document, flags, refused, run, typed, undo_of
 
 pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal")
-
-
-def value(key: str = "page_size") -> Any:
-    return KeyValueStore.objects.get(key=key).value
 
 
 @pytest.mark.parametrize(
@@ -29,10 +25,10 @@ def test_value_get_returns_what_value_set_has_set(
 ) -> None:
     assert flags("value", "set", "page_size", text).status == 0
     assert document("value", "show", "page_size")["value"] == json.loads(text)
-    assert value() == json.loads(text)
+    assert stored_value("page_size") == json.loads(text)
     monkeypatch.setattr("sys.stdin", StringIO(f"{text}\n"))
     assert run("value set payment_gateway -").status == 0
-    assert value("payment_gateway") == value()
+    assert stored_value("payment_gateway") == stored_value("page_size")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -40,7 +36,7 @@ def test_value_get_returns_what_value_set_has_set(
 def test_undo_command_of_any_value_can_be_run(old: str) -> None:
     changes.values.create("limit", json.loads(old))
     assert run(undo_of(run("value set limit 5").err)).status == 0
-    assert value("limit") == json.loads(old)
+    assert stored_value("limit") == json.loads(old)
 
 
 def test_show_prints_a_secret_value_and_its_rules_with_show_secret_only() -> None:
@@ -90,7 +86,7 @@ def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brough
     assert (
         "A secret value cannot be brought back: the history does not store what it was.\n"
     ) in ran.err
-    assert value("mail_password") == "hunter2"
+    assert stored_value("mail_password") == "hunter2"
 
 
 KEY = "max_items"

@@ -17,7 +17,7 @@ from flagstaff import Flag, Value, changes
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
 from flagstaff.admin.rights import keys_not_shown
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.admin_pages import staff
+from tests.support.admin_pages import show, staff
 from tests.support.screen import Screen
 
 FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
@@ -31,10 +31,6 @@ class Plan(enum.Enum):
 @pytest.fixture
 def new_checkout() -> Flag:
     return Flag("new_checkout", "Checkout on one page", owner="payments")
-
-
-def show(client: Client, url: str) -> Screen:
-    return Screen(client.get(url, follow=True))
 
 
 def set_to(client: Client, url: str, value: str, **more: str) -> Screen:

@@ -13,6 +13,7 @@ from flagstaff import all_flags, explain, flag_enabled, get_value, read_own_writ
 from flagstaff._engine import lifecycle
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
+from tests.support.evaluations import flag_and_value
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.forced_off import forced_off
 from tests.support.views import request_of, with_flags
@@ -31,21 +32,17 @@ def create_rows(*, enabled: bool) -> None:
     KeyValueStore.objects.create(key="gateway", value="adyen")
 
 
-def results() -> tuple[bool, Any]:
-    return flag_enabled("new_checkout"), get_value("gateway")
-
-
 @pytest.mark.parametrize("enabled", [True, False])
 def test_override_wins_over_row_and_does_not_write(
     enabled: bool, django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(0), override_flag("new_checkout", enabled):
-        assert results() == (enabled, None)
+        assert flag_and_value() == (enabled, None)
     assert not FeatureFlag.objects.exists()
     create_rows(enabled=enabled)
     with override_flag("new_checkout", not enabled), override_value("gateway", None):
-        assert results() == (not enabled, None)
-    assert results() == (enabled, "adyen")
+        assert flag_and_value() == (not enabled, None)
+    assert flag_and_value() == (enabled, "adyen")
 
 
 @COMMITTED
@@ -55,13 +52,13 @@ def test_override_wins_over_snapshot_in_memory() -> None:
     with override_flag("new_checkout", True), live_engine():
         assert (status().mode, get_value("gateway")) == ("live", "adyen")
         with override_value("gateway", ["paypal"]):
-            assert results() == (True, ["paypal"])
+            assert flag_and_value() == (True, ["paypal"])
             assert flag_enabled("new_checkout", alice) is True
             get_value("gateway").append("stripe")
-            assert results() == (True, ["paypal"])
-        assert results() == (True, "adyen")
+            assert flag_and_value() == (True, ["paypal"])
+        assert flag_and_value() == (True, "adyen")
         assert explain("new_checkout", alice).reason == "STATIC"
-    assert results() == (False, "adyen")
+    assert flag_and_value() == (False, "adyen")
 
 
 @COMMITTED
@@ -70,13 +67,13 @@ def test_override_survives_restart_of_engine_and_can_end_while_it_runs() -> None
     override = override_flag("new_checkout", True)
     override.enable()
     lifecycle.close()
-    assert results() == (True, "adyen")
+    assert flag_and_value() == (True, "adyen")
     with live_engine():
-        assert results() == (True, "adyen")
-    assert results() == (True, "adyen")
+        assert flag_and_value() == (True, "adyen")
+    assert flag_and_value() == (True, "adyen")
     with live_engine():
         override.disable()
-        assert results() == (False, "adyen")
+        assert flag_and_value() == (False, "adyen")
 
 
 @COMMITTED
@@ -102,14 +99,14 @@ class DecoratedTestCase(TestCase):
         create_rows(enabled=False)
 
     def test_decorated_class_has_override(self) -> None:
-        assert results() == (True, "adyen")
+        assert flag_and_value() == (True, "adyen")
 
     async def test_decorated_class_has_override_in_async_test(self) -> None:
-        assert results() == (True, "adyen")
+        assert flag_and_value() == (True, "adyen")
 
     @override_value("gateway", "paypal")
     async def test_decorated_async_method_has_override(self) -> None:
-        assert results() == (True, "paypal")
+        assert flag_and_value() == (True, "paypal")
 
 
 @pytest.mark.urls(__name__)

@@ -6,9 +6,10 @@ import pytest
 
 from flagstaff import explain_value, get_value
 from flagstaff._evaluation import step_text
-from flagstaff.models import KeyValueStore, Segment
+from flagstaff.models import Segment
 from flagstaff.testing import override_value
 from tests.support.conditions import condition
+from tests.support.stored import create_value
 from tests.support.terminals import document, flags, typed
 
 pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal")
@@ -16,10 +17,6 @@ pytestmark = pytest.mark.usefixtures("open_shop", "plain_terminal")
 KEY = "items_per_page"
 GERMANY = {"name": "germany", "conditions": [condition("country", "in", "DE")], "value": 50}
 OTHERS = {"conditions": [], "rollout_percent": 25, "value": 20}
-
-
-def store(*rules: object, value: object = 10, **fields: Any) -> None:
-    KeyValueStore.objects.create(key=KEY, value=value, rules=[*rules], **fields)
 
 
 def steps(user: int | None = None, **context: object) -> list[tuple[str, bool | None, str]]:
@@ -30,7 +27,7 @@ def steps(user: int | None = None, **context: object) -> list[tuple[str, bool | 
 
 
 def test_explanation_is_the_result_of_get_value_with_its_reason() -> None:
-    store(GERMANY, OTHERS)
+    create_value(KEY, GERMANY, OTHERS)
     for user in (None, *range(1, 30)):
         for context in ({}, {"country": "DE"}):
             explained = explain_value(KEY, user, context=context)
@@ -47,7 +44,7 @@ def test_explanation_is_the_result_of_get_value_with_its_reason() -> None:
 
 
 def test_value_of_an_explanation_is_not_in_its_repr() -> None:
-    store({**GERMANY, "value": "s3cret"})
+    create_value(KEY, {**GERMANY, "value": "s3cret"})
     assert "s3cret" not in repr(explain_value(KEY, context={"country": "DE"}))
 
 
@@ -80,7 +77,7 @@ def test_value_of_an_explanation_is_not_in_its_repr() -> None:
 def test_steps_end_with_what_decides(
     rules: list[Any], context: dict[str, str], expected: list[tuple[str, bool | None, str]]
 ) -> None:
-    store(*rules)
+    create_value(KEY, *rules)
     assert steps(1, **context) == [("exists", True, "the value exists"), *expected]
 
 
@@ -94,14 +91,14 @@ def test_steps_end_with_what_decides(
 def test_rule_that_matches_and_leaves_the_value_itself_decides(
     percent: int, user: int | None, text: str
 ) -> None:
-    store({"conditions": GERMANY["conditions"], "rollout_percent": percent, "value": 5})
+    create_value(KEY, {"conditions": GERMANY["conditions"], "rollout_percent": percent, "value": 5})
     assert steps(user, country="DE")[1] == ("rule 1", True, text)
     explained = explain_value(KEY, user, context={"country": "DE"})
     assert (explained.value, explained.has_own) == (10, True)
 
 
 def test_bucket_is_compared_with_the_percentage() -> None:
-    store(OTHERS)
+    create_value(KEY, OTHERS)
     explained = explain_value(KEY, 1)
     assert explained.bucket is not None
     place = "in" if explained.value == 20 else "not in"
@@ -110,14 +107,14 @@ def test_bucket_is_compared_with_the_percentage() -> None:
 
 def test_conditions_of_a_segment_are_steps() -> None:
     Segment.objects.create(key="germans", conditions=[condition("country", "in", "DE")])
-    store({"conditions": [{"segment": "germans"}], "value": 5})
+    create_value(KEY, {"conditions": [{"segment": "germans"}], "value": 5})
     assert [name for name, _met, _text in steps(1, country="DE")] == [
         *("exists", "rule 1", "condition 1", "condition 1", "the value itself")
     ]
 
 
 def test_rules_that_cannot_be_read_decide_nothing() -> None:
-    store({"value": None})
+    create_value(KEY, {"value": None})
     explained = explain_value(KEY, 1)
     assert (explained.value, explained.reason, explained.rule) == (10, "STATIC", None)
     [_exists, rules, own] = steps(1)
@@ -127,7 +124,7 @@ def test_rules_that_cannot_be_read_decide_nothing() -> None:
 
 
 def test_override_decides_in_place_of_the_row() -> None:
-    store(GERMANY)
+    create_value(KEY, GERMANY)
     with override_value(KEY, 7):
         explained = explain_value(KEY, 1, context={"country": "DE"})
         assert (explained.value, explained.reason, explained.has_own) == (7, "STATIC", False)
@@ -142,7 +139,7 @@ def test_unknown_value_is_an_error() -> None:
 
 
 def test_command_explains_a_value() -> None:
-    store(GERMANY, OTHERS)
+    create_value(KEY, GERMANY, OTHERS)
     printed = document("explain", KEY, "alice", "--context", "country=DE")
     assert (printed["value"], printed["result"], printed["rule"]) == (50, "rule 1", 1)
     assert [step["name"] for step in printed["steps"] if step["decides"]] == ["rule 1"]
@@ -151,7 +148,7 @@ def test_command_explains_a_value() -> None:
 
 
 def test_command_shows_no_secret() -> None:
-    store({**GERMANY, "value": "s3cret"}, value="hidden", secret=True)
+    create_value(KEY, {**GERMANY, "value": "s3cret"}, value="hidden", secret=True)
     for context in ((), ("--context", "country=DE")):
         arguments = ("explain", KEY, "alice", *context)
         shown = [

@@ -7,42 +7,35 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser, User
-from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
 from flagstaff import _log, get_value, listeners, resolve_value, snapshot
-from flagstaff._request.flags import RequestFlags
 from flagstaff.listeners import Evaluation
 from flagstaff.models import KeyValueStore
 from tests.database.test_templates import in_django, in_jinja2
 from tests.support.fixtures import Load
 from tests.support.shop import GERMAN, STAFF
 from tests.support.sql import rows
+from tests.support.stored import create_value
+from tests.support.views import flagged_request_of
 
 STAFF_USER = User(pk=7, is_staff=True)
 
 
-def create(key: str, *rules: object, value: object = 10, **fields: object) -> None:
-    KeyValueStore.objects.create(key=key, value=value, rules=list(rules), **fields)
-
-
 @pytest.fixture(autouse=True, name="reload")
 def with_values(load: Load) -> Load:
-    create("for_staff", {"conditions": [STAFF], "value": 50})
-    create("for_germans", {"conditions": [GERMAN], "value": [50]})
-    create("for_half", {"conditions": [], "rollout_percent": 50, "value": 50})
-    create("secret", {"conditions": [STAFF], "value": "s3cret"}, value="s", secret=True)
-    create("plain")
+    create_value("for_staff", {"conditions": [STAFF], "value": 50})
+    create_value("for_germans", {"conditions": [GERMAN], "value": [50]})
+    create_value("for_half", {"conditions": [], "rollout_percent": 50, "value": 50})
+    create_value("secret", {"conditions": [STAFF], "value": "s3cret"}, value="s", secret=True)
+    create_value("plain")
     load()
     return load
 
 
 def request_of(user: Any) -> Any:
     """A request whose user is lazy, as that of Django's middleware."""
-    request: Any = RequestFactory().get("/")
-    request.user = SimpleLazyObject(lambda: user() if callable(user) else user)
-    request.flags = RequestFlags(request)
-    return request
+    return flagged_request_of(SimpleLazyObject(lambda: user() if callable(user) else user))
 
 
 #: Reads the user of a request.
@@ -166,7 +159,7 @@ def test_anonymous_user_is_not_logged_as_missing(caplog: pytest.LogCaptureFixtur
 
 
 def test_unreadable_rules_give_everyone_the_value_itself(reload: Load) -> None:
-    create("unreadable", value=11)
+    create_value("unreadable", value=11)
     rows("UPDATE flagstaff_keyvaluestore SET rules = '[1]' WHERE key = 'unreadable'")
     reload()
     result = resolve_value("unreadable", user=STAFF_USER)

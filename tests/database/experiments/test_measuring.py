@@ -19,7 +19,7 @@ from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Sql
 from flagstaff.experiments.models import Experiment, Exposure
 from flagstaff.experiments.sources import excluded_units, rows_of
-from tests.support.experiments import DAY, KEY
+from tests.support.experiments import DAY, KEY, record_exposures
 from tests.support.sql import rows
 
 HOUR = timedelta(hours=1)
@@ -31,15 +31,6 @@ Event = tuple[str, float, datetime]
 @pytest.fixture
 def experiment() -> Experiment:
     return experiments.create(KEY)
-
-
-def expose(
-    experiment: Experiment, rows: list[tuple[str, str, datetime]], user_pk: str | None = None
-) -> None:
-    Exposure.objects.bulk_create(
-        Exposure(experiment=experiment, run=0, unit=unit, variant=variant, user_pk=user_pk, at=at)
-        for unit, variant, at in rows
-    )
 
 
 def source_of(events: list[Event]) -> Callable[[], Sql]:
@@ -62,7 +53,7 @@ def totals(experiment: Experiment, metric: Metric) -> dict[str, tuple[int, float
 
 
 def test_conversion_counts_units_with_an_event_in_the_window(experiment: Experiment) -> None:
-    expose(experiment, [(unit, "control", START) for unit in "abcd"])
+    record_exposures(experiment, [(unit, "control", START) for unit in "abcd"])
     events = [
         ("a", 1.0, START),
         ("a", 1.0, START + HOUR),
@@ -81,7 +72,7 @@ def test_conversion_counts_units_with_an_event_in_the_window(experiment: Experim
 
 def test_unit_of_an_open_window_or_another_run_is_left_out(experiment: Experiment) -> None:
     now = datetime.now(timezone.utc)
-    expose(experiment, [("a", "control", now - 2 * DAY), ("b", "control", now - HOUR)])
+    record_exposures(experiment, [("a", "control", now - 2 * DAY), ("b", "control", now - HOUR)])
     metric = Conversion(source_of([("b", 1.0, now)]), window=DAY)
     assert totals(experiment, metric) == {"control": (1, 0.0)}
     experiment.run = 1
@@ -89,8 +80,8 @@ def test_unit_of_an_open_window_or_another_run_is_left_out(experiment: Experimen
 
 
 def test_unit_that_met_two_variants_is_left_out(experiment: Experiment) -> None:
-    expose(experiment, [("a", "control", START), ("a", "treatment", START + HOUR)])
-    expose(experiment, [("b", "treatment", START)])
+    record_exposures(experiment, [("a", "control", START), ("a", "treatment", START + HOUR)])
+    record_exposures(experiment, [("b", "treatment", START)])
     metric = Conversion(source_of([("a", 1.0, START + 2 * HOUR)]), window=DAY)
     assert totals(experiment, metric) == {"treatment": (1, 0.0)}
 
@@ -102,7 +93,7 @@ def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> No
         unit: (rng.choice(["control", "treatment"]), START + rng.random() * 20 * DAY)
         for unit in units
     }
-    expose(experiment, [(unit, arm, at) for unit, (arm, at) in exposed.items()])
+    record_exposures(experiment, [(unit, arm, at) for unit, (arm, at) in exposed.items()])
     events = [
         (rng.choice(units), round(rng.uniform(1e6, 1e6 + 5), 3), START + rng.uniform(-5, 30) * DAY)
         for _ in range(1000)
@@ -129,7 +120,7 @@ def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> No
 
 
 def test_ratio_has_both_sums(experiment: Experiment) -> None:
-    expose(experiment, [("a", "control", START), ("b", "control", START)])
+    record_exposures(experiment, [("a", "control", START), ("b", "control", START)])
     clicks = source_of([("a", 3.0, START), ("b", 1.0, START)])
     views = source_of([("a", 10.0, START), ("a", 5.0, START + HOUR), ("b", 5.0, START)])
     [hour] = measure(experiment, Ratio(clicks, views, window=DAY)).hours
@@ -138,23 +129,27 @@ def test_ratio_has_both_sums(experiment: Experiment) -> None:
 
 def test_metric_by_user_follows_the_users_of_visitors(experiment: Experiment) -> None:
     experiment.bucket_by = "visitor"
-    expose(experiment, [("v1", "control", START), ("v2", "control", START + HOUR)], user_pk="7")
-    expose(experiment, [("v3", "treatment", START)])
+    record_exposures(
+        experiment, [("v1", "control", START), ("v2", "control", START + HOUR)], user_pk="7"
+    )
+    record_exposures(experiment, [("v3", "treatment", START)])
     metric = Conversion(source_of([("7", 1.0, START + 2 * HOUR)]), window=DAY)
     assert totals(experiment, metric) == {"control": (1, 1.0)}
 
 
 def test_user_of_a_visitor_who_met_two_variants_is_left_out(experiment: Experiment) -> None:
     experiment.bucket_by = "visitor"
-    expose(experiment, [("v1", "control", START)])
-    expose(experiment, [("v1", "treatment", START), ("v2", "treatment", START)], user_pk="7")
-    expose(experiment, [("v3", "treatment", START)], user_pk="8")
+    record_exposures(experiment, [("v1", "control", START)])
+    record_exposures(
+        experiment, [("v1", "treatment", START), ("v2", "treatment", START)], user_pk="7"
+    )
+    record_exposures(experiment, [("v3", "treatment", START)], user_pk="8")
     assert totals(experiment, Conversion(source_of([]), window=DAY)) == {"treatment": (1, 0.0)}
 
 
 @pytest.mark.parametrize("unit", ["7", "7.00::numeric", "7::float8", "7e0::real", "'7'::text"])
 def test_equal_numbers_are_one_unit(unit: str, experiment: Experiment, settings: Any) -> None:
-    expose(experiment, [("7", "control", START), ("1000000000000000", "control", START)])
+    record_exposures(experiment, [("7", "control", START), ("1000000000000000", "control", START)])
     row = f"SELECT {unit} AS unit, %s::timestamptz AS time"
     metric = Conversion(lambda: Sql(row, (START,)), window=DAY)
     assert totals(experiment, metric) == {"control": (2, 1.0)}
@@ -176,7 +171,7 @@ def test_metric_of_another_unit_is_refused(experiment: Experiment) -> None:
 
 
 def test_source_is_sql_or_a_query_set(experiment: Experiment) -> None:
-    expose(experiment, [("a", "control", START)])
+    record_exposures(experiment, [("a", "control", START)])
     rows = Exposure.objects.values("unit", time=F("at"), value=Value(2.0))
     assert totals(experiment, Mean(lambda: rows, window=DAY)) == {"control": (1, 2.0)}
     with pytest.raises(ConfigurationError, match="the source of a metric returned list"):
@@ -184,7 +179,7 @@ def test_source_is_sql_or_a_query_set(experiment: Experiment) -> None:
 
 
 def test_constants_are_computed_once_without_statistics(experiment: Experiment) -> None:
-    expose(experiment, [(str(unit), "control", START) for unit in range(20)])
+    record_exposures(experiment, [(str(unit), "control", START) for unit in range(20)])
     with CaptureQueriesContext(connection) as queries:
         measure(experiment, Conversion(source_of([]), window=DAY))
     [query] = [query["sql"] for query in queries if "MATERIALIZED" in query["sql"]]
@@ -317,7 +312,7 @@ def test_source_whose_times_are_days_is_refused(
 ) -> None:
     settings.TIME_ZONE = zone
     units = [f"u{number}" for number in range(10)]
-    expose(experiment, [(unit, "control", START) for unit in units])
+    record_exposures(experiment, [(unit, "control", START) for unit in units])
     days = days_of([(unit, 1.0, START + hours_after * HOUR) for unit in units], day)
     with pytest.raises(ConfigurationError, match="all 10 rows are at midnight"):
         measure(experiment, Conversion(lambda: days, window=7 * DAY))
@@ -328,7 +323,7 @@ def test_one_source_of_a_ratio_whose_times_are_days_is_refused(
     experiment: Experiment, is_turned: bool
 ) -> None:
     units = [f"u{number}" for number in range(10)]
-    expose(experiment, [(unit, "control", START) for unit in units])
+    record_exposures(experiment, [(unit, "control", START) for unit in units])
     midnight = START.replace(hour=0, minute=0) + DAY
     days, moments = (
         source_of([(unit, 1.0, at) for unit in units]) for at in (midnight, START + HOUR)
@@ -340,7 +335,7 @@ def test_one_source_of_a_ratio_whose_times_are_days_is_refused(
 
 def test_many_rows_at_midnight_are_a_warning(experiment: Experiment) -> None:
     units = [f"u{number}" for number in range(100)]
-    expose(experiment, [(unit, "control", START) for unit in units])
+    record_exposures(experiment, [(unit, "control", START) for unit in units])
     midnight = START.replace(hour=0, minute=0) + DAY
 
     def warning(at_midnight: int) -> str | None:
@@ -353,7 +348,7 @@ def test_many_rows_at_midnight_are_a_warning(experiment: Experiment) -> None:
 
 
 def test_rows_of_other_ids_are_counted(experiment: Experiment) -> None:
-    expose(experiment, [("7", "control", START)])
+    record_exposures(experiment, [("7", "control", START)])
     before = ("7", 1.0, START - 2 * DAY)
     others = [("customer 7", 1.0, START + HOUR), ("customer 8", 1.0, START + HOUR)]
     metric = Conversion(source_of([before, *others]), window=DAY)
@@ -372,7 +367,7 @@ def test_time_before_the_exposure_is_refused() -> None:
 
 def test_value_that_is_no_finite_number_is_refused(experiment: Experiment) -> None:
     at = datetime.now(timezone.utc) - 2 * DAY - 2 * HOUR
-    expose(experiment, [("7", "control", at)])
+    record_exposures(experiment, [("7", "control", at)])
     with pytest.raises(ConfigurationError, match="a value is NaN or infinite"):
         measure(experiment, Mean(infinite.source, window=2 * DAY))
 

@@ -18,7 +18,7 @@ from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS
-from tests.support.experiments import DAY, KEY, METRICS, stored
+from tests.support.experiments import DAY, KEY, METRICS, expose_units, stored
 from tests.support.shop import Shop
 from tests.support.sql import rows
 from tests.support.terminals import document, flags
@@ -35,16 +35,6 @@ raising = Conversion(lambda: Sql(str(1 // 0)), window=DAY)
 querying = Conversion(of_new_flags, window=DAY)
 number = 7
 FAILING = "tests.support.failing_metrics.orders"
-
-
-def expose(experiment: Experiment, *units: str, user_pk: str | None = None) -> None:
-    now = datetime.now(timezone.utc)
-    Exposure.objects.bulk_create(
-        Exposure(
-            experiment=experiment, run=0, unit=unit, variant="control", user_pk=user_pk, at=now
-        )
-        for unit in units
-    )
 
 
 def exposed() -> list[str]:
@@ -111,10 +101,10 @@ def test_metric_that_cannot_be_used_is_an_error_of_the_checks(
 def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment) -> None:
     by_visitor = experiments.create("banner", bucket_by="visitor")
     by_company = experiments.create("wine", bucket_by="company")
-    expose(running, "7", "8")
-    expose(by_visitor, "visitor-1", user_pk="7")
-    expose(by_visitor, "7")
-    expose(by_company, "acme", user_pk="7")
+    expose_units(running, "7", "8")
+    expose_units(by_visitor, "visitor-1", user_pk="7")
+    expose_units(by_visitor, "7")
+    expose_units(by_company, "acme", user_pk="7")
     experiments.force(KEY, "7", "treatment")
     ExperimentEvent.objects.update(actor="7")
     forget_user("7")
@@ -132,9 +122,9 @@ def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment
 
 def test_forgotten_visitor_leaves_no_earlier_exposure(running: Experiment) -> None:
     banner, wine = (experiments.create(key, bucket_by="visitor") for key in ("banner", "wine"))
-    expose(banner, "visitor-1", user_pk="7")
-    expose(wine, "visitor-1", "visitor-2")
-    expose(running, "visitor-1")
+    expose_units(banner, "visitor-1", user_pk="7")
+    expose_units(wine, "visitor-1", "visitor-2")
+    expose_units(running, "visitor-1")
     forget_user("7")
     assert exposed() == ["visitor-1", "visitor-2"]
     assert Exposure.objects.get(unit="visitor-1").experiment_id == running.pk
@@ -147,7 +137,7 @@ def end_long_ago() -> None:
 @pytest.fixture
 def ended(running: Experiment) -> Experiment:
     """An experiment with one exposure that ended long ago."""
-    expose(running, "1")
+    expose_units(running, "1")
     experiments.stop(KEY)
     end_long_ago()
     return running
@@ -169,7 +159,7 @@ def test_old_exposures_are_deleted_and_the_report_stays_also_after_a_ship(
 
 
 def test_exposures_of_running_and_newly_ended_experiments_stay(running: Experiment) -> None:
-    expose(running, "1")
+    expose_units(running, "1")
     assert experiments.prune(DAY) == 0
     experiments.stop(KEY)
     assert experiments.prune(DAY) == 0
@@ -181,7 +171,7 @@ def test_run_jobs_delete_exposures_of_experiments_that_ended_so_many_days_ago(
 ) -> None:
     monkeypatch.setattr(jobs, "_BATCH", 2)
     for experiment in (ended, shop.experiment("banner")):
-        expose(experiment, "x", "y", "z")
+        expose_units(experiment, "x", "y", "z")
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXPOSURE_DAYS": 365}
     report = {"rows": "exposures", "deleted": 4, "error": None}
     assert document("run-jobs")["retention"] == [report]
@@ -192,7 +182,7 @@ def test_run_jobs_delete_exposures_of_experiments_that_ended_so_many_days_ago(
 def test_exposures_of_an_experiment_that_was_started_again_meanwhile_stay(
     shop: Shop, ended: Experiment
 ) -> None:
-    expose(shop.experiment("banner"), "2")
+    expose_units(shop.experiment("banner"), "2")
     experiments.stop("banner")
     end_long_ago()
     batches = jobs.prune_in_batches(datetime.now(timezone.utc) - timedelta(days=365))
@@ -214,7 +204,7 @@ def test_failed_report_keeps_its_own_exposures(
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["broken"]}
     Experiment.objects.update(**{"primary_metric": "", **metrics_})
     for experiment in (running, shop.experiment("banner"), shop.experiment("wine")):
-        expose(experiment, experiment.key)
+        expose_units(experiment, experiment.key)
         experiments.stop(experiment.key)
     end_long_ago()
     with pytest.raises(ExperimentError, match=f"2 exposures were deleted, but the report of {KEY}"):
@@ -226,7 +216,7 @@ def test_exposures_of_an_experiment_that_was_shipped_without_a_report_are_delete
     running: Experiment, settings: Any
 ) -> None:
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["broken"]}
-    expose(running, "1")
+    expose_units(running, "1")
     experiments.ship(KEY, "control")
     end_long_ago()
     assert experiments.prune(365 * DAY) == 1
@@ -236,7 +226,7 @@ def test_experiment_that_sql_has_broken_keeps_its_own_exposures_only(
     shop: Shop, running: Experiment
 ) -> None:
     for experiment in (running, shop.experiment("banner")):
-        expose(experiment, experiment.key)
+        expose_units(experiment, experiment.key)
         experiments.stop(experiment.key)
     Experiment.objects.filter(key=KEY).update(variants=[5])
     end_long_ago()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -240,6 +241,15 @@ def test_role_without_rights_on_values_reads_the_other_kinds(three_rows: None) -
         assert [entry.key for entry in entries] == ["enterprise", KEY]
         # The usernames cannot be read either.
         assert not Change.objects.by("alice").exists()
+
+
+def test_actor_is_found_by_the_stored_text_where_users_have_no_username(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with acting_as("deploy"):
+        changes.flags.create(KEY)
+    monkeypatch.setattr(log, "actor_table", lambda: SimpleNamespace(username_field=None))
+    assert [entry.key for entry in Change.objects.by("deploy")] == [KEY]
 
 
 def test_version_of_a_row_without_an_entry_is_zero(three_rows: None) -> None:

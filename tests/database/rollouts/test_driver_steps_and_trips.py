@@ -10,7 +10,7 @@ from django.db import transaction
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.driver import PlanReport, _advance, run_plans
+from flagstaff.rollouts.driver import _advance, run_plans
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.models import (
     GUARDED_FOR,
@@ -26,6 +26,7 @@ from flagstaff.rollouts.models import (
     database_now,
 )
 from flagstaff.rollouts.steps_and_guards import GuardCounts, Tenth
+from tests.support.guards import ORDERS_FINE, RETURNED
 from tests.support.history import flag_history
 from tests.support.plans import (
     KEY,
@@ -43,6 +44,7 @@ from tests.support.plans import (
     plan_of,
     rollout,
     run_of,
+    run_plan,
     see,
     see_enough,
 )
@@ -50,26 +52,9 @@ from tests.support.reports import age_workers
 from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
-#: What the function guard of these tests returns or raises.
-returned: Any = True
-
-
-def orders_fine(plan: Plan) -> object:
-    if isinstance(returned, Exception):
-        raise returned
-    return returned
-
-
 #: Why the plan of a changed flag is paused.
 CHANGED = "the flag was changed outside of the plan, as its history shows"
 GONE = "the flag was deleted or renamed"
-
-
-def run() -> PlanReport:
-    """Runs the driver once, and returns its report of the plan."""
-    [report] = run_plans()
-    assert report.error is None
-    return report
 
 
 def test_run_records_that_the_driver_runs() -> None:
@@ -82,7 +67,7 @@ def test_run_records_that_the_driver_runs() -> None:
 def test_step_waits_for_its_dwell_time_without_a_token(running: Plan) -> None:
     see_enough()
     tokens = Tokens()
-    report = run()
+    report = run_plan()
     assert (report.state, report.is_news) == ("running", False)
     assert (rollout(), tokens()) == (5, [])
 
@@ -91,7 +76,7 @@ def test_step_that_is_due_and_passes_is_followed_by_one_other(running: Plan) -> 
     see_enough()
     first = run_of()
     Plan.objects.update(due_at=ClockTimestamp() - timedelta(days=30))
-    report = run()
+    report = run_plan()
     assert (report.event, report.state, rollout()) == ("step", "running", 25)
     plan, new = plan_of(), StepRun.objects.get(pk=run_of())
     assert (new.step, new.percent) == (1, 25)
@@ -105,7 +90,7 @@ def test_step_that_is_due_and_passes_is_followed_by_one_other(running: Plan) -> 
     assert (event.reason or "").startswith("step 2 of 3: rollout 5 → 25 %; ")
     assert plan.flag_version == event.version
     see_enough()
-    assert (run().event, rollout()) == (None, 25)
+    assert (run_plan().event, rollout()) == (None, 25)
 
 
 def test_plan_is_done_after_its_last_step_even_with_a_lost_worker(running: Plan) -> None:
@@ -113,10 +98,10 @@ def test_plan_is_done_after_its_last_step_even_with_a_lost_worker(running: Plan)
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     add_worker(last_seen=timedelta(minutes=11))
     before = run_of()
-    run()
+    run_plan()
     assert run_of() == before
     end_dwell_time()
-    report = run()
+    report = run_plan()
     assert (report.event, rollout()) == ("done", 100)
     plan = plan_of()
     assert (plan.state, plan.run_id, plan.guarded_until) == (State.DONE, None, None)
@@ -126,12 +111,12 @@ def test_plan_is_done_after_its_last_step_even_with_a_lost_worker(running: Plan)
 
 def test_missing_data_holds_the_plan_until_there_is_enough(running: Plan) -> None:
     end_dwell_time()
-    report = run()
+    report = run_plan()
     assert (report.event, report.state, rollout()) == ("held", "holding", 5)
     assert report.text == "waits for data: no request or task of a user with the flag has ended yet"
     assert plan_of().reason == report.text
     see_enough()
-    report = run()
+    report = run_plan()
     assert (report.event, report.state, rollout()) == ("step", "running", 25)
     assert plan_of().reason == ""
 
@@ -143,7 +128,7 @@ def test_plan_holds_while_more_than_half_of_its_users_are_left_out(
     pass_step()
     # 2,000 of them count in another worker, and 3,200 users count in all.
     see(run_of(), inside=False, users=users, left_out=True)
-    report = run()
+    report = run_plan()
     assert report.state == state
     assert ("users were left out, because others" in report.text) == (state == "holding")
     assert PlanEvent.objects.latest("id").figures["left_out"] == pytest.approx(
@@ -155,7 +140,7 @@ def test_failing_user_who_was_left_out_does_not_trip_a_guard(running: Plan) -> N
     harm()
     FailedUnit.objects.filter(inside=True).update(is_counted=False)
     end_dwell_time()
-    report = run()
+    report = run_plan()
     assert report.state == "holding"
     assert "300 of 320 users were left out" in report.text
 
@@ -166,17 +151,17 @@ def test_worker_that_does_not_return_lets_the_step_start_again(running: Plan) ->
     add_worker(last_seen=timedelta(minutes=11))
     add_worker(last_seen=timedelta(minutes=9, seconds=50), pid=2)
     end_dwell_time()
-    run()
+    run_plan()
     assert plan_of().state == State.HOLDING
     assert PlanEvent.objects.latest("id").figures["lost_workers"] == 2
     add_worker(last_seen=timedelta(minutes=9), pid=3, stopped=True)
     age_workers(60, pid=2)
     before = run_of()
-    report = run()
+    report = run_plan()
     assert (report.event, report.state, rollout()) == ("continued", "running", 5)
     assert run_of() != before
     pass_step()
-    run()
+    run_plan()
     assert rollout() == 25
 
 
@@ -184,10 +169,10 @@ def test_counts_without_memory_let_the_step_start_again_at_its_end(running: Plan
     see_enough()
     before = run_of()
     SignalCount.objects.create(run_id=before, inside=False, kind="d", count=3)
-    run()
+    run_plan()
     assert run_of() == before
     end_dwell_time()
-    report = run()
+    report = run_plan()
     assert (report.event, rollout()) == ("continued", 5)
     assert "no memory left for all counts, so the counts were incomplete" in report.text
     assert run_of() != before
@@ -205,7 +190,7 @@ def test_worker_that_was_lost_in_the_step_holds_it(
     add_worker(last_seen=timedelta(seconds=last_seen), stopped=stopped)
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     end_dwell_time()
-    run()
+    run_plan()
     assert rollout() == expected
     assert (plan_of().state == State.HOLDING) == (expected == 5)
 
@@ -214,7 +199,7 @@ def test_trip_sets_no_rollout_says_why_and_is_not_undone(running: Plan) -> None:
     harm()
     end_dwell_time()
     late = plan_of()
-    report = run()
+    report = run_plan()
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
     plan = plan_of()
     assert plan.reason.startswith("rolled back: errors: ")
@@ -242,35 +227,35 @@ def test_trip_needs_no_triggers_of_the_history_and_a_step_does(running: Plan) ->
     assert "the history does not record" in (report.error or "")
     assert (plan_of().state, rollout()) == (State.RUNNING, 5)
     fail(run_of(), inside=True, users=300)
-    run()
+    run_plan()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
 def test_function_guard_that_raises_holds_until_it_returns(
     shop: Shop, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.plan(KEY, guards=[f"function={__name__}.orders_fine"])
+    shop.plan(KEY, guards=[f"function={ORDERS_FINE}"])
     see_enough()
-    monkeypatch.setattr(f"{__name__}.returned", ValueError("hunter2"))
-    run()
-    assert plan_of().reason == f"{__name__}.orders_fine raised ValueError; repair it"
-    monkeypatch.setattr(f"{__name__}.returned", True)
-    report = run()
+    monkeypatch.setattr(RETURNED, ValueError("hunter2"))
+    run_plan()
+    assert plan_of().reason == f"{ORDERS_FINE} raised ValueError; repair it"
+    monkeypatch.setattr(RETURNED, True)
+    report = run_plan()
     assert (report.event, report.state) == ("continued", "running")
     end_dwell_time()
-    run()
+    run_plan()
     assert rollout() == 25
 
 
 def test_function_guard_trips_at_all_users(
     shop: Shop, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.plan(KEY, guards=["errors", f"function={__name__}.orders_fine"])
+    shop.plan(KEY, guards=["errors", f"function={ORDERS_FINE}"])
     go_to(100)
-    monkeypatch.setattr(f"{__name__}.returned", "3 orders a minute")
-    run()
+    monkeypatch.setattr(RETURNED, "3 orders a minute")
+    run_plan()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-    assert plan_of().reason == f"rolled back: {__name__}.orders_fine: 3 orders a minute"
+    assert plan_of().reason == f"rolled back: {ORDERS_FINE}: 3 orders a minute"
 
 
 def without_entry(change: Callable[[], Any]) -> Any:
@@ -311,7 +296,7 @@ def test_change_by_somebody_else_pauses_the_plan(
     with acting_as(shop.user("alice")):
         change()
     before = [*FeatureFlag.objects.values()]
-    report = run()
+    report = run_plan()
     assert (report.event, report.state, report.text) == ("paused", "paused", why)
     assert plan_of().reason == why
     assert [*FeatureFlag.objects.values()] == before
@@ -321,8 +306,8 @@ def test_change_by_somebody_else_pauses_the_plan(
 def test_plan_accepts_what_it_writes_without_an_entry(running: Plan) -> None:
     for percent in (25, 100):
         pass_step()
-        assert (without_entry(run).event, rollout()) == ("step", percent)
-    assert run().event is None
+        assert (without_entry(run_plan).event, rollout()) == ("step", percent)
+    assert run_plan().event is None
 
 
 def test_change_that_cannot_change_who_has_the_flag_is_taken_over(running: Plan) -> None:
@@ -331,16 +316,16 @@ def test_change_that_cannot_change_who_has_the_flag_is_taken_over(running: Plan)
         {"owner": "ana", "tags": ["web"], "review_on": date(2027, 1, 1), "client_side": True},
     ):
         changes.flags.update(KEY, fields)
-    run()
+    run_plan()
     assert plan_of().flag_version == flag_version(KEY)
     pass_step()
-    assert (run().state, rollout()) == (State.RUNNING, 25)
+    assert (run_plan().state, rollout()) == (State.RUNNING, 25)
 
 
 def test_change_by_somebody_else_comes_before_a_trip(running: Plan) -> None:
     harm()
     changes.flags.set_rollout(KEY, 60)
-    run()
+    run_plan()
     assert (plan_of().state, rollout(), plan_of().trip_run_id) == (State.PAUSED, 60, None)
     assert "; so it was not rolled back, although harm was found: errors: " in plan_of().reason
 
@@ -349,10 +334,10 @@ def test_times_are_those_of_the_database(running: Plan, monkeypatch: pytest.Monk
     later = database_now() + timedelta(hours=2)
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
     see_enough()
-    run()
+    run_plan()
     assert events() == ["created", "started"]
     end_dwell_time()
-    run()
+    run_plan()
     assert events() == ["created", "started", "step"]
     plan = plan_of()
     assert plan.due_at is not None
@@ -374,7 +359,7 @@ def test_guarded_until_is_written_if_little_or_too_much_is_left(
 ) -> None:
     Plan.objects.update(guarded_until=ClockTimestamp() + timedelta(minutes=minutes))
     before = plan_of().guarded_until
-    run()
+    run_plan()
     until = plan_of().guarded_until
     assert (until != before) is is_written
     assert until is not None
@@ -385,13 +370,13 @@ def test_reason_of_a_hold_is_not_written_again_for_its_figures(running: Plan) ->
     see(run_of(), inside=False, users=2000)
     see(run_of(), inside=True, users=100)
     end_dwell_time()
-    run()
+    run_plan()
     tokens = Tokens()
     SeenRegister.objects.filter(inside=True, register__lt=2000).delete()
-    report = run()
+    report = run_plan()
     assert (tokens(), report.is_news) == ([], False)
     Plan.objects.update(guarded_until=ClockTimestamp())
-    run()
+    run_plan()
     assert plan_of().reason == report.text
     assert events()[-1:] == ["held"]
 
@@ -444,7 +429,7 @@ def test_run_notes_the_tenth_of_its_dwell_time_without_pauses(running: Plan) -> 
     def tenth_after(**ago: float) -> int:
         due_at = ClockTimestamp() + timedelta(hours=1) - timedelta(**ago)
         Plan.objects.update(due_at=due_at)
-        run()
+        run_plan()
         return StepRun.objects.get(pk=run_of()).tenth
 
     assert tenth_after(minutes=5) == 0
@@ -452,7 +437,7 @@ def test_run_notes_the_tenth_of_its_dwell_time_without_pauses(running: Plan) -> 
     rollouts.pause(KEY)
     Plan.objects.update(seconds_left=26 * 60)
     rollouts.resume(KEY)
-    run()
+    run_plan()
     assert StepRun.objects.get(pk=run_of()).tenth == 5
     # A step that holds has further ones.
     assert tenth_after(minutes=63) == 10
@@ -464,6 +449,6 @@ def test_fault_that_begins_late_in_a_step_trips(running: Plan) -> None:
     for tenth, inside, outside in ((0, 300, 500), (9, 5, 8)):
         fail(run_of(), inside=True, users=inside, tenth=tenth)
         fail(run_of(), inside=False, users=outside, tenth=tenth)
-    assert run().event is None
+    assert run_plan().event is None
     fail(run_of(), inside=True, users=60, tenth=10)
-    assert (run().event, rollout()) == ("tripped", 0)
+    assert (run_plan().event, rollout()) == ("tripped", 0)

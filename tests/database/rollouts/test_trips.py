@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from django.db import transaction
@@ -17,6 +16,7 @@ from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.status import plan_record
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
+from tests.support.guards import ORDERS_FINE, RETURNED
 from tests.support.history import flag_history
 from tests.support.plans import KEY, RULES, events, plan_of, rollout
 from tests.support.shop import Shop
@@ -24,25 +24,17 @@ from tests.support.sql import rows
 
 pytestmark = COMMITTED
 
-GUARD = f"{__name__}.orders_fine"
-#: What the guard of these tests returns.
-returned: Any = True
-
-
-def orders_fine(plan: Plan) -> object:
-    return returned
-
 
 @pytest.fixture(autouse=True)
 def guarded(flag: FeatureFlag, shop: Shop) -> Plan:
     """A plan at its first step, with the guard of these tests."""
-    return shop.plan(KEY, guards=[f"function={GUARD}"])
+    return shop.plan(KEY, guards=[f"function={ORDERS_FINE}"])
 
 
 def trip(monkeypatch: pytest.MonkeyPatch, text: object = "few orders") -> list[PlanReport]:
     """Runs the driver while the guard returns this text, and then is fine again."""
     with monkeypatch.context() as patch:
-        patch.setattr(f"{__name__}.returned", text)
+        patch.setattr(RETURNED, text)
         return run_plans()
 
 
@@ -67,7 +59,7 @@ def test_trip_with_a_text_that_cannot_be_stored_rolls_back(
 ) -> None:
     [report] = trip(monkeypatch, f"few {bad} orders")
     assert (report.event, rollout()) == ("tripped", 0)
-    reason = f"rolled back: {GUARD}: few \ufffd orders"
+    reason = f"rolled back: {ORDERS_FINE}: few \ufffd orders"
     assert plan_of().reason == flag_history(KEY)[0].reason == reason
 
 
@@ -114,11 +106,11 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_without_a_rejected_reason
 @pytest.mark.usefixtures("stored")
 def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
     record = plan_record(plan_of())
-    assert record["reason"].endswith(f"will roll it back: {GUARD}: few orders")
+    assert record["reason"].endswith(f"will roll it back: {ORDERS_FINE}: few orders")
     assert record["needs_attention"] is True
     [report] = run_plans()
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
-    tripped, reason = PlanEvent.objects.get(kind="tripped"), f"{GUARD}: few orders"
+    tripped, reason = PlanEvent.objects.get(kind="tripped"), f"{ORDERS_FINE}: few orders"
     assert (tripped.message, tripped.actor) == (f"rolled back: {reason}", "rollout plan")
     assert "users_inside" in tripped.figures
     assert (plan_of().trip_run_id, run_plans()) == (None, [])
@@ -170,7 +162,7 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
     assert (report.state, rollout()) == ("paused", 60)
     assert report.text == (
         "the flag was changed outside of the plan, as its history shows; so it was "
-        f"not rolled back, although harm was found: {GUARD}: few orders"
+        f"not rolled back, although harm was found: {ORDERS_FINE}: few orders"
     )
     assert (run_plans(), plan_of().reason) == ([], report.text)
 

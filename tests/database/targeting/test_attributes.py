@@ -29,7 +29,6 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import _core, _log, all_flags, explain, flag_enabled, get_value, snapshot
 from flagstaff._engine import users
-from flagstaff._request.flags import RequestFlags
 from flagstaff._types import UserLike
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
@@ -37,7 +36,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.conditions import condition, outcomes_of
 from tests.support.fixtures import Load
 from tests.support.shop import Shop
-from tests.support.views import request_of as plain_request_of
+from tests.support.views import flagged_request_of
 
 PATH = f"{__name__}.source"
 ALICE = User(pk=42, username="alice", email="alice@example.com", is_staff=True)
@@ -361,7 +360,7 @@ def test_callable_serves_what_is_known_without_a_user(
         assert outcomes_of(explain("named")) == ["missing"]
         assert outcomes_of(explain("named", 42)) == ["needs_user"]
         assert snapshot().flag_enabled("beta")
-        assert request_of(AnonymousUser()).flags.enabled("hosted")
+        assert flagged_request_of(AnonymousUser()).flags.enabled("hosted")
         caplog.clear()
         assert get_value("pool_size") == 2
     assert caplog.text == ""
@@ -464,7 +463,7 @@ def test_callable_that_queries_in_an_event_loop_is_prepared_in_a_thread(
 
     store(condition("users", "in", 1))
     with attributes_from(settings, count):
-        request = request_of(alice if name else AnonymousUser())
+        request = flagged_request_of(alice if name else AnonymousUser())
         with _core.Observation(request.flags):
             async_to_sync(view)(request)
 
@@ -497,7 +496,7 @@ def test_callable_that_waits_for_another_thread_of_its_request_does_not_deadlock
     store(condition("country", "in", "DE"))
     with attributes_from(settings, wait_once):
         load()
-        assert request_of(ALICE).flags.enabled("beta")
+        assert flagged_request_of(ALICE).flags.enabled("beta")
 
 
 class Unreadable(Mapping[str, object]):
@@ -531,12 +530,6 @@ def test_context_that_cannot_be_read_is_empty_and_logged(
         assert all_flags(ALICE, context=context) == {"beta": False}
 
 
-def request_of(user: UserLike) -> Any:
-    request = plain_request_of(user)
-    request.flags = RequestFlags(request)
-    return request
-
-
 def test_callable_runs_once_per_request(load: Load, calls: list[object]) -> None:
     def view(request: Any) -> HttpResponse:
         assert request.flags.enabled("beta")
@@ -546,10 +539,10 @@ def test_callable_runs_once_per_request(load: Load, calls: list[object]) -> None
 
     store(condition("country", "in", "DE"))
     load()
-    request = request_of(SimpleLazyObject(lambda: ALICE))
+    request = flagged_request_of(SimpleLazyObject(lambda: ALICE))
     FlagstaffMiddleware(view)(request)
     assert calls == [(ALICE, request)]
-    FlagstaffMiddleware(view)(request_of(ALICE))
+    FlagstaffMiddleware(view)(flagged_request_of(ALICE))
     assert len(calls) == 2
 
 
@@ -566,7 +559,7 @@ def test_callable_runs_once_for_each_user_of_a_request_with_its_two_forms(
         assert request.flags.enabled("beta")
 
     store(condition("country", "in", "DE"))
-    request = request_of(alice)
+    request = flagged_request_of(alice)
     request.auser = auser
     async_to_sync(view)(request)
     for user in (alice, BOB, alice, BOB):
@@ -577,7 +570,7 @@ def test_callable_runs_once_for_each_user_of_a_request_with_its_two_forms(
 def test_context_of_a_request_is_for_all_its_evaluations(load: Load) -> None:
     store(condition("language", "in", "de"))
     load()
-    request = request_of(AnonymousUser())
+    request = flagged_request_of(AnonymousUser())
     assert not request.flags.enabled("beta")
     request.flags.context["language"] = "de"
     assert request.flags.enabled("beta")
@@ -599,13 +592,13 @@ def test_evaluation_after_the_request_gets_no_attributes_of_it(calls: list[objec
     contexts: list[Context] = []
     store(condition("country", "in", "DE"))
     handler: Any = FlagstaffMiddleware(view)
-    handler(request_of(ALICE))
+    handler(flagged_request_of(ALICE))
     assert contexts[0].run(flag_enabled, "beta", ALICE)
     assert calls == [(ALICE, None)]
 
 
 def test_request_is_freed_with_its_snapshot_and_context() -> None:
-    request = request_of(AnonymousUser())
+    request = flagged_request_of(AnonymousUser())
     request.flags.context["request"] = request
     request.flags.enabled("beta")
     freed: list[bool] = []

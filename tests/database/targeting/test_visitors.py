@@ -1,6 +1,5 @@
 """Flags bucketed by visitor, in requests of real browsers: who gets a cookie, and what it keeps."""
 
-import hashlib
 from typing import Any
 
 import pytest
@@ -13,16 +12,17 @@ from django.urls import include, path
 from rest_framework.views import APIView
 
 from flagstaff import _log, all_flags, explain, flag_enabled
-from flagstaff._request.visitor import read_id, sign_id
+from flagstaff._request.visitor import sign_id
 from flagstaff.contrib.drf import HasFlag
 from flagstaff.decorators import flag_required
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
+from tests.support.buckets import bucket_of
 from tests.support.conditions import condition
 from tests.support.draws import draws
 from tests.support.fixtures import Load
 from tests.support.shop import Shop
-from tests.support.views import rendered
+from tests.support.views import rendered, visitor_id_of
 
 NAME = "flagstaff_visitor"
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
@@ -120,14 +120,7 @@ def cookie_of(visitor: str) -> dict[str, str]:
 
 def result_of(visitor: str, percent: int = 50) -> str:
     """What the page shows to a visitor."""
-    bucket = int(hashlib.sha256(f"{KEY}:{visitor}".encode()).hexdigest(), 16) % 100
-    return str(bucket < percent)
-
-
-def visitor_in(response: Any) -> str:
-    signed = read_id(response.cookies[NAME].value, 60)
-    assert signed
-    return signed.id
+    return str(bucket_of(KEY, visitor) < percent)
 
 
 def test_browser_gets_the_visitor_that_decides_and_keeps_it(
@@ -137,7 +130,7 @@ def test_browser_gets_the_visitor_that_decides_and_keeps_it(
     load()
     for _ in range(5):
         response = Client().get(url)
-        assert response.content.decode() == result_of(visitor_in(response))
+        assert response.content.decode() == result_of(visitor_id_of(response))
     for visitor in map(str, range(6)):
         response = Client().get(url, headers=cookie_of(visitor))
         assert response.content.decode() == result_of(visitor)
@@ -148,7 +141,7 @@ def test_asgi_gives_the_visitor_too(shop: Shop, load: Load, async_client: AsyncC
     shop.flag(KEY)
     load()
     first = async_to_sync(async_client.get)("/async/request/")
-    assert first.content.decode() == result_of(visitor_in(first))
+    assert first.content.decode() == result_of(visitor_id_of(first))
     second = async_to_sync(async_client.get)("/async/function/")
     assert second.content == first.content
     assert not second.cookies
@@ -195,7 +188,7 @@ def test_only_a_percentage_of_a_rule_draws_a_visitor(shop: Shop, load: Load) -> 
     shop.flag(KEY, rollout_percent=0, rules=[{**rule, "rollout_percent": 50}])
     load()
     response = Client().get("/request/")
-    assert response.content.decode() == result_of(visitor_in(response))
+    assert response.content.decode() == result_of(visitor_id_of(response))
     FeatureFlag.objects.update(rules=[rule])
     load()
     response = Client().get("/request/")
@@ -213,7 +206,7 @@ def test_condition_on_a_bucket_draws_a_visitor_if_it_is_reached(shop: Shop, load
     shop.flag(KEY, rollout_percent=0, rules=[{"conditions": [bucket]}])
     load()
     response = Client().get("/request/")
-    assert response.content.decode() == result_of(visitor_in(response))
+    assert response.content.decode() == result_of(visitor_id_of(response))
     assert response["Cache-Control"] == "private"
     unreached = [condition("is_authenticated", "in", True), bucket]
     FeatureFlag.objects.update(rules=[{"conditions": unreached}])
@@ -262,7 +255,7 @@ def test_rest_framework_gives_the_visitor(shop: Shop, load: Load) -> None:
     for _ in draws(seen):
         response = Client().get("/permission/")
         seen.add(response.status_code)
-        assert (response.status_code == 200) is (result_of(visitor_in(response)) == "True")
+        assert (response.status_code == 200) is (result_of(visitor_id_of(response)) == "True")
     assert seen == {200, 404}
 
 
@@ -271,7 +264,7 @@ def test_browser_view_gives_the_visitor_if_a_flag_needs_it(shop: Shop, load: Loa
     load()
     client = Client()
     response = client.get("/flags/")
-    expected = result_of(visitor_in(response)) == "True"
+    expected = result_of(visitor_id_of(response)) == "True"
     assert response.json() == {"flags": {KEY: expected}}
     assert "private" in response["Cache-Control"]
     assert response["Vary"] == "Cookie"
@@ -323,6 +316,6 @@ def test_users_of_one_browser_have_one_result(shop: Shop, load: Load, client: Cl
     load()
     client.force_login(shop.user("alice"))
     first = client.get("/request/")
-    assert first.content.decode() == result_of(visitor_in(first))
+    assert first.content.decode() == result_of(visitor_id_of(first))
     client.force_login(shop.user("bob"))
     assert client.get("/request/").content == first.content

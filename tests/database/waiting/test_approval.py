@@ -115,7 +115,7 @@ def by_tag(_action: Any, rows: Any, _consequence: Any) -> bool:
     return any("payments" in row.tags for row in rows)
 
 
-def broken(*_given: Any) -> bool:
+def broken(*_arguments: Any) -> bool:
     """Fails, and leaves the transaction in which it is called unusable."""
     return FeatureFlag.objects.extra(where=["no_such_column"]).exists()
 

@@ -141,7 +141,7 @@ def test_page_of_a_plan_requests_an_approval_and_a_time_and_says_what_waits(
 def test_page_of_a_plan_refuses_a_time_after_another_change(
     operator: Client, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_first(*_given: Any) -> bool:
+    def change_first(*_arguments: Any) -> bool:
         changes.flags.set_rollout(KEY, 1)
         return False
 

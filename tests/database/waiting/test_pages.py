@@ -31,6 +31,7 @@ from tests.support.admin_pages import (
     messages_of,
     question,
     row_url,
+    show,
 )
 from tests.support.plans import rollout
 from tests.support.screen import Screen
@@ -63,15 +64,9 @@ def url_of(waiting: WaitingAction, name: str = "change") -> str:
     return f"{LIST}{waiting.pk}/{name}/"
 
 
-def screen(client: Client, url: str) -> Screen:
-    response = client.get(url)
-    assert response.status_code == 200
-    return Screen(response)
-
-
 def urls(client: Client, url: str) -> list[str]:
     """Returns the addresses of the links of a page."""
-    return screen(client, url).attributes("a", "href")
+    return show(client, url).attributes("a", "href")
 
 
 def test_time_on_the_page_of_an_action_stores_it_for_then(ben: Client, flag: FeatureFlag) -> None:
@@ -136,7 +131,7 @@ def test_wrong_time_is_said_beside_its_field_and_nothing_is_written(
     data: dict[str, str], problem: str, ben: Client, flag: FeatureFlag
 ) -> None:
     url = flag_url(flag, "release")
-    page = Screen(ben.post(url, screen(ben, url).fields() | data))
+    page = Screen(ben.post(url, show(ben, url).fields() | data))
     assert problem in page.part("details[open]").text
     assert not WaitingAction.objects.exists()
     assert rollout(KEY) == 5
@@ -147,7 +142,7 @@ def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
 ) -> None:
     url, at = flag_url(flag, "rollout"), timezone.now() + timedelta(days=3)
     data = {"percent": "50", "_at": f"{at:%Y-%m-%d}T09:00", "_zone": "Europe/Vienna"}
-    page = Screen(ben.post(url, screen(ben, url).fields() | data))
+    page = Screen(ben.post(url, show(ben, url).fields() | data))
     text = f"Roll out to 50 % on {at:%A}, 9:00 (Vienna)"
     assert text in page.buttons
     assert not WaitingAction.objects.exists()
@@ -165,7 +160,7 @@ def test_page_with_a_time_counts_the_users_once_as_those_before_it_leave_the_row
     ask(f"rollout {KEY} 25")
     count.reset_mock()
     at = f"{timezone.now() + timedelta(days=3):%Y-%m-%dT09:00}"
-    page = screen(ben, f"{flag_url(flag, 'rollout')}?percent=50&_at={at}")
+    page = show(ben, f"{flag_url(flag, 'rollout')}?percent=50&_at={at}")
     assert "25 → 50 %" in page.text
     assert count.call_count == 1
 
@@ -174,7 +169,7 @@ def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: S
     url, now = flag_url(shop.flag("summer_banner"), "on"), timezone.now()
     begin, end = now + timedelta(days=2), now + timedelta(days=4)
     times = {"_at": f"{begin:%Y-%m-%dT09:00}", "_until": f"{end:%Y-%m-%dT17:00}", "_zone": "UTC"}
-    page = Screen(ben.post(url, screen(ben, url).fields() | times))
+    page = Screen(ben.post(url, show(ben, url).fields() | times))
     text = f"Turn on summer_banner from {begin:%A}, 9:00 until {end:%A}, 17:00 (UTC)"
     assert text in page.buttons
     response = ben.post(url, page.fields(), follow=True)
@@ -202,7 +197,7 @@ def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
 ) -> None:
     url = flag_url(shop.flag("summer_banner"), "on")
     for times in ({"_until": TOMORROW}, {"_at": TOMORROW, "_until": TOMORROW}):
-        page = Screen(ben.post(url, screen(ben, url).fields() | times))
+        page = Screen(ben.post(url, show(ben, url).fields() | times))
         problem = "A period begins at a time, and ends later."
         assert problem in page.part("details[open]").text
     assert not WaitingAction.objects.exists()
@@ -226,7 +221,7 @@ def test_colleague_is_asked_by_a_button_that_names_who_can_approve(
     shop.client("vera", "view_featureflag")
     shop.client("zoe", "change_featureflag", is_active=False)
     url = f"{flag_url(flag, 'rollout')}?percent=50"
-    page = screen(ben, url)
+    page = show(ben, url)
     assert page.part(".flagstaff-colleagues p").text == "One of these has to approve it: ana, cleo."
     ben.post(url, page.fields() | {"_request": "1"})
     waiting = WaitingAction.objects.get()
@@ -238,7 +233,7 @@ def test_colleagues_are_named_only_to_those_who_may_view_users(
     flag: FeatureFlag, shop: Shop
 ) -> None:
     bob = shop.client("bob", "toggle_featureflag")
-    colleagues = screen(bob, f"{flag_url(flag, 'rollout')}?percent=50").part(
+    colleagues = show(bob, f"{flag_url(flag, 'rollout')}?percent=50").part(
         ".flagstaff-colleagues p"
     )
     assert colleagues.text == "Another user with the permission for it has to approve it."
@@ -263,7 +258,7 @@ def test_off_can_be_scheduled_and_pressed_at_once(ben: Client, flag: FeatureFlag
     assert WaitingAction.objects.get().action == "off"
     flag.refresh_from_db()
     assert flag.enabled
-    ben.post(url, screen(ben, url).fields())
+    ben.post(url, show(ben, url).fields())
     flag.refresh_from_db()
     assert not flag.enabled
 
@@ -308,16 +303,16 @@ def test_time_beside_a_rollout_to_0_is_kept_and_nothing_is_done_before(
 
 def test_kill_and_secret_values_offer_no_time(ben: Client, flag: FeatureFlag, shop: Shop) -> None:
     secret = f"{VALUES}{shop.value('mail_password').pk}/set/"
-    assert "Later…" in screen(ben, flag_url(flag, "release")).text
+    assert "Later…" in show(ben, flag_url(flag, "release")).text
     for url in (flag_url(flag, "kill"), secret):
-        assert "Later…" not in screen(ben, url).text
+        assert "Later…" not in show(ben, url).text
 
 
 def test_row_and_overview_say_what_waits(ben: Client, flag: FeatureFlag) -> None:
     waiting = ask(f"rollout {KEY} 50 --request")
     for url in (flag_url(flag), OVERVIEW):
         assert url_of(waiting) in urls(ben, url)
-        shown = screen(ben, url).text
+        shown = show(ben, url).text
         assert TO_HALF in shown
         assert "waits for approval; asked by ana" in shown
 
@@ -330,8 +325,8 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
     make_due()
     run_jobs()
     waiting.refresh_from_db()
-    assert waiting.result in screen(ben, OVERVIEW).text
-    assert waiting.result in screen(ben, flag_url(flag)).part(".flagstaff-alarm").text
+    assert waiting.result in show(ben, OVERVIEW).text
+    assert waiting.result in show(ben, flag_url(flag)).part(".flagstaff-alarm").text
     # From the page that says so one gets to the flag.
     assert flag_url(flag) in urls(ben, url_of(waiting))
     act(ben, url_of(waiting, "cancel"))
@@ -345,11 +340,11 @@ def test_action_that_is_due_for_six_minutes_needs_attention(ben: Client, flag: F
     make_due(minutes=6)
     waiting.refresh_from_db()
     for url in (LIST, OVERVIEW, flag_url(flag), url_of(waiting)):
-        _before, since, why = screen(ben, url).text.partition("due since ")
+        _before, since, why = show(ben, url).text.partition("due since ")
         assert since
         assert "no run-jobs has run it" in why
-    assert screen(ben, LIST).texts(".flagstaff-tripped") == ["overdue"]
-    assert len(screen(ben, flag_url(flag)).all(".flagstaff-alarm")) == 1
+    assert show(ben, LIST).texts(".flagstaff-tripped") == ["overdue"]
+    assert len(show(ben, flag_url(flag)).all(".flagstaff-alarm")) == 1
     [record] = records_of([waiting])
     cells = [column.for_terminal(record) for column in COLUMNS]
     assert (cells[1], cells[-1]) == ("overdue", "no run-jobs has run it")
@@ -359,14 +354,14 @@ def test_page_of_a_change_names_what_will_not_run_afterwards(
     ben: Client, flag: FeatureFlag
 ) -> None:
     waiting = ask(f"rollout {KEY} 50")
-    note = screen(ben, flag_url(flag, "release")).part("p", "this will not run: ")
+    note = show(ben, flag_url(flag, "release")).part("p", "this will not run: ")
     assert url_of(waiting) in note.attributes("a", "href")
 
 
 def test_pages_of_a_decision_are_named_after_the_action(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
     for name in ("change", "cancel"):
-        page = screen(ben, url_of(waiting, name))
+        page = show(ben, url_of(waiting, name))
         assert page.title.startswith(f"{TO_HALF}, ")
         assert str(waiting.pk) not in page.part(".breadcrumbs").text.split()
     response = act(ben, url_of(waiting, "cancel"))
@@ -376,10 +371,10 @@ def test_pages_of_a_decision_are_named_after_the_action(ben: Client) -> None:
 
 def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     waiting = ask(f'rollout {KEY} 50 --request --reason "tests are green"')
-    page = screen(ben, url_of(waiting))
+    page = show(ben, url_of(waiting))
     assert page.heading.startswith(TO_HALF)
     assert "tests are green" in page.text
-    shown = screen(ben, url_of(waiting, "approve")).texts(".flagstaff-notice")
+    shown = show(ben, url_of(waiting, "approve")).texts(".flagstaff-notice")
     assert "Asked by ana: “tests are green”" in shown
     assert [text for text in shown if text.startswith("When asked: 5 → 50 %")]
     assert "this will not run" not in " ".join(shown)
@@ -394,12 +389,12 @@ def test_user_who_may_not_see_users_sees_rounded_numbers_of_now_and_of_the_askin
     waiting = ask(f"rollout {KEY} 50 --request")
     User.objects.filter(pk__gte=10**6 + 50).delete()
     url = url_of(waiting, "approve")
-    shown = screen(shop.client("bob", "change_featureflag"), url).texts(".flagstaff-notice")
+    shown = show(shop.client("bob", "change_featureflag"), url).texts(".flagstaff-notice")
     [now, then] = [text for text in shown if "users gain the flag" in text]
     assert now.startswith("5 → 50 %: about ")
     assert then.startswith("When asked: 5 → 50 %: about ")
     assert now not in then
-    assert "about" not in screen(shop.client("ben"), url).text
+    assert "about" not in show(shop.client("ben"), url).text
 
 
 def test_user_who_may_not_see_users_approves_what_was_not_counted(shop: Shop) -> None:
@@ -417,7 +412,7 @@ def test_user_who_may_not_see_users_approves_what_was_not_counted(shop: Shop) ->
 
 def test_user_who_asked_may_only_cancel(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50 --request", actor="ben")
-    assert "Another user has to approve it." in screen(ben, url_of(waiting)).text
+    assert "Another user has to approve it." in show(ben, url_of(waiting)).text
     assert url_of(waiting, "approve") not in urls(ben, url_of(waiting))
     for name in ("approve", "refuse"):
         assert ben.get(url_of(waiting, name)).status_code == 403
@@ -431,7 +426,7 @@ def test_user_without_the_right_only_reads(shop: Shop) -> None:
         assert url_of(waiting, name) not in urls(viewer, url_of(waiting))
         assert viewer.get(url_of(waiting, name)).status_code == 403
     # Exact numbers of users need another permission.
-    assert "fewer than 5 users gain the flag." in screen(viewer, url_of(waiting)).text
+    assert "fewer than 5 users gain the flag." in show(viewer, url_of(waiting)).text
 
 
 def test_approval_is_needed_for_the_mark_as_secret_and_refuses_a_value_beside_it(
@@ -458,7 +453,7 @@ def test_value_that_has_become_secret_without_triggers_is_masked(ben: Client, sh
     execute("SET session_replication_role = replica")
     execute("UPDATE flagstaff_keyvaluestore SET secret = true")
     execute("SET session_replication_role = DEFAULT")
-    shown = [screen(ben, url).text for url in (url_of(done), url_of(waiting), LIST, OVERVIEW)]
+    shown = [show(ben, url).text for url in (url_of(done), url_of(waiting), LIST, OVERVIEW)]
     shown += [str(document(*line.split())) for line in (f"waiting show {done.pk}", "waiting list")]
     assert "hunter1" in str(WaitingAction.objects.values())
     assert "hunter" not in " ".join(shown)
@@ -468,7 +463,7 @@ def test_action_of_rows_that_the_user_may_not_see_is_nowhere(shop: Shop) -> None
     shop.value("page_size")
     waiting, viewer = ask("value set page_size 2"), shop.client("bob", "view_featureflag")
     for url in (LIST, OVERVIEW):
-        assert "page_size" not in screen(viewer, url).text
+        assert "page_size" not in show(viewer, url).text
     response = viewer.get(url_of(waiting), follow=True)
     assert "exist" in " ".join(messages_of(response))
 
@@ -495,19 +490,19 @@ def test_creation_is_shown_to_those_who_would_see_the_row_and_to_who_asked(
         ask(f"create {key} --owner {owner}")
     registry: dict[Any, Any] = admin.site._registry
     monkeypatch.setitem(registry, FeatureFlag, own_admin(FeatureFlag, admin.site))
-    text = screen(shop.client("bob", "view_featureflag"), LIST).text
+    text = show(shop.client("bob", "view_featureflag"), LIST).text
     assert [key for key in ("pay", "search_v3") if key in text] == shown
-    assert "pay" in screen(shop.client("ana"), LIST).text
+    assert "pay" in show(shop.client("ana"), LIST).text
 
 
 def test_list_shows_the_state_and_filters_by_it(ben: Client) -> None:
     ask(f"rollout {KEY} 50")
     run(f"waiting cancel {ask(f'release {KEY}').pk} --as ana")
-    assert TO_HALF in screen(ben, LIST).text
-    cancelled = screen(ben, f"{LIST}?state__exact=cancelled").text
+    assert TO_HALF in show(ben, LIST).text
+    cancelled = show(ben, f"{LIST}?state__exact=cancelled").text
     assert f"Release {KEY} to everybody" in cancelled
     assert "Roll out to 50 %" not in cancelled
-    assert f"Release {KEY}" in screen(ben, f"{LIST}?q={KEY}").text
+    assert f"Release {KEY}" in show(ben, f"{LIST}?q={KEY}").text
 
 
 def test_nobody_adds_or_deletes_one(ben: Client) -> None:
@@ -519,7 +514,7 @@ def test_nobody_adds_or_deletes_one(ben: Client) -> None:
 
 def again(client: Client, waiting: WaitingAction) -> str:
     """Returns the address of the link on the page of an action that does not run."""
-    alarm = screen(client, url_of(waiting)).part(".flagstaff-alarm")
+    alarm = show(client, url_of(waiting)).part(".flagstaff-alarm")
     assert "will not run: " in alarm.text
     return alarm.link("Ask again…")
 
@@ -529,10 +524,10 @@ def test_action_that_will_not_run_is_asked_for_again_with_its_arguments_and_time
     ben: Client,
 ) -> None:
     waiting = ask(f"rollout {KEY} 50")
-    assert "Ask again…" not in screen(ben, url_of(waiting)).text
+    assert "Ask again…" not in show(ben, url_of(waiting)).text
     changes.flags.set_rollout(KEY, 6)
     url = again(ben, waiting)
-    page = screen(ben, url)
+    page = show(ben, url)
     assert page.fields()["percent"] == "50"
     [button] = [text for text in page.buttons if text.startswith("Roll out to 50 % on ")]
     ben.post(url, page.fields())
@@ -557,7 +552,7 @@ def test_all_arguments_are_filled_in_again(line: str, ben: Client, shop: Shop) -
     waiting = ask(line)
     User.objects.filter(pk=asker.pk).update(is_active=False)
     url = again(ben, waiting)
-    page = Screen(ben.post(url, screen(ben, url).posted()))
+    page = Screen(ben.post(url, show(ben, url).posted()))
     ben.post(url, page.posted())
     first, second = WaitingAction.objects.order_by("pk")
     assert second.keys == first.keys
@@ -571,7 +566,7 @@ def test_period_is_asked_for_again_as_a_whole(ben: Client, shop: Shop) -> None:
     ask(f"on summer_banner --at {TOMORROW} --until {until}")
     changes.flags.set_rollout("summer_banner", 7)
     url = again(ben, WaitingAction.objects.order_by("pk")[0])
-    ben.post(url, screen(ben, url).fields())
+    ben.post(url, show(ben, url).fields())
     *before, second, end = WaitingAction.objects.order_by("pk")
     assert (second.action, end.action, end.begun_by) == ("on", "off", second.pk)
     # Or else both would end.
@@ -585,7 +580,7 @@ def test_link_to_the_page_of_another_flag_neither_fills_in_nor_cancels(
     waiting = ask(f"unit {KEY} visitor")
     changes.flags.update(KEY, bucket_by="organization")
     url = f"{flag_url(other, 'unit')}?again={waiting.pk}"
-    shown = screen(ben, url)
+    shown = show(ben, url)
     assert shown.fields().get("bucket_by") != "visitor"
     page = Screen(ben.post(url, {**shown.posted(), "bucket_by": "visitor", "_at": TOMORROW}))
     ben.post(url, page.posted())
@@ -599,7 +594,7 @@ def test_link_fills_in_nothing_of_an_action_that_the_user_may_not_see(
     hidden, shown = shop.flag("pay", owner="payments"), shop.flag("search_v3", owner="search")
     waiting = ask(f"rollout {hidden.key} 50")
     url = f"{flag_url(shown, 'rollout')}?again={waiting.pk}"
-    assert screen(shop.client("ben"), url).fields()["percent"] == "50"
+    assert show(shop.client("ben"), url).fields()["percent"] == "50"
     registry: dict[Any, Any] = admin.site._registry
     monkeypatch.setitem(registry, FeatureFlag, _ListOfPayments(FeatureFlag, admin.site))
-    assert not screen(shop.client("ben"), url).fields().get("percent")
+    assert not show(shop.client("ben"), url).fields().get("percent")

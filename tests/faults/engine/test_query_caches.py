@@ -9,13 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
 
 from flagstaff import changes
 from flagstaff.exceptions import ConflictError
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import FLAGS, column, page
+from tests.support.admin_pages import FLAGS, browser_of, column, page
 from tests.support.fixtures import create_database
 from tests.support.history import flag_history
 from tests.support.terminals import document, ok
@@ -83,10 +82,8 @@ def set_rollout(key: str, percent: int, expect_version: int | None = None) -> An
 
 def get_page(key: str, view: str, query: str = "") -> str:
     """The HTML of a page of a flag, or of the list."""
-    boss = Client()
-    boss.force_login(User.objects.get(username="boss"))
     pk = FeatureFlag.objects.get(key=key).pk
-    return page(boss, f"{FLAGS}{query or f'{pk}/{view}/'}")
+    return page(browser_of("boss"), f"{FLAGS}{query or f'{pk}/{view}/'}")
 
 
 def test_cache_is_in_use(cached: Worker, execute: Execute) -> None:

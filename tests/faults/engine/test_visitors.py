@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults.app_servers import GUNICORN, TIMEOUT, WORKERS, AppServer, Browser, served
-from tests.support.admin_pages import bucket_of
+from tests.support.buckets import bucket_of
 from tests.support.fixtures import Query
 from tests.support.sessions import within
 from tests.support.sql import insert_users

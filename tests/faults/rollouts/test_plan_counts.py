@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.app_servers import CELERY, GUNICORN, UVICORN, UWSGI, Browser, served
 from tests.faults.served.broker import application, deliver
-from tests.support.admin_pages import bucket_of
+from tests.support.buckets import bucket_of
 from tests.support.fixtures import Query
 from tests.support.plans import counted, failed_users, start_run
 from tools.limits import seconds

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.support.fixtures import create_database
+from tests.support.fixtures import create_database, execute
 from tests.support.pages import code_of
 from tests.support.projects import Project
 from tests.system.adoption.article_project import (
@@ -37,11 +37,6 @@ DATABASES["flags"] = {
 }
 FLAGSTAFF = {**globals().get("FLAGSTAFF", {}), "DATABASE": "flags"}
 """
-
-
-def execute(database: str, statements: str) -> None:
-    with psycopg.connect(database, autocommit=True) as session:
-        session.execute(statements.encode())
 
 
 def test_schema_in_the_search_path_has_all_tables(tmp_path: Path, empty_database: str) -> None:

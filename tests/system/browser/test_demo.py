@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.admin_pages import FLAGS, bucket_of
+from tests.support.admin_pages import FLAGS
+from tests.support.buckets import bucket_of
 from tests.system.browser.conftest import WORKERS, Shop, Visitor
 from tests.system.browser.layout import assert_fits
 

@@ -9,11 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
 
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import FLAGS, VALUES, column, confirmed, page
+from tests.support.admin_pages import FLAGS, VALUES, browser_of, column, confirmed, page
 from tests.support.fixtures import create_database
 from tests.support.screen import Screen
 from tests.support.terminals import document
@@ -54,12 +53,6 @@ def create_users() -> None:
     changes.flags.create("brand_new", rollout_percent=7)
 
 
-def client() -> Client:
-    browser = Client()
-    browser.force_login(User.objects.get(username="boss"))
-    return browser
-
-
 def url(key: str, view: str = "change") -> str:
     pk = FeatureFlag.objects.using("default").get(key=key).pk
     return f"{FLAGS}{pk}/{view}/"
@@ -67,13 +60,13 @@ def url(key: str, view: str = "change") -> str:
 
 def lists() -> list[list[str]]:
     """The flags, their states, and the values, in the lists of the admin."""
-    html = page(client())
-    values = Screen(page(client(), VALUES)).texts("td.field-shown_value")
+    html = page(browser_of("boss"))
+    values = Screen(page(browser_of("boss"), VALUES)).texts("td.field-shown_value")
     return [column(html, "flag"), column(html, "state"), values]
 
 
 def change_page(key: str) -> list[Any]:
-    response = client().get(url(key))
+    response = browser_of("boss").get(url(key))
     shown = Screen(response)
     rollouts = [shown.part(".flagstaff-steps").rows[-1][1].split()[0]]
     return [response.status_code, rollouts, "anna.smith" in shown.text]
@@ -81,13 +74,13 @@ def change_page(key: str) -> list[Any]:
 
 def text_of(key: str, view: str, method: str = "get") -> str:
     """The text of a page of a flag, or of the page after a form was sent."""
-    return Screen(getattr(client(), method)(url(key, view), follow=True)).text
+    return Screen(getattr(browser_of("boss"), method)(url(key, view), follow=True)).text
 
 
 def address_after_undo() -> str:
     """The address after the newest change of a flag that the replica does not have is undone."""
     changes.flags.set_rollout("brand_new", 8)
-    boss = client()
+    boss = browser_of("boss")
     history = boss.get(url("brand_new", "history"), follow=True)
     # Without the way back.
     newest = Screen(history).attributes('a[href*="?undo="]', "href")[0].partition("&")[0]

@@ -23,7 +23,6 @@ from django.utils.module_loading import import_string
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from flagstaff import Flag, acting_as, all_flags
-from flagstaff._request.flags import RequestFlags
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
@@ -33,7 +32,7 @@ from tests.support.check_messages import check_messages
 from tests.support.pages import DOCS, blocks_in, code_of, names_of, template_of
 from tests.support.screen import Screen
 from tests.support.sql import rows
-from tests.support.views import request_of, with_flags
+from tests.support.views import flagged_request_of, request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 
@@ -54,9 +53,8 @@ def shop_request(user: Any) -> Any:
     async def auser() -> Any:
         return user
 
-    request = request_of(user)
+    request = flagged_request_of(user)
     request.auser, request.session = auser, SessionStore()
-    request.flags = RequestFlags(request)
     return request
 
 

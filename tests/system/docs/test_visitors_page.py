@@ -14,7 +14,7 @@ from django.urls import path
 
 from flagstaff.models import FeatureFlag
 from tests.support import pages
-from tests.support.admin_pages import bucket_of
+from tests.support.buckets import bucket_of
 from tests.support.draws import draws
 from tests.support.pages import code_of
 

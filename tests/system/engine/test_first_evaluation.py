@@ -1,10 +1,9 @@
 """The first evaluation of a process, and how it can fail."""
 
-import hashlib
-
 import pytest
 
 from tests.conftest import RunIsolated
+from tests.support.buckets import bucket_of
 from tests.support.fixtures import OpenToAll
 
 START = """
@@ -186,5 +185,5 @@ def test_content_of_the_first_lazy_object_does_not_affect_the_next(
         f"explain('new_checkout', SimpleLazyObject(lambda: {held})).bucket"
         for held in (first, "User(pk=42)")
     )
-    bucket = int(hashlib.sha256(b"new_checkout:42").hexdigest(), 16) % 100
+    bucket = bucket_of("new_checkout", 42)
     assert run_isolated(f"{STUB}\n{first_evaluation}\nprint({evaluation})") == f"{bucket}\n"

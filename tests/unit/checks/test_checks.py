@@ -19,7 +19,7 @@ from flagstaff.checks import database_messages
 from flagstaff.conf import Conf
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag
-from tests.support.check_messages import check_messages
+from tests.support.check_messages import check_messages, only_message
 from tests.support.models_of_others import flag_model_of, model_of, value_model_of
 
 TESTED = Path(__file__).resolve().parent.parent.parent
@@ -30,7 +30,7 @@ CODE = [
     *sorted(PACKAGE.glob("**/checks.py")),
     *sorted(PACKAGE.glob("*/hooks.py")),
     PACKAGE / "admin" / "row_page.py",
-    PACKAGE / "contrib" / "waffle" / "own_code.py",
+    PACKAGE / "contrib" / "waffle" / "rows.py",
     PACKAGE / "experiments" / "requirements.py",
 ]
 #: The ids of all messages in the code, in its order.
@@ -42,13 +42,6 @@ PAGE = TESTED.parent / "docs" / "reference" / "checks.md"
 def messages() -> list[CheckMessage]:
     """The messages of the checks that do not connect."""
     return check_messages("flagstaff")
-
-
-def only_message() -> tuple[str, str, str]:
-    """Id, text and hint of the only message."""
-    [message] = messages()
-    label = f"{message.obj._meta.label}: " if message.obj else ""
-    return str(message.id), f"{label}{message.msg}", str(message.hint)
 
 
 NO_COLUMN = "not a column of the user model"
@@ -86,7 +79,7 @@ def test_setting_that_names_what_cannot_be_used_is_reported(
     names = ["email", name] if setting == "ATTRIBUTES" else name
     with override_settings(FLAGSTAFF={setting: names}):
         message = f'FLAGSTAFF["{setting}"] names {name!r}, {problem}'
-        assert only_message() == ("flagstaff.E001", message, hint)
+        assert only_message(messages()) == ("flagstaff.E001", message, hint)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +105,7 @@ def test_attribute_of_objects_that_cannot_be_read_is_reported(
     with override_settings(FLAGSTAFF={"ATTRIBUTES": [{"name": "organizations", **source}]}):
         message = f"FLAGSTAFF[\"ATTRIBUTES\"] names for 'organizations' {problem}"
         hint = "correct it, or install the app of the model"
-        assert only_message() == ("flagstaff.E001", message, hint)
+        assert only_message(messages()) == ("flagstaff.E001", message, hint)
 
 
 def test_function_of_an_extra_that_is_not_installed_names_the_extra(
@@ -122,7 +115,7 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "crawleruseragents", None)
     with override_settings(FLAGSTAFF={"IS_CRAWLER": "flagstaff.experiments.crawlers.is_crawler"}):
-        check, message, hint = only_message()
+        check, message, hint = only_message(messages())
     assert check == "flagstaff.E001"
     assert message.endswith('run: pip install "django-flagstaff[crawlers]"')
     assert hint == "correct the path, or install what it needs"
@@ -181,7 +174,7 @@ def test_missing_middleware_is_reported_with_what_needs_it(
         *dict.fromkeys([*reports_middleware.INSTALLED_APPS, *apps])
     ]
     reports_middleware.FLAGSTAFF = own_settings
-    assert only_message() == (
+    assert only_message(messages()) == (
         "flagstaff.W007",
         f"FlagstaffMiddleware is not in MIDDLEWARE, but needed by {need}",
         f'add "{OURS}" after AuthenticationMiddleware, {SILENCE} if no request evaluates a flag',
@@ -199,7 +192,7 @@ def test_project_that_needs_no_middleware_is_accepted_without_it(reports_middlew
 @pytest.mark.parametrize("path", [OURS, OWN])
 def test_middleware_before_that_of_users_is_reported(path: str, reports_middleware: Any) -> None:
     reports_middleware.MIDDLEWARE = [path, DJANGOS]
-    assert only_message()[:2] == (
+    assert only_message(messages())[:2] == (
         "flagstaff.W008",
         (
             "FlagstaffMiddleware is before AuthenticationMiddleware in MIDDLEWARE, so what runs "
@@ -243,18 +236,18 @@ def test_connection_parameter_that_the_engine_refuses_is_reported(
     options: dict[str, Any], problem: str, set_options: Any
 ) -> None:
     set_options(options)
-    assert only_message()[:2] == ("flagstaff.E003", REFUSED + problem)
+    assert only_message(messages())[:2] == ("flagstaff.E003", REFUSED + problem)
 
 
 def test_unsupported_environment_variable_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGREQUIREPEER", "postgres")
-    assert only_message()[1] == REFUSED + "requirepeer is not supported"
+    assert only_message(messages())[1] == REFUSED + "requirepeer is not supported"
 
 
 def test_missing_service_is_reported(monkeypatch: pytest.MonkeyPatch, set_options: Any) -> None:
     monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
     set_options({"service": "shop"})
-    check, message, hint = only_message()
+    check, message, hint = only_message(messages())
     assert check == "flagstaff.E003"
     assert message.startswith('database "default": the connection service "shop" is not found')
     assert hint.startswith("correct it in OPTIONS, in the environment or in the service")
@@ -304,7 +297,7 @@ def flags_alias(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_model_written_to_another_database_is_reported(flags_alias: Any) -> None:
     with override_settings(DATABASE_ROUTERS=[Elsewhere()], FLAGSTAFF={"DATABASE": "default"}):
-        assert only_message() == (
+        assert only_message(messages()) == (
             "flagstaff.W004",
             (
                 'flagstaff.FeatureFlag: this model is read from database "default", '
@@ -319,7 +312,7 @@ def test_model_written_to_another_database_is_reported(flags_alias: Any) -> None
         )
     # Values, which are written to another database than flags.
     with override_settings(DATABASE_ROUTERS=[Elsewhere()]):
-        assert only_message()[1] == (
+        assert only_message(messages())[1] == (
             'flagstaff.KeyValueStore: this model is read from database "flags", '
             'but written to "default"'
         )
@@ -339,7 +332,7 @@ def test_other_alias_of_the_same_database_is_accepted(
 def test_database_that_is_not_supported_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("vendor", "mysql"), ("display_name", "MySQL")):
         monkeypatch.setattr(connections["default"], name, value)
-    assert only_message() == (
+    assert only_message(messages()) == (
         "flagstaff.E049",
         'database "default" is MySQL, which flagstaff does not support',
         (
@@ -376,7 +369,7 @@ def test_model_that_does_not_inherit_is_reported_with_the_line_to_write(
     setting: str, fields: Any, base: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Conf, setting, model_of("Shop", copied(fields)))
-    assert only_message() == (
+    assert only_message(messages()) == (
         "flagstaff.E005",
         f"common.Shop: the model does not inherit from {base}",
         (
@@ -396,7 +389,7 @@ def test_own_fields_with_names_of_ours_are_to_be_renamed_before_the_model_inheri
         "description": models.TextField(),
     }
     monkeypatch.setattr(Conf, "flag_model", model_of("Shop", fields))
-    hint = only_message()[2]
+    hint = only_message(messages())[2]
     assert hint.startswith(
         "rename rules, owner and run makemigrations and migrate with --skip-checks; write"
     )
@@ -424,7 +417,7 @@ def test_inherited_field_that_is_replaced_or_removed_is_reported(
     fields: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Conf, "flag_model", flag_model_of(**copied(fields)))
-    check, text, hint = only_message()
+    check, text, hint = only_message(messages())
     assert check == "flagstaff.E005"
     assert message in text
     assert hint.startswith(f"remove {next(iter(fields))} from the class, and run makemigrations")
@@ -441,7 +434,7 @@ def test_model_whose_meta_does_not_inherit_is_reported(monkeypatch: pytest.Monke
     model = flag_model_of()
     monkeypatch.setattr(model._meta, "constraints", [])
     monkeypatch.setattr(Conf, "flag_model", model)
-    assert only_message()[1:] == (
+    assert only_message(messages())[1:] == (
         "common.Switch: its Meta lacks the constraints of AbstractFeatureFlag",
         'write "class Meta(AbstractFeatureFlag.Meta):", and run makemigrations and migrate',
     )

@@ -14,35 +14,32 @@ from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, explain, flag_enabled, get_value, snapshot
 from flagstaff.testing import override_flag, override_value, override_variant
-
-
-def results() -> tuple[bool, Any]:
-    return flag_enabled("new_checkout"), get_value("gateway")
+from tests.support.evaluations import flag_and_value
 
 
 def test_block_sets_and_resets_and_the_innermost_wins() -> None:
     with override_flag("new_checkout", True), override_value("gateway", "paypal"):
-        assert results() == (True, "paypal")
+        assert flag_and_value() == (True, "paypal")
         with override_flag("new_checkout", False), override_value("gateway", 2):
-            assert results() == (False, 2)
-        assert results() == (True, "paypal")
-    assert results() == (False, None)
+            assert flag_and_value() == (False, 2)
+        assert flag_and_value() == (True, "paypal")
+    assert flag_and_value() == (False, None)
 
 
 @override_flag("new_checkout", True)
 @override_value("gateway", "paypal")
 def test_decorated_function_has_override_and_keeps_its_fixtures(tmp_path: Any) -> None:
     assert tmp_path.exists()
-    assert results() == (True, "paypal")
+    assert flag_and_value() == (True, "paypal")
 
 
 class TestMethod:
     @override_flag("new_checkout", True)
     def test_decorated_method_has_override(self) -> None:
-        assert results() == (True, None)
+        assert flag_and_value() == (True, None)
 
     def test_undecorated_method_has_no_override(self) -> None:
-        assert results() == (False, None)
+        assert flag_and_value() == (False, None)
 
 
 def test_decorated_async_function_has_override_until_its_end() -> None:
@@ -61,23 +58,23 @@ def test_decorated_async_function_has_override_until_its_end() -> None:
 @override_value("gateway", "paypal")
 class DecoratedTestCase(SimpleTestCase):
     def setUp(self) -> None:
-        assert results() == (True, "paypal")
+        assert flag_and_value() == (True, "paypal")
 
     def test_decorated_class_has_override(self) -> None:
-        assert results() == (True, "paypal")
+        assert flag_and_value() == (True, "paypal")
 
     async def test_decorated_class_has_override_in_async_method(self) -> None:
-        assert results() == (True, "paypal")
+        assert flag_and_value() == (True, "paypal")
 
     @override_flag("new_checkout", False)
     def test_decorated_method_wins_over_class(self) -> None:
-        assert results() == (False, "paypal")
+        assert flag_and_value() == (False, "paypal")
 
 
 class InheritingTestCase(DecoratedTestCase):
     @override_value("gateway", None)
     def test_subclass_of_decorated_class_has_override(self) -> None:
-        assert results() == (True, None)
+        assert flag_and_value() == (True, None)
 
 
 def test_overrides_may_end_in_any_order_and_be_active_twice() -> None:
@@ -114,7 +111,7 @@ def test_override_applies_to_new_and_running_threads() -> None:
 
     def wait_and_evaluate() -> Any:
         assert start.wait(10)
-        return results()
+        return flag_and_value()
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(wait_and_evaluate)
@@ -122,7 +119,7 @@ def test_override_applies_to_new_and_running_threads() -> None:
             start.set()
             assert running.result() == (True, "paypal")
     with ThreadPoolExecutor(1) as pool, override_flag("new_checkout", True):
-        assert pool.submit(results).result() == (True, None)
+        assert pool.submit(flag_and_value).result() == (True, None)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
@@ -133,7 +130,7 @@ def test_error_in_block_or_decorated_function_resets(error: type[BaseException])
 
     with pytest.raises(error), override_value("gateway", "paypal"):
         fail()
-    assert results() == (False, None)
+    assert flag_and_value() == (False, None)
 
 
 def test_overridden_flag_is_static_and_same_for_all_users() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import enum
-import hashlib
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from django.utils.safestring import mark_safe
 from flagstaff import _log, explain, flag_enabled
 from flagstaff._engine import direct, users
 from flagstaff._engine.direct import NotReadyError
+from tests.support.buckets import bucket_of
 
 #: Enabled, and the rollout in percent.
 Row = tuple[bool, int]
@@ -49,10 +49,6 @@ def table(monkeypatch: pytest.MonkeyPatch) -> StubTable:
     monkeypatch.setattr(direct, "select", table.select)
     monkeypatch.setattr(direct, "key_to_text", lambda: str)
     return table
-
-
-def bucket(text: str) -> int:
-    return int(hashlib.sha256(f"new_checkout:{text}".encode()).hexdigest(), 16) % 100
 
 
 class Number(int):
@@ -175,7 +171,10 @@ USERS: dict[str, tuple[Any, str]] = {
 def test_text_of_the_key_is_hashed_and_looked_up(table: StubTable, user: Any, text: str) -> None:
     for form in (user, SimpleLazyObject(lambda: user)):
         explained = explain("new_checkout", form)
-        assert (explained.bucket, explained.value) == (bucket(text), bucket(text) < 50)
+        assert (explained.bucket, explained.value) == (
+            bucket_of("new_checkout", text),
+            bucket_of("new_checkout", text) < 50,
+        )
         assert flag_enabled("new_checkout", form) is explained.value
     table.row, table.allowed = (True, 1), {text}
     assert flag_enabled("new_checkout", user)
@@ -212,16 +211,20 @@ def test_key_assigned_later_is_used() -> None:
     user = User()
     assert explain("new_checkout", user).bucket is None
     user.pk = 42
-    assert explain("new_checkout", user).bucket == bucket("42")
+    assert explain("new_checkout", user).bucket == bucket_of("new_checkout", "42")
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(explain, "new_checkout", user).result().bucket == bucket("42")
+        assert pool.submit(explain, "new_checkout", user).result().bucket == bucket_of(
+            "new_checkout", "42"
+        )
 
 
 def test_more_user_types_than_the_cache_holds_are_evaluated() -> None:
     for number in range(40):
         made = type(f"User{number}", (), {"pk": number})()
-        assert explain("new_checkout", made).bucket == bucket(str(number))
-        assert explain("new_checkout", Slotted(number)).bucket == bucket(str(number))
+        assert explain("new_checkout", made).bucket == bucket_of("new_checkout", str(number))
+        assert explain("new_checkout", Slotted(number)).bucket == bucket_of(
+            "new_checkout", str(number)
+        )
 
 
 class BrokenUserError(Exception):
@@ -309,7 +312,7 @@ def test_text_that_cannot_be_a_primary_key_warns_once_without_the_text(
     texts: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for text in [*texts, *texts]:
-        assert flag_enabled("new_checkout", text) is (bucket(text) < 50)
+        assert flag_enabled("new_checkout", text) is (bucket_of("new_checkout", text) < 50)
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert "cannot be a primary key of auth.User (AutoField)" in record.message

@@ -28,6 +28,7 @@ from flagstaff._request.flags import flags_of
 from flagstaff._request.visitor import draw_id, read_id, sign_id
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
+from tests.support.views import visitor_id_of
 
 NAME = "flagstaff_visitor"
 YEAR = 365 * 86_400
@@ -128,16 +129,9 @@ def served(view: Callable[[Any], HttpResponse]) -> Any:
     return FlagstaffMiddleware(view)(RequestFactory().get("/"))
 
 
-def id_in(response: Any) -> str:
-    """The id in the cookie that a response sets."""
-    signed = read_id(response.cookies[NAME].value, YEAR)
-    assert signed
-    return signed.id
-
-
 def test_first_use_of_visitor_sets_cookie_which_keeps_the_id(get: Get, page: str) -> None:
     first = get(page)
-    assert first.content.decode() == id_in(first)
+    assert first.content.decode() == visitor_id_of(first)
     cookie = first.cookies[NAME]
     assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
     assert (cookie["max-age"], cookie["domain"], cookie["secure"]) == (YEAR, "", "")
@@ -189,7 +183,7 @@ def test_reading_without_drawing_sets_no_cookie(get: Get) -> None:
 )
 def test_cookie_that_is_not_valid_is_replaced(get: Get, page: str, text: str) -> None:
     response = get(page, text)
-    assert response.content.decode() == id_in(response) != "visitor"
+    assert response.content.decode() == visitor_id_of(response) != "visitor"
 
 
 def test_cookie_signed_with_a_fallback_key_is_signed_again_for_the_rest_of_its_age(
@@ -200,7 +194,7 @@ def test_cookie_signed_with_a_fallback_key_is_signed_again_for_the_rest_of_its_a
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new secret"
     response = get(page, text)
     settings.SECRET_KEY_FALLBACKS = []
-    assert response.content.decode() == id_in(response) == "visitor"
+    assert response.content.decode() == visitor_id_of(response) == "visitor"
     assert response["Cache-Control"] == "private"
     cookie = response.cookies[NAME]
     signed = read_id(cookie.value, YEAR)
@@ -226,9 +220,9 @@ def test_link_of_another_site_draws_a_visitor_but_a_form_only_of_the_same_site(
     assert (response.content, len(response.cookies)) == (b"None", 0)
     assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
     response = client.post("/visitor/", headers={"Sec-Fetch-Site": "same-origin"})
-    assert response.content.decode() == id_in(response)
+    assert response.content.decode() == visitor_id_of(response)
     response = Client().get("/visitor/", **from_another_site("document"))
-    assert response.content.decode() == id_in(response)
+    assert response.content.decode() == visitor_id_of(response)
 
 
 @pytest.mark.parametrize("destination", ["iframe", "empty", "image"])
@@ -244,7 +238,7 @@ def test_failing_view_sets_cookie(client: Client) -> None:
     client.raise_request_exception = False
     response = client.get("/failing/")
     assert response.status_code == 500
-    assert id_in(response)
+    assert visitor_id_of(response)
     assert response["Cache-Control"] == "private"
 
 
@@ -266,7 +260,7 @@ def test_threads_of_one_request_draw_one_id() -> None:
             ids.update(pool.map(use, range(8)))
         return HttpResponse()
 
-    assert {id_in(served(view))} == ids
+    assert {visitor_id_of(served(view))} == ids
 
 
 @pytest.mark.parametrize("cookie", [None, sign_id("visitor")], ids=["no cookie", "a cookie"])
@@ -287,7 +281,7 @@ def asks(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None
 def test_consent_to_the_request_lets_cookie_be_set(get: Get, page: str, asks: Any) -> None:
     asks(lambda request: request.path == page)
     response = get(page)
-    assert response.content.decode() == id_in(response)
+    assert response.content.decode() == visitor_id_of(response)
     assert get(page).content == response.content
 
 
@@ -364,7 +358,7 @@ def test_consent_that_needs_the_visitor_is_asked_once(
 
     asks(consent)
     response = client.get("/visitor/")
-    assert response.content.decode() == id_in(response)
+    assert response.content.decode() == visitor_id_of(response)
     assert asked == [None]
     assert "evaluates a flag that is bucketed by visitor, which it must not do" in caplog.text
     # None is not a consent.
@@ -417,7 +411,7 @@ def test_flags_before_the_middleware_are_of_the_same_visitor() -> None:
     early = flags_of(request)
     assert not early.visitor
     response: Any = FlagstaffMiddleware(text_of)(request)
-    assert early.visitor == response.content.decode() == id_in(response)
+    assert early.visitor == response.content.decode() == visitor_id_of(response)
     request = RequestFactory().get("/")
     request.COOKIES[NAME] = sign_id("visitor")
     assert flags_of(request).visitor == "visitor"
@@ -433,14 +427,14 @@ def test_two_middlewares_set_one_cookie(settings: Any, client: Client) -> None:
         return FlagstaffMiddleware(text_of)(request)
 
     response = served(between)
-    assert [response.content.decode()] == [id_in(response)] == drawn
+    assert [response.content.decode()] == [visitor_id_of(response)] == drawn
     settings.MIDDLEWARE = [MIDDLEWARE, MIDDLEWARE]
     response = client.get("/visitor/")
-    assert response.content.decode() == id_in(response)
+    assert response.content.decode() == visitor_id_of(response)
     # The second one may see a request that the first one has served.
     request: Any = RequestFactory().get("/")
     FlagstaffMiddleware(plain)(request)
-    assert id_in(FlagstaffMiddleware(text_of)(request))
+    assert visitor_id_of(FlagstaffMiddleware(text_of)(request))
 
 
 def test_request_of_rest_framework_has_the_visitor_of_djangos() -> None:
@@ -448,7 +442,7 @@ def test_request_of_rest_framework_has_the_visitor_of_djangos() -> None:
         return HttpResponse(flags_of(RestRequest(request)).visitor)
 
     response = served(view)
-    assert response.content.decode() == id_in(response)
+    assert response.content.decode() == visitor_id_of(response)
 
 
 def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
@@ -463,7 +457,7 @@ def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
         return text_of(request)
 
     response = served(view)
-    assert visitors == [None, *[id_in(response)] * 3]
+    assert visitors == [None, *[visitor_id_of(response)] * 3]
     assert visitor_of(None, None, True) is None
     assert visitor_of({}, {}, True) is None
     assert observed_request() is None

@@ -14,6 +14,7 @@ from flagstaff.rollouts.steps_and_guards import (
     parse_steps,
     require_functions,
 )
+from tests.support.guards import ORDERS_FINE
 
 
 @pytest.mark.parametrize(
@@ -67,14 +68,9 @@ def test_defaults_follow_the_users_of_a_day(users: float | None, first: str, req
     assert (str(defaults.steps[0]), defaults.required_users) == (first, required)
 
 
-PATH = f"{__name__}.fine"
 ERRORS = Guard("errors")
 SLOW = Guard("latency", seconds=0.5)
-CALLED = Guard("function", path=PATH)
-
-
-def fine(plan: object) -> bool:
-    return True
+CALLED = Guard("function", path=ORDERS_FINE)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +81,7 @@ def fine(plan: object) -> bool:
         ("latency=0.5", SLOW, "latency=0.5,limit=2,action=rollback"),
         (" latency = 2 , limit = 3 ", Guard("latency", 3, seconds=2), None),
         ("latency=0.1234567", Guard("latency", seconds=0.1234567), None),
-        (f"function={PATH}", CALLED, f"function={PATH},action=rollback"),
+        (f"function={ORDERS_FINE}", CALLED, f"function={ORDERS_FINE},action=rollback"),
     ],
 )
 def test_guard_survives_being_stored_as_text(text: str, guard: Guard, stored: str | None) -> None:
@@ -107,7 +103,7 @@ def test_guard_survives_being_stored_as_text(text: str, guard: Guard, stored: st
         *((f"latency={time}", "above 0 and up to 3,600") for time in ("x", "0", "inf", "nan")),
         (f"function={__name__}.missing", "cannot be imported: ImportError"),
         ("function=nowhere", "cannot be imported: ImportError"),
-        (f"function={__name__}.PATH", "is not a function"),
+        (f"function={__name__}.ORDERS_FINE", "is not a function"),
     ],
 )
 def test_invalid_guard_is_refused(guard: str, message: str) -> None:

@@ -167,7 +167,7 @@ def test_row_with_own_code_is_compared_by_both_classes(
 @pytest.mark.parametrize(
     ("is_active", "enabled", "outcome", "status"),
     [
-        (lambda *_given: True, False, "off here", 6),
+        (lambda *_arguments: True, False, "off here", 6),
         (lambda _row, request: request.organization, True, "own code", 0),
     ],
     ids=["off here", "fails"],

@@ -14,6 +14,7 @@ from flagstaff.models import FeatureFlag
 from tests.support.concurrency import run_during
 from tests.support.history import flag_history
 from tests.support.sql import rows
+from tests.support.stored import stored_flag
 from tests.support.terminals import ok, run, undo_of
 from tests.support.waffle_rows import flag, notes, rows_of_dry_run, statuses, switch
 
@@ -28,10 +29,6 @@ def row(alice: User) -> Any:
     row.users.add(alice)
     ok("import-waffle")
     return row
-
-
-def stored() -> FeatureFlag:
-    return FeatureFlag.objects.get(key="checkout")
 
 
 def test_import_is_one_transaction_with_the_source_waffle_that_is_undone(bob: User) -> None:
@@ -51,7 +48,7 @@ def test_import_is_one_transaction_with_the_source_waffle_that_is_undone(bob: Us
 def test_import_that_waits_for_another_writes_the_newest_rows(row: Any) -> None:
     newer = Flag.objects.filter(pk=row.pk)
     run_during(import_waffle, import_waffle, lambda: newer.update(percent=20))
-    assert stored().rollout_percent == 20
+    assert stored_flag("checkout").rollout_percent == 20
 
 
 def test_second_import_writes_nothing_without_a_change(row: Any) -> None:
@@ -65,17 +62,19 @@ def test_second_import_writes_what_changed_in_waffle(row: Any, alice: User, bob:
     Flag.objects.update(percent=40)
     row.users.set([bob])
     ok("import-waffle")
-    assert (stored().rollout_percent, [*stored().allowed_users.all()]) == (40, [bob])
+    checkout = stored_flag("checkout")
+    assert (checkout.rollout_percent, [*checkout.allowed_users.all()]) == (40, [bob])
     Flag.objects.update(everyone=True)
     ok("import-waffle")
-    assert stored().rollout_percent == 100
+    assert stored_flag("checkout").rollout_percent == 100
 
 
 def test_killed_flag_stays_off_after_a_second_import(row: Any) -> None:
     changes.flags.disable("checkout")
     Flag.objects.update(percent=40)
     ran = run("import-waffle")
-    assert (ran.status, stored().enabled, stored().rollout_percent) == (4, False, 10)
+    checkout = stored_flag("checkout")
+    assert (ran.status, checkout.enabled, checkout.rollout_percent) == (4, False, 10)
     assert "1 row: 0 exact, 0 differs, 0 lost, 1 refused" in ran.err
 
 
@@ -93,7 +92,7 @@ def test_overwrite_writes_the_values_of_waffle_to_this_flag_only(row: Any) -> No
     changes.flags.disable("checkout")
     changes.flags.disable("other")
     ran = run("import-waffle --overwrite checkout")
-    assert (ran.status, stored().enabled) == (4, True)
+    assert (ran.status, stored_flag("checkout").enabled) == (4, True)
     assert not FeatureFlag.objects.get(key="other").enabled
 
 
@@ -105,7 +104,7 @@ def test_overwrite_of_an_unknown_key_is_an_error(row: Any) -> None:
 def test_change_of_allowed_users_here_is_kept(row: Any, bob: User) -> None:
     changes.flags.allow("checkout", bob)
     assert statuses() == {"flag:checkout": "refused"}
-    assert stored().allowed_users.count() == 2
+    assert stored_flag("checkout").allowed_users.count() == 2
 
 
 def test_flag_that_was_changed_here_and_is_equal_again_is_not_refused(row: Any) -> None:
@@ -120,7 +119,7 @@ def test_flag_that_was_deleted_here_is_not_created_again(row: Any) -> None:
     assert run("import-waffle").status == 4
     assert not FeatureFlag.objects.exists()
     assert run("import-waffle --overwrite checkout").status == 0
-    assert stored().rollout_percent == 10
+    assert stored_flag("checkout").rollout_percent == 10
 
 
 def test_flag_that_was_created_again_here_is_kept(row: Any) -> None:

@@ -93,7 +93,7 @@ def test_kill_that_cancels_an_action_sends_nothing_of_it(hook: Webhook) -> None:
 
 
 def test_queue_that_cannot_be_written_stops_no_action(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_given: object, **_more: object) -> None:
+    def fail(*_arguments: object, **_more: object) -> None:
         raise ValueError("no")
 
     monkeypatch.setattr(Delivery, "__init__", fail)

@@ -15,9 +15,15 @@ from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article
 from tests.support.repeats import repeats
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.thorough,
+    pytest.mark.timeout(600),
+]
 
 VALUES, BATCH = repeats(20_000, 4_000), 10
+# A query takes a hundred times as long as a read from memory.
+QUERIES = repeats(2_000, 500)
 FLAGS = repeats(300, 100)
 MISSING = object()
 
@@ -107,11 +113,17 @@ def write(documents: list[str]) -> None:
 def test_value_equals_the_orms_in_value_and_type() -> None:
     batches = examples(st.lists(documents, min_size=BATCH, max_size=BATCH), VALUES // BATCH)
     write([*EACH_TYPE, *(document for batch in batches for document in batch)])
+    stored = KeyValueStore.objects.values_list("key", "value")
+    expected = {key: outcome(value) for key, value in stored}
+    assert len(expected) >= VALUES
+    # Without the engine, each evaluation queries.
+    for key in list(expected)[:QUERIES]:
+        assert outcome(get_value(key, MISSING)) == expected[key]
+    of_database = snapshot()
+    assert {key: outcome(of_database.get_value(key, MISSING)) for key in expected} == expected
     with live_engine():
         refresh(60)
-        current, stored = snapshot(), KeyValueStore.objects.values_list("key", "value")
-        expected = {key: outcome(value) for key, value in stored}
-        assert len(expected) >= VALUES
+        current = snapshot()
         for get in (get_value, current.get_value):
             outcomes = {key: outcome(get(key, MISSING)) for key in expected}
             assert {key: outcomes[key] for key in outcomes if outcomes[key] != expected[key]} == {}
