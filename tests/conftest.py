@@ -18,14 +18,18 @@ import pytest_timeout
 from django.db import connections
 
 from tests.support.flush import install
-from tests.support.migrated_database import create_migrated_database
+from tests.support.migrated_database import (
+    MIGRATED,
+    cluster,
+    create_migrated_database,
+    migrated_cluster_of_run,
+)
 from tests.support.other_runs import FIRST_PK, put_in_order, start_sequences
 from tests.support.parameters import split_by_parameters
 from tests.support.python_processes import count_patiently
 from tools.database_url import parse_database_url
 from tools.limits import CHILD, seconds
 from tools.postgres import Postgres
-from tools.postgres_account import open_directory, remove_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = ROOT / "tests" / "system"
@@ -155,10 +159,16 @@ def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None,
 ) -> Iterator[None]:
     """Starts a server for the session's database, unless DATABASE_URL is set or none is needed."""
-    if os.environ.get("DATABASE_URL") or connections["default"].vendor != "postgresql":
+    if connections["default"].vendor != "postgresql":
         yield
         return
-    with Postgres() as server, pytest.MonkeyPatch.context() as patch:
+    template = migrated_cluster_of_run()
+    if template is not None:
+        connections["default"].settings_dict["TEST"]["TEMPLATE"] = MIGRATED
+    if os.environ.get("DATABASE_URL"):
+        yield
+        return
+    with Postgres(template=template) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", server.url)
         connections["default"].settings_dict.update(parse_database_url(server.url))
         yield
@@ -175,26 +185,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 @pytest.fixture(scope="session")
 def migrated_cluster() -> Iterator[Path]:
     """The data directory of a stopped server. Its database `migrated` has all tables."""
-    directory = open_directory()
-    try:
-        with Postgres(directory) as server:
-            create_migrated_database(server)
-        yield directory / "data"
-    finally:
-        remove_directory(directory)
+    with cluster(MIGRATED, create_migrated_database) as data:
+        yield data
 
 
 @pytest.fixture(scope="module")
 def module_postgres_server(migrated_cluster: Path) -> Iterator[Postgres]:
     """A server for the tests of one file. A copied cluster starts sooner than a new one."""
-    directory = open_directory()
-    try:
-        # Unlike shutil, cp keeps the owner, which is the account of the server.
-        subprocess.run(["cp", "-a", migrated_cluster, directory / "data"], check=True)
-        with Postgres(directory) as server:
-            yield server
-    finally:
-        remove_directory(directory)
+    with Postgres(template=migrated_cluster) as server:
+        yield server
 
 
 @pytest.fixture
