@@ -32,8 +32,6 @@ from tools.limits import CHILD, seconds
 from tools.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
-SYSTEM = ROOT / "tests" / "system"
-DATABASE = ROOT / "tests" / "database"
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -99,9 +97,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     What stands below tests/database has the database, unless its mark says how.
     """
-    if SYSTEM in item.path.parents:
+    # Much faster than the parents of its path.
+    if item.nodeid.startswith("tests/system/"):
         item.add_marker("system")
-    elif DATABASE in item.path.parents and item.get_closest_marker("django_db") is None:
+    elif item.nodeid.startswith("tests/database/") and item.get_closest_marker("django_db") is None:
         item.add_marker("django_db")
 
 
@@ -136,16 +135,22 @@ def _mark_most_cases(items: list[pytest.Item]) -> None:
 def _put_longest_files_first(items: list[pytest.Item]) -> None:
     """Parallel processes then finish together.
 
-    The longest time limit in a file shows how long it takes.
+    The longest time limit in a file shows how long it takes, and then how many tests it has.
     """
     limits: dict[Path, float] = {}
+    weights = Counter[Path]()
     for item in items:
         marker = item.get_closest_marker("timeout")
         limit = float(marker.args[0]) if marker else 0.0
         limits[item.path] = max(limit, limits.get(item.path, 0.0))
-    items.sort(
-        key=lambda item: (-limits[item.path], item.get_closest_marker("django_db") is not None)
-    )
+        # They take about a second, a tenth, and a hundredth.
+        if item.get_closest_marker("system"):
+            weights[item.path] += 100
+        elif item.get_closest_marker("django_db"):
+            weights[item.path] += 10
+        else:
+            weights[item.path] += 1
+    items.sort(key=lambda item: (-limits[item.path], -weights[item.path]))
 
 
 class RunIsolated(Protocol):
