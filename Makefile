@@ -170,8 +170,12 @@ matrix-tools:
 test-rust: $(VENV)/.demo
 	RUST_TEST_THREADS=8 $(BESIDE_POSTGRES) $(CARGO_TEST) --lib --test core_alone --test core_allocations --test core_postgres
 
-test-python: build
+# In a new environment, as of `make matrix`, each of the processes would compile all tests.
+test-python: build $(if $(EDITABLE),compiled-tests)
 	$(PYTEST) $(QUICK) $(AT_ONCE)
+
+compiled-tests: build
+	$(BIN)/python -m pytest --quiet --collect-only $(QUICK) >/dev/null
 
 all-python: build
 	$(WAITING_PYTEST) $(AT_ONCE)
@@ -204,4 +208,4 @@ $(CARGO_MUTANTS)/bin/cargo-mutants:
 	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
 	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
 
-.PHONY: help demo test test-all test-faults lint format build docs wheel messages check-messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements tools matrix-tools test-rust test-python all-python test-example faults-rust faults-python lint-rust lint-python
+.PHONY: help demo test test-all test-faults lint format build docs wheel messages check-messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements tools matrix-tools test-rust test-python compiled-tests all-python test-example faults-rust faults-python lint-rust lint-python

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tools.browser import Visitor
-from tools.demo import flags
+from tools.demo import flags_in_turn
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
@@ -252,8 +252,7 @@ def fill(query: Callable[[str], Any], environment: dict[str, str]) -> Rows:
     """Writes the rows into a demo, and returns the primary keys that the paths of PAGES name."""
     for statement in _CHANGES:
         query(statement)
-    for command in _COMMANDS:
-        flags(command, environment)
+    flags_in_turn(_COMMANDS, environment)
     for statement in _PAST:
         query(statement)
     return dict(query(_PKS))

@@ -38,9 +38,9 @@ MODELS: dict[str, Any] = {
 MARKER = "x'\"%s;--"
 # What pages read from the query, and what their forms post.
 PARAMETERS = [
-    *("_button", "_confirmed", "action", "actor", "before", "changed", "context", "days", "flag"),
+    *("_confirmed", "action", "actor", "before", "changed", "context", "days", "flag"),
     *("format", "from", "key", "kind", "like", "o", "p", "page", "q"),
-    *("restore", "source", "state", "tag", "time", "to", "undo", "undo-transaction", "user"),
+    *("restore", "source", "state", "tag", "time", "to", "transaction", "undo", "user"),
 ]
 
 
@@ -101,9 +101,9 @@ def test_request_outside_of_the_admin_changes_no_row(admin: Client, method: str)
 def test_get_request_of_any_page_of_the_admin_changes_no_row(admin: Client) -> None:
     before, entry = state(), Change.objects.latest("id").pk
     queries: list[dict[str, str | int]] = [
-        {"_confirmed": 1, "_button": "start"},
+        {"_confirmed": 1},
         {"_confirmed": 1, **dict.fromkeys(("undo", "restore"), entry)},
-        {"_confirmed": 1, "undo-transaction": entry},
+        {"_confirmed": 1, "transaction": entry, "undo": "all"},
     ]
     urls = [*urls_below("/admin/flagstaff")]
     assert len(urls) >= 40

@@ -13,11 +13,11 @@ from selenium import webdriver
 
 import flagstaff
 from tests.support.admin_pages import FLAGS
+from tests.support.migrated_database import cluster
 from tools.browser import Visitor, chromium
 from tools.demo import ROOT, manage, wait_for_answer, workers
 from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
-from tools.postgres_account import open_directory, remove_directory
 
 __all__ = ["RESET", "WORKERS", "Shop", "Visitor"]
 
@@ -106,14 +106,13 @@ def serving(database: str, **variables: str) -> Iterator[Shop]:
 @pytest.fixture(scope="session")
 def migrated_cluster() -> Iterator[Path]:
     """The data directory of a stopped server with the example's sample data, to be copied."""
-    directory = open_directory()
-    try:
-        with Postgres(directory) as server:
-            for command in ("migrate", "seed"):
-                manage(command, environment_of(server.url))
-        yield directory / "data"
-    finally:
-        remove_directory(directory)
+    with cluster("example", _seed) as data:
+        yield data
+
+
+def _seed(server: Postgres) -> None:
+    for command in ("migrate", "seed"):
+        manage(command, environment_of(server.url))
 
 
 @pytest.fixture(scope="module")
