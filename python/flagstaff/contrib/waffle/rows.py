@@ -1,4 +1,4 @@
-"""Waffle as the project has it: its settings, its models with their rows, and code of its own.
+"""Waffle as the project has it: its models with their rows, and code of its own.
 
 The project's own code in a model decides, unless the flag of its row is off. Columns are read,
 never instances: those of the stand-in show the present state of our flags. Also the system checks
