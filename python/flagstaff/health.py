@@ -21,7 +21,7 @@ from flagstaff._core import start
 from flagstaff._engine import lifecycle
 from flagstaff._jobs import job_metrics_text
 from flagstaff._workers.status import CONTENT_TYPE, Status, prometheus_text, status
-from flagstaff.actions.rights import may
+from flagstaff.actions.table import user_may
 from flagstaff.conf import conf
 from flagstaff.waiting.outlook import numbers_to_look_at
 
@@ -110,7 +110,7 @@ def _response(now: Status, code: int) -> HttpResponse:
 
 def _may_view_flags(user: Any) -> bool:
     # Django's permissions are False for inactive users.
-    return bool(getattr(user, "is_staff", False)) and may(user, "view", conf.flag_model)
+    return bool(getattr(user, "is_staff", False)) and user_may(user, "view", conf.flag_model)
 
 
 app_name = "flagstaff_health"

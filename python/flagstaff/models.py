@@ -195,7 +195,7 @@ class WaitingAction(models.Model):
     row_kind: models.Field[Any, str] = models.CharField(max_length=50)
     keys: models.Field[Any, list[str]] = CheckedJSONField()
     arguments: models.Field[Any, dict[str, Any]] = CheckedJSONField(encoder=DjangoJSONEncoder)
-    #: What the action of an app is refused by: see `flagstaff.actions.look.Look`.
+    #: What the action of an app is refused by: see `flagstaff.actions.table.Look`.
     expected: models.Field[Any, dict[str, Any]] = CheckedJSONField()
     #: A `Consequence` and a sentence about the users: as asked for, or as approved.
     consequence: models.Field[Any, int] = models.PositiveSmallIntegerField()

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
 
-from flagstaff.contrib.ofrep.protocol import hash_of
+from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.models import FeatureFlag
 
 urlpatterns = [path("", include("flagstaff.contrib.ofrep.urls"))]

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.db import connection
 from waffle.models import AbstractUserFlag, Flag, Sample, Switch
 
-from flagstaff.contrib.waffle import rows
+from flagstaff.contrib.waffle import settings
 from tests.support.models_of_others import model_of
 from tests.support.terminals import flags
 
@@ -59,7 +59,7 @@ def use_flag_model(patch: pytest.MonkeyPatch, name: str, /, **fields: Any) -> An
     with connection.schema_editor() as editor:
         editor.create_model(model)
     models = {"FLAG_MODEL": model}
-    others = rows.get_waffle_model
-    patch.setattr(rows, "get_waffle_model", lambda name: models.get(name) or others(name))
+    others = settings.get_waffle_model
+    patch.setattr(settings, "get_waffle_model", lambda name: models.get(name) or others(name))
     cache.clear()
     return model

@@ -19,7 +19,7 @@ from flagstaff.conf import (
     conf,
     packaged_documentation,
 )
-from flagstaff.contrib.ofrep.protocol import KEYS
+from flagstaff.contrib.ofrep.settings import KEYS
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 

@@ -11,9 +11,8 @@ from itertools import chain
 from flagstaff._tables.rows import Kind
 from flagstaff.actions.arguments import Argument, Percent, Text
 from flagstaff.actions.flags import FLAG_ACTIONS
-from flagstaff.actions.look import Done
 from flagstaff.actions.segments import SEGMENT_ACTIONS
-from flagstaff.actions.table import Action, action
+from flagstaff.actions.table import Action, Done, action
 from flagstaff.actions.values import VALUE_ACTIONS
 from flagstaff.extensions import ACTIONS
 

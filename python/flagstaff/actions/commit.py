@@ -13,8 +13,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, case_variants
 from flagstaff._text import local_list, quoted, say, some
 from flagstaff._text.rules import sentence
-from flagstaff.actions.look import Line, Look, Written, reaches_nothing
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Line, Look, Run, Written, reaches_nothing
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,

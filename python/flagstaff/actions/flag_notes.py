@@ -12,8 +12,7 @@ from flagstaff._text import local_list, local_number, localized, quoted, say
 from flagstaff._text.rules import ALL
 from flagstaff._text.times import local_days, local_time_text
 from flagstaff._workers.usage import NOT_USED, RecentUsage, recent_usage
-from flagstaff.actions.look import Line, Look
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Line, Look, Run
 from flagstaff.changes.consequence import flag_text
 from flagstaff.changes.fields import command_line, count_allowed_users
 

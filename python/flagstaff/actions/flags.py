@@ -19,7 +19,7 @@ from flagstaff.conf import conf
 from flagstaff.validators import usable_tags
 
 if TYPE_CHECKING:
-    from flagstaff.actions.look import Look
+    from flagstaff.actions.table import Look
 
 _STATE = ("enabled", "rollout_percent", "rules")
 _Users = Annotated[list[Any], Users("a user's primary key or username")]

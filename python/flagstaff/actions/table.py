@@ -1,38 +1,272 @@
-"""An action, the decorator that declares one, a run of it, and the actions of all kinds of rows."""
+"""An action: how it is declared, who may do it, and what it would do.
+
+On a page, the project's ModelAdmin decides who may: its methods get the answer of `user_may` from
+their base class, and may refuse single rows or allow more. Without a request, such a method cannot
+be asked: a made-up request lacks what middleware adds, and "no team" may mean every team to it. So
+it counts as a no.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import (
     Annotated,
     Any,
     Final,
+    Literal,
     TypeAlias,
     cast,
     get_args,
     get_type_hints,
 )
 
+from django.contrib.auth import get_permission_codename
+from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import Reading, read_together
 from flagstaff._tables.rows import Kind, Row, all_rows, declared_row, unknown_row
-from flagstaff._text import Sentence, described, is_storable, joined, say
+from flagstaff._tables.states import FlagState
+from flagstaff._text import Sentence, described, is_storable, joined, localized, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
-from flagstaff.actions.look import Done, Look
-from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.consequence import Consequence, impact_text, users_texts
+from flagstaff.changes.fields import Undo, count_allowed_users
 from flagstaff.changes.locking import block_of_change, read_rows, require_versions
 from flagstaff.changes.row_changes import write_fields
-from flagstaff.changes.row_states import ExpectedRows, RowState, is_preview, previewed
+from flagstaff.changes.row_states import (
+    Effect,
+    ExpectedRows,
+    Impact,
+    RowState,
+    is_preview,
+    previewed,
+)
 from flagstaff.changes.undo import restore_row, undo_event
+from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
-from flagstaff.history.log import deleted_pk, versions_of
+from flagstaff.history.log import Event, deleted_pk, versions_of
+
+#: "toggle" turns flags on and off, sets their rollout, and uses their plans.
+Right: TypeAlias = Literal["view", "toggle", "change", "add", "delete"]
+#: Whether somebody has a right for a row, or for the rows of a model.
+Ask: TypeAlias = "Callable[[Right, Any], bool]"
+
+# The fields that the right to toggle writes.
+_TOGGLE_FIELDS = frozenset({"enabled", "rollout_percent"})
+
+INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
+    "view": ("view", "toggle", "change"),
+    "toggle": ("toggle", "change"),
+}
+#: The methods of a ModelAdmin that hide rows.
+HIDING = ("get_queryset", "has_view_permission")
+
+
+def user_may(user: Any, right: Right, row: Any) -> bool:
+    """Returns whether a user may do this to a row, or to the rows of a model.
+
+    It is the answer of READ_ONLY and of Django's permissions, also those for single rows. Whoever
+    may toggle or change a row may view it.
+    """
+    return (right == "view" or not conf.read_only) and has_permission(user, right, row)
+
+
+def has_permission(user: Any, right: Right, row: Any) -> bool:
+    """Returns the answer of Django's permissions alone."""
+    rows = [None] if isinstance(row, type) else [None, row]
+    names = [permission(sufficient, row) for sufficient in INCLUDED_IN.get(right, (right,))]
+    return any(user.has_perm(name, target) for target in rows for name in names)
+
+
+def overrides(model_admin: Any, *names: str) -> bool:
+    """Returns whether a ModelAdmin has one of these methods from the code of a project."""
+    methods = (getattr(model_admin, name, None) for name in names)
+    modules = (getattr(method, "__module__", "") for method in methods if method is not None)
+    return any(module.partition(".")[0] not in {"django", "flagstaff"} for module in modules)
+
+
+def right_of(change: Changed | Event) -> Right:
+    """Returns the right that a change needs."""
+    if change.action != "change":
+        return "add" if change.action == "create" else "delete"
+    is_of_users = bool(change.added.count or change.removed.count)
+    fields = {difference.field for difference in change.differences}
+    toggles = is_toggle(Kind(change.kind), fields) and not is_of_users
+    return "toggle" if toggles else "change"
+
+
+def is_toggle(kind: Kind, fields: Collection[str]) -> bool:
+    """Whether a change of these fields only turns a flag on or off, or rolls it out."""
+    return kind is Kind.FLAG and _TOGGLE_FIELDS.issuperset(fields)
+
+
+def right_to_undo(event: Event) -> Right:
+    """Returns the right that the undo of an event needs."""
+    inverse: dict[Right, Right] = {"add": "delete", "delete": "add"}
+    right = right_of(event)
+    return inverse.get(right, right)
+
+
+def lacking(ask: Ask, reached: Impact) -> list[RowState]:
+    """Returns the flags and values that a change reaches, without the right for them.
+
+    These are flags that come or go with their users, and what uses a segment or a flag that
+    changes, but for what never waits. The right to change the row includes experiments.
+    `reached` need not be counted.
+    """
+    sides = [(reached.before.get(key), reached.after.get(key)) for key in reached.rows]
+    states = [old or new for old, new in sides if not (old and new)]
+    affected = [state for state in states if state is not None and reaches_users(state)]
+    affected += [RowState(use.kind, use.row) for use in reached.given if use.kind and use.is_active]
+    rights: dict[Kind, Right] = {Kind.FLAG: "toggle", Kind.VALUE: "change"}
+    return [state for state in affected if not ask(rights[state.kind], state.row)]
+
+
+def reaches_users(state: RowState) -> bool:
+    """Returns whether it is a flag that users have. Counts its allowed users, if that decides."""
+    users = state.allowed_users
+    return state.kind is Kind.FLAG and FlagState.of(state.row).reaches_users(
+        lambda: count_allowed_users(state.row) if users is None else len(users)
+    )
+
+
+def permission(right: Right, row: Any) -> str:
+    """Returns the name of Django's permission for a row or a model."""
+    meta = row._meta
+    return f"{meta.app_label}.{get_permission_codename(right, meta)}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a verb, or an action of an app, has done: what a terminal prints, and a page says."""
+
+    key: str
+    #: Sentences: what happened and, if no action takes it back, what to do instead.
+    messages: Sequence[str]
+    #: For programs, such as the row.
+    record: Mapping[str, Any]
+    #: The action that takes it back.
+    undo: Undo | None = None
+    #: False if the row was like this already, so that nothing was written.
+    written: bool = True
+    #: What a page calls the row, if its key is a number.
+    title: str = ""
+    #: What that action does, if it does not bring everything back as it was.
+    instead: str = ""
+    #: What a terminal and a page say besides, before the messages or after them.
+    notes: Sequence[str] = ()
+    #: The error at the end, if a part was refused.
+    problem: Exception | None = None
+    #: What it has changed of rows with a history, if its look does not say so.
+    changed: Sequence[Changed] = ()
+    #: The numbers of the actions that waited, and that it has ended.
+    cancelled: Sequence[int] = ()
+
+
+#: What an action has done to its rows.
+Written: TypeAlias = "Sequence[Changed | Done]"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What differs, now and after an action."""
+
+    field: str
+    now: str
+    after: str
+    #: Of one of several flags, what its state is and becomes. The sides are users then.
+    state: str = ""
+
+
+def users_line(label: str, effect: Effect) -> Line:
+    """Returns how many users have a flag now and after an action, or why they are not counted."""
+    return Line(label, *users_texts(effect))
+
+
+def reaches_nothing(_written: Written) -> Impact:
+    """Returns what a row of an app reaches beside itself."""
+    return Impact([], [])
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an action would do with its arguments. Made without a lock and without a write."""
+
+    #: Writes it; set by `look_at`. Gets `expected`, by which it is refused.
+    write: Callable[[Mapping[Any, Any]], Written] = lambda _expected: ()
+    expected: Mapping[Any, Any] = field(default_factory=dict)
+    #: The changes of rows with a history, in the order of the rows.
+    changed: Sequence[Changed] = ()
+    #: What changes of a row of an app.
+    lines: Sequence[Line] = ()
+    #: The kind and the key of this row: what waits for it expects that nothing happens to it.
+    app_row: tuple[str, str] | None = None
+    #: Who gains and who loses by it, counted or with the reason why not.
+    impact: Impact = field(default_factory=lambda: Impact([], []))
+    #: Who gains at once, if `impact` is what may follow without another question.
+    at_once: Impact | None = None
+    #: The share of all units, in a sentence, where users are not counted.
+    share: Sentence | None = None
+    consequence: Consequence = Consequence.NONE
+    #: What else a person should know, in sentences.
+    notes: Sequence[str] = ()
+    #: Whether a person confirms it, and whether a script does so, too, with --yes.
+    asks: bool = False
+    asks_always: bool = False
+    #: What the terminal asks.
+    question: str = "Go on?"
+    #: What is typed to confirm it; empty for nothing.
+    typed: str = ""
+    #: The rows whose rights decide, such as the flag of a plan; the model of a new row.
+    rows: Sequence[Any] = ()
+    #: The right for these rows, if the arguments need another one than the action.
+    right: Right | None = None
+    #: Further models whose pages decide about rights, such as that of plans.
+    models: Sequence[type[Model]] = ()
+    #: Returns what was written reaches; nothing of rows of apps, which `expected` compares.
+    reached_by: Callable[[Written], Impact] = reaches_nothing
+    #: Of an action of an app, what else it reaches: what depends on its flag. Queries.
+    reaches: Callable[[], Impact] | None = None
+    #: The rules of rows of apps, whose segments and flags count, too.
+    rules: Sequence[object] = ()
+    #: What it stands on: compared again as the last thing before the commit.
+    footprint: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the users were counted."""
+        return all(effect.users is not None for effect in self.impact.values())
+
+    @property
+    def largest_consequence(self) -> Consequence:
+        """The consequence, or the largest one if the users were not counted.
+
+        The fields do not say how many already have a flag, such as by another rule.
+        """
+        return self.consequence if self.is_counted else Consequence.MOST
+
+    def expecting(self, expected: Mapping[str, Mapping[str, Any]]) -> Look:
+        """Returns a look whose write of each row is refused by these arguments, too."""
+        merged = {key: {**self.expected.get(key, {}), **more} for key, more in expected.items()}
+        return replace(self, expected={**self.expected, **merged})
+
+    def users_text(self, *, percents: bool = True) -> str:
+        """Returns the sentences about the users, in the active language."""
+        if self.share is not None:
+            return localized(self.share)
+        impact = self.impact if self.at_once is None else self.at_once
+        return impact_text(impact, percents=percents)
+
+
+def look_at_nothing(_key: str, *, viewer: object = None) -> Look:
+    """Returns the look at an action of an app that changes nothing about users."""
+    return Look()
+
 
 #: Writes one row: gets its key and the arguments of the action by name.
 Write: TypeAlias = "Callable[..., Changed | Done]"

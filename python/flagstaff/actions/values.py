@@ -19,7 +19,7 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import TYPE_LABELS, VALUE, is_secret, type_of
 
 if TYPE_CHECKING:
-    from flagstaff.actions.look import Look
+    from flagstaff.actions.table import Look
 
 
 @dataclass(frozen=True)

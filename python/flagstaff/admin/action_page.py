@@ -32,8 +32,7 @@ from flagstaff._text import (
 from flagstaff._text.rules import sentence
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.commit import commit, look_after
-from flagstaff.actions.look import Look, Written
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Look, Run, Written
 from flagstaff.admin.base_admin import REASON, BaseAdmin, posted_reason
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT

@@ -30,7 +30,8 @@ from flagstaff._text import is_whole_number, localized, say
 from flagstaff._text.rules import naming
 from flagstaff._workers.status import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
-from flagstaff.actions import Action, rights
+from flagstaff.actions import Action
+from flagstaff.actions.table import user_may
 from flagstaff.admin.links import list_path, menu_links, page_link, page_title, with_pages
 from flagstaff.admin.rights import (
     hidden_rows,
@@ -104,19 +105,19 @@ class BaseAdmin(_ModelAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may see rows."""
-        return rights.may(request.user, "view", self.model if obj is None else obj)
+        return user_may(request.user, "view", self.model if obj is None else obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether the user may create rows."""
-        return rights.may(request.user, "add", self.model)
+        return user_may(request.user, "add", self.model)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may change rows."""
-        return rights.may(request.user, "change", self.model if obj is None else obj)
+        return user_may(request.user, "change", self.model if obj is None else obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete rows."""
-        return rights.may(request.user, "delete", self.model if obj is None else obj)
+        return user_may(request.user, "delete", self.model if obj is None else obj)
 
     def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """Whether the user may do an action to a row, or to the rows of a model.

@@ -23,7 +23,7 @@ from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_l
 from flagstaff._text import is_whole_number, local_list, local_number, localized, say
 from flagstaff._text.rules import naming
 from flagstaff.actions.flag_notes import partial_rule_notices
-from flagstaff.actions.look import Line, Look, users_line
+from flagstaff.actions.table import Line, Look, users_line
 from flagstaff.admin.parts import PAGES, Level, Note, OnFlag
 from flagstaff.admin.rights import may_see
 from flagstaff.changes.consequence import code_text, flag_text, use_texts

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 
-from flagstaff.actions.look import Line
+from flagstaff.actions.table import Line
 from flagstaff.extensions import Hook
 
 

@@ -1,6 +1,6 @@
 """What the user of a request may do to a row, and which rows the pages hide from the user.
 
-The ModelAdmin of the project decides. `flagstaff.actions.rights` is the answer of its base class.
+The ModelAdmin of the project decides; its base class has the answer of `actions.table.user_may`.
 What is read for it is read once for a request, as is which tables can be read.
 """
 
@@ -22,8 +22,15 @@ from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, declared_rows, stored_fields
 from flagstaff._text import local_list, localized, quoted, say
-from flagstaff.actions import rights
-from flagstaff.actions.rights import Right
+from flagstaff.actions.table import (
+    HIDING,
+    Right,
+    has_permission,
+    lacking,
+    overrides,
+    permission,
+    user_may,
+)
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import InUseError, uses_by_name
 from flagstaff.conf import conf
@@ -95,7 +102,7 @@ def may(site: AdminSite, request: HttpRequest, right: Right, row: Any) -> bool:
     model, obj = (row, None) if isinstance(row, type) else (type(row), row)
     model_admin = admin_of(site, model)
     if model_admin is None:
-        return rights.may(request.user, right, row)
+        return user_may(request.user, right, row)
     if right != "view" and conf.read_only:
         return False
     if obj is None:
@@ -118,9 +125,9 @@ def may_preview(site: AdminSite, request: HttpRequest, flag: Any) -> bool:
     model_admin = admin_of(site, type(flag))
     deciding = ("has_toggle_permission", "has_change_permission")
     return (
-        not rights.overrides(model_admin, *deciding)
+        not overrides(model_admin, *deciding)
         and may(site, request, "view", flag)
-        and rights.has_permission(request.user, "toggle", flag)
+        and has_permission(request.user, "toggle", flag)
     )
 
 
@@ -157,7 +164,7 @@ def _has_permission(
     # Django's own method knows nothing of the permission to toggle.
     is_djangos = type(model_admin).has_view_permission is ModelAdmin.has_view_permission
     row = _row_or_model(model_admin, obj)
-    return right == "view" and is_djangos and rights.may(request.user, right, row)
+    return right == "view" and is_djangos and user_may(request.user, right, row)
 
 
 def has_toggle_permission(
@@ -169,7 +176,7 @@ def has_toggle_permission(
     """
     if model_admin.has_change_permission(request, obj):
         return True
-    if not rights.may(request.user, "toggle", _row_or_model(model_admin, obj)):
+    if not user_may(request.user, "toggle", _row_or_model(model_admin, obj)):
         return False
     return obj is None or not model_admin.has_change_permission(request)
 
@@ -186,7 +193,7 @@ def refused_rows(model_admin: ModelAdmin[Any], request: HttpRequest) -> list[Any
 
     Makes no query unless the class of a project overrides `has_view_permission`.
     """
-    if not rights.overrides(model_admin, "has_view_permission"):
+    if not overrides(model_admin, "has_view_permission"):
         return []
     model, may_view = model_admin.model, partial(model_admin.has_view_permission, request)
 
@@ -199,7 +206,7 @@ def refused_rows(model_admin: ModelAdmin[Any], request: HttpRequest) -> list[Any
 def hides_rows(site: AdminSite, model: type[Model]) -> bool:
     """Returns whether the class of a project may hide rows of a model."""
     model_admin = admin_of(site, model)
-    return model_admin is not None and rights.overrides(model_admin, *rights.HIDING)
+    return model_admin is not None and overrides(model_admin, *HIDING)
 
 
 def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Mapping[str, str]:
@@ -249,7 +256,7 @@ def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[t
     if kind is None or not has_history():
         return
     # A query set cannot say whether it would show a deleted row.
-    decides, present = rights.overrides(model_admin, "has_view_permission"), {*map(str, keys)}
+    decides, present = overrides(model_admin, "has_view_permission"), {*map(str, keys)}
     deletions = Change.objects.filter(relation=kind.row_relation, action__in=_DELETIONS)
     # Of each row, the newest one only, and what it held only for a class that is asked.
     newest_deletions = deletions.order_by("object_pk", "-id").distinct("object_pk")
@@ -283,7 +290,7 @@ def shows_new(
         return True
     names = {field.name: str(field.column) for field in stored_fields(model)}
     columns = {names[name]: value for name, value in fields.items() if name in names}
-    decides = rights.overrides(model_admin, "has_view_permission")
+    decides = overrides(model_admin, "has_view_permission")
     return decides and _shows(model_admin, request, columns)
 
 
@@ -308,7 +315,7 @@ def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> Non
 
     Raises PermissionDenied, or InvalidChangeError with what uses a row that changes.
     """
-    missing = rights.lacking(partial(may, site, request), reached)
+    missing = lacking(partial(may, site, request), reached)
     if not missing:
         return
     if any((state.kind, state.row.key) in reached.rows for state in missing):
@@ -349,7 +356,7 @@ def why_not_toggle(model: type[Model]) -> str:
         return say("These pages are read-only: the setting READ_ONLY is True.").local
     return say(
         "To turn flags on or off, you need the permission “{permission}”.",
-        permission=rights.permission("toggle", model),
+        permission=permission("toggle", model),
     ).local
 
 

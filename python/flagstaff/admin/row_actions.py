@@ -42,8 +42,7 @@ from flagstaff._text.rules import naming
 from flagstaff.actions import Action, Argument, Done
 from flagstaff.actions.arguments import Several
 from flagstaff.actions.commit import COUNT_TIMEOUT
-from flagstaff.actions.look import Line, Look, Written
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Line, Look, Run, Written
 from flagstaff.admin.action_page import ActionAdmin, ArgumentForm, Receipt, is_answered
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links, undo_url
 from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text_for_log, use_rows

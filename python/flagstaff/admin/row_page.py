@@ -29,8 +29,7 @@ from flagstaff._text import is_storable, local_list, local_number, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
-from flagstaff.actions.rights import permission
-from flagstaff.actions.table import noun_of
+from flagstaff.actions.table import noun_of, permission
 from flagstaff.admin.action_page import ActionAdmin, ActionPage
 from flagstaff.admin.changes.events import event_rows, rows_of_app
 from flagstaff.admin.declared import declared_groups

@@ -16,7 +16,7 @@ from flagstaff._tables.rows import Kind, short_unit
 from flagstaff._text import local_list, say
 from flagstaff._text.rules import conditions_text, named_buckets
 from flagstaff.actions import Action
-from flagstaff.actions.look import Look
+from flagstaff.actions.table import Look
 from flagstaff.admin.parts import Section
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin

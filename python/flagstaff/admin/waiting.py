@@ -20,7 +20,7 @@ from flagstaff._tables.rows import all_rows, declared_row
 from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
-from flagstaff.actions.rights import Right
+from flagstaff.actions.table import Right
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import page_url
 from flagstaff.admin.parts import Head, Level, Note, Section

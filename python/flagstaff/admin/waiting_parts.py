@@ -25,7 +25,7 @@ from flagstaff._tables.rows import Kind, uncached
 from flagstaff._text import MASK, is_whole_number, local_list, localized, say
 from flagstaff._text.times import aware, future_time, local_time
 from flagstaff.actions import Action
-from flagstaff.actions.look import Look, Written
+from flagstaff.actions.table import Look, Written
 from flagstaff.admin.links import page_url
 from flagstaff.admin.parts import PAGES, Level, Note, OverviewLine
 from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new

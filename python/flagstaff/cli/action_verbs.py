@@ -19,8 +19,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._tables.rows import Kind
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
-from flagstaff.actions.look import Look
-from flagstaff.actions.table import EXPECT_VERSION, Expected, Run, present_rows
+from flagstaff.actions.table import EXPECT_VERSION, Expected, Look, Run, present_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import impact_lines
 from flagstaff.cli.errors import USAGE
@@ -40,7 +39,7 @@ from flagstaff.cli.verb import Options, Topic, Verb
 from flagstaff.exceptions import ConflictError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from flagstaff.actions.look import Written
+    from flagstaff.actions.table import Written
 
 _UNCHANGED, _NOT_A_TERMINAL = "nothing was changed", "not a terminal: pass --yes to confirm"
 # Without a question, a script tries again if something has changed meanwhile.

@@ -17,7 +17,7 @@ from flagstaff._text import MAX_VALUE, some
 from flagstaff._text.rules import groups_of
 from flagstaff._text.times import Record
 from flagstaff.actions import Done
-from flagstaff.actions.look import Look, Written
+from flagstaff.actions.table import Look, Written
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
 from flagstaff.changes.fields import Changed, combined_undo, command_line, count_allowed_users
 from flagstaff.changes.row_states import Impact

@@ -13,8 +13,8 @@ class ExperimentsConfig(AppConfig):
     verbose_name = say("Feature flags: experiments").lazy
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
-        "settings": "flagstaff.experiments.hooks.SETTINGS",
-        "crawlers": "flagstaff.experiments.hooks.crawlers",
+        "settings": "flagstaff.experiments.requests.SETTINGS",
+        "crawlers": "flagstaff.experiments.requests.crawlers",
         "checks": "flagstaff.experiments.requirements.check_metrics",
         "tables": "flagstaff.experiments.models.TABLES",
         "keys": "flagstaff.experiments.hooks.keys",

@@ -14,8 +14,7 @@ from django.db.models import Count, OuterRef, Subquery
 
 from flagstaff._tables.database import Reading, db
 from flagstaff._text import Sentence, localized, say
-from flagstaff.actions.look import Line, Look
-from flagstaff.actions.table import Present
+from flagstaff.actions.table import Line, Look, Present
 from flagstaff.changes.consequence import Consequence, text_for_many
 from flagstaff.changes.impact import limited
 from flagstaff.exceptions import ExperimentError, FlagstaffError

@@ -13,8 +13,7 @@ from typing import Any
 from flagstaff._tables.rows import RULES, FlagRow, Kind, flag_row
 from flagstaff._text import localized, say
 from flagstaff._text.rules import rules_text, sentence
-from flagstaff.actions.look import Line, Look, users_line
-from flagstaff.actions.table import EXPECT_VERSION
+from flagstaff.actions.table import EXPECT_VERSION, Line, Look, users_line
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,

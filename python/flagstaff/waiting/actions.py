@@ -20,8 +20,7 @@ from flagstaff._text import is_whole_number, localized, quoted, say
 from flagstaff._text.times import is_shown_twice
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
-from flagstaff.actions.look import Look, look_at_nothing
-from flagstaff.actions.table import EXPECT_VERSION, Run
+from flagstaff.actions.table import EXPECT_VERSION, Look, Run, look_at_nothing
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections

@@ -26,8 +26,7 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.times import aware, full_time
 from flagstaff.actions.commit import look_at
-from flagstaff.actions.look import Look, Written
-from flagstaff.actions.table import Present, Run
+from flagstaff.actions.table import Look, Present, Run, Written
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.impact import reached, sides_of

@@ -21,9 +21,16 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import TAGS
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import say, some
-from flagstaff.actions.look import Look
-from flagstaff.actions.rights import INCLUDED_IN, Right, lacking, may, overrides, permission
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import (
+    INCLUDED_IN,
+    Look,
+    Right,
+    Run,
+    lacking,
+    overrides,
+    permission,
+    user_may,
+)
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
@@ -63,7 +70,7 @@ def require_right(
             "without a time and an approval, or move the rights to an authentication backend",
             admin=some(deciding),
         )
-    allowed = partial(may, user)
+    allowed = partial(user_may, user)
     refused = [getattr(row, "key", "") for row in look.rows if not allowed(right, row)]
     keys = some(filter(None, refused)) or f"{action.noun}s"
     if not refused and lacking(allowed, reached):

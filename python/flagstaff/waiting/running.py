@@ -34,8 +34,7 @@ from flagstaff._tables.rows import Kind
 from flagstaff._text import joined, say, some
 from flagstaff._text.times import Column, Record, aware, full_time
 from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
-from flagstaff.actions.look import Look, Written
-from flagstaff.actions.table import Expected, Run
+from flagstaff.actions.table import Expected, Look, Run, Written
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.row_states import Impact

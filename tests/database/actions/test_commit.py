@@ -22,8 +22,7 @@ from flagstaff import changes
 from flagstaff.actions import Kind, all_actions
 from flagstaff.actions import commit as committing
 from flagstaff.actions.commit import commit, look_at
-from flagstaff.actions.look import Look
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Look, Run
 from flagstaff.changes import Changed
 from flagstaff.changes.locking import ChangedMeanwhileError, compare_alone
 from flagstaff.exceptions import BusyError, ConflictError

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.backends import BaseBackend
 
-from flagstaff.actions.rights import Right, may
+from flagstaff.actions.table import Right, user_may
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import permit
 from tests.support.shop import Shop
@@ -39,15 +39,15 @@ def test_right_follows_the_permissions(
     user = shop.user("bob")
     permit(user, *filter(None, [permission]))
     for row in (FeatureFlag, FeatureFlag(key="new_checkout")):
-        assert tuple(right for right in RIGHTS if may(user, right, row)) == rights
+        assert tuple(right for right in RIGHTS if user_may(user, right, row)) == rights
 
 
 def test_right_follows_the_permission_for_a_single_row(shop: Shop, settings: Any) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.OwnerBackend"]
     bob = shop.user("bob")
-    assert not any(may(bob, right, FeatureFlag) for right in RIGHTS)
-    assert not any(may(bob, right, FeatureFlag(owner="alice")) for right in RIGHTS)
-    assert all(may(bob, right, FeatureFlag(owner="bob")) for right in RIGHTS)
+    assert not any(user_may(bob, right, FeatureFlag) for right in RIGHTS)
+    assert not any(user_may(bob, right, FeatureFlag(owner="alice")) for right in RIGHTS)
+    assert all(user_may(bob, right, FeatureFlag(owner="bob")) for right in RIGHTS)
 
 
 @pytest.mark.usefixtures("plain_terminal")
@@ -55,7 +55,9 @@ def test_read_only_leaves_the_right_to_view_and_the_kill_in_a_terminal(
     shop: Shop, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
-    assert [right for right in RIGHTS if may(shop.user("ana"), right, KeyValueStore)] == ["view"]
+    assert [right for right in RIGHTS if user_may(shop.user("ana"), right, KeyValueStore)] == [
+        "view"
+    ]
     shop.flag()
     run("kill new_checkout")
     assert shop.flag().enabled is False

@@ -12,7 +12,7 @@ from flagstaff import changes, flag_enabled, get_value
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._tables.rows import Kind
 from flagstaff.actions.commit import look_at_changes
-from flagstaff.actions.look import Look
+from flagstaff.actions.table import Look
 from flagstaff.changes.row_states import Key, previewed
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment

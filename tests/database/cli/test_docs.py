@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from flagstaff.contrib.ofrep.protocol import hash_of
+from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
 from tests.support.shop import Shop

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from flagstaff.contrib.ofrep.protocol import CLIENT_ATTRIBUTES, KEYS, LIMIT
+from flagstaff.contrib.ofrep.settings import CLIENT_ATTRIBUTES, KEYS, LIMIT
 from flagstaff.exceptions import ConfigurationError
 
 HASH = "0123456789abcdef" * 4

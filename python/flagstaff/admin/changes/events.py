@@ -22,7 +22,7 @@ from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._text import say
 from flagstaff._text.times import ago, aware, local_clock_text, local_time_text
-from flagstaff.actions.rights import right_to_undo
+from flagstaff.actions.table import right_to_undo
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
 from flagstaff.admin.looks import MAX_TEXT
 from flagstaff.admin.rights import admin_of, may

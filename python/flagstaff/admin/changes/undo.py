@@ -19,9 +19,7 @@ from flagstaff._text import local_list, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.commit import look_at_undo
-from flagstaff.actions.look import Line, Look, Written
-from flagstaff.actions.rights import right_of
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Line, Look, Run, Written, right_of
 from flagstaff.admin.action_page import ActionAdmin, ActionPage, ArgumentForm, Receipt
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import (

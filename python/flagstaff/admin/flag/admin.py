@@ -22,7 +22,7 @@ from flagstaff._tables.states import AS_DECLARED, FlagState
 from flagstaff._text import say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
-from flagstaff.actions.rights import reaches_users
+from flagstaff.actions.table import reaches_users
 from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.flag.list import FlagListAdmin

@@ -21,9 +21,7 @@ from flagstaff._tables.rows import Kind, declaration
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import Action
 from flagstaff.actions.commit import look_at_changes
-from flagstaff.actions.look import Line, Look, Written
-from flagstaff.actions.rights import Right, is_toggle, right_of
-from flagstaff.actions.table import Run
+from flagstaff.actions.table import Line, Look, Right, Run, Written, is_toggle, right_of
 from flagstaff.admin.action_page import ActionAdmin, ActionPage, ArgumentForm, Receipt
 from flagstaff.admin.base_admin import Content, Page
 from flagstaff.admin.links import BACK, page_link, page_title, page_url, row_id, undo_url

@@ -21,8 +21,7 @@ from flagstaff._text.times import Column, Record
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.actions.commit import look_at_changes
-from flagstaff.actions.look import Look
-from flagstaff.actions.table import Expected
+from flagstaff.actions.table import Expected, Look
 from flagstaff.changes.consequence import written_lines
 from flagstaff.changes.fields import Changed, command_line
 from flagstaff.cli.action_verbs import write

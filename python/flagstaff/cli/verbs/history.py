@@ -18,7 +18,7 @@ from flagstaff._text import MAX_VALUE, counted
 from flagstaff._text.times import Column
 from flagstaff.actions import Done
 from flagstaff.actions.commit import look_at_undo
-from flagstaff.actions.look import Look
+from flagstaff.actions.table import Look
 from flagstaff.changes import Changed
 from flagstaff.changes.undo import Undone, entries_of_transaction, preview_undo
 from flagstaff.cli.action_verbs import require_confirmation, write

@@ -12,6 +12,6 @@ class OfrepConfig(AppConfig):
     label = "flagstaff_ofrep"
     verbose_name = say("Feature flags: OFREP").lazy
     flagstaff_hooks: ClassVar = {
-        "settings": "flagstaff.contrib.ofrep.protocol.SETTINGS",
+        "settings": "flagstaff.contrib.ofrep.settings.SETTINGS",
         "verbs": "flagstaff.contrib.ofrep.cli.VERBS",
     }

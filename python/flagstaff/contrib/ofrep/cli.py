@@ -6,7 +6,7 @@ import secrets
 
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, verb
-from flagstaff.contrib.ofrep.protocol import hash_of
+from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.extensions import Column
 
 _BYTES = 32

@@ -17,7 +17,6 @@ from flagstaff._connection import outside_transactions
 from flagstaff._log import log_once
 from flagstaff._request.functions import RequestFunctionError, result_of
 from flagstaff.contrib.ofrep.protocol import (
-    LIMIT,
     Caller,
     OfrepError,
     all_results,
@@ -25,6 +24,7 @@ from flagstaff.contrib.ofrep.protocol import (
     caller_of,
     one_result,
 )
+from flagstaff.contrib.ofrep.settings import LIMIT
 
 _View = Callable[..., HttpResponse]
 

@@ -12,7 +12,7 @@ class WaffleConfig(AppConfig):
     label = "flagstaff_waffle"
     verbose_name = say("Feature flags: django-waffle").lazy
     flagstaff_hooks: ClassVar = {
-        "settings": "flagstaff.contrib.waffle.rows.SETTINGS",
+        "settings": "flagstaff.contrib.waffle.settings.SETTINGS",
         "checks": "flagstaff.contrib.waffle.rows.check_waffle",
         "deciding_code": "flagstaff.contrib.waffle.rows.deciding_code",
         "verbs": "flagstaff.contrib.waffle.cli.VERBS",

@@ -32,14 +32,8 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._text.rules import groups_of
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle import contract, rows
-from flagstaff.contrib.waffle.rows import (
-    LANGUAGE_ATTRIBUTE,
-    Row,
-    WaffleKind,
-    has_own_code,
-    read_rows,
-    waffle_model,
-)
+from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows
+from flagstaff.contrib.waffle.settings import LANGUAGE_ATTRIBUTE, WaffleKind, waffle_model
 from flagstaff.extensions import Record
 from flagstaff.models import Segment
 

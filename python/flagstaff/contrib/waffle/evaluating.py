@@ -13,7 +13,7 @@ from flagstaff import explain, resolve_flag, snapshot
 from flagstaff._core import Resolution, current, observed_request
 from flagstaff._request.flags import in_request
 from flagstaff._tables.rows import VISITOR
-from flagstaff.contrib.waffle.rows import (
+from flagstaff.contrib.waffle.settings import (
     LANGUAGE_ATTRIBUTE,
     SAMPLE_UNIT,
     TEST_ATTRIBUTE,

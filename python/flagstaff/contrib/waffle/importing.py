@@ -19,15 +19,11 @@ from flagstaff._tables.rows import Kind, all_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.fields import allowed_pks_of, differing
 from flagstaff.conf import conf
-from flagstaff.contrib.waffle.rows import (
-    DECIDING_COLUMNS,
+from flagstaff.contrib.waffle.rows import DECIDING_COLUMNS, Row, code_text, has_own_code, read_rows
+from flagstaff.contrib.waffle.settings import (
     LANGUAGE_ATTRIBUTE,
     SAMPLE_UNIT,
     TEST_ATTRIBUTE,
-    Row,
-    code_text,
-    has_own_code,
-    read_rows,
     waffle_model,
     waffle_settings,
 )

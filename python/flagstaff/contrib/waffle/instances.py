@@ -18,17 +18,8 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.importing import TEST_RULES, fields_of, import_rows, whole
-from flagstaff.contrib.waffle.rows import (
-    SEEN,
-    WAFFLE_KINDS,
-    Row,
-    WaffleKind,
-    has_own_code,
-    key_of,
-    read_kind,
-    seen_name,
-    waffle_model,
-)
+from flagstaff.contrib.waffle.rows import SEEN, Row, has_own_code, read_kind, seen_name
+from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of, waffle_model
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.history.log import entries_of_key, has_history
 from flagstaff.validators import rule_problem

@@ -26,7 +26,7 @@ from flagstaff._text import local_number, localized, say
 from flagstaff._text.rules import sentence
 from flagstaff._text.times import duration
 from flagstaff.actions import Action
-from flagstaff.actions.look import Line
+from flagstaff.actions.table import Line
 from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.links import overview_line, page_url
 from flagstaff.admin.looks import summary_of

@@ -16,7 +16,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from flagstaff import Value as DeclaredValue
 from flagstaff import experiments, listeners, refresh, usage
-from flagstaff.contrib.ofrep.protocol import hash_of
+from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.experiments.models import Exposure
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_value

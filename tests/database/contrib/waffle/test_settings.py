@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from flagstaff.conf import SettingError
-from flagstaff.contrib.waffle.rows import WaffleSettings, key_of, waffle_settings
+from flagstaff.contrib.waffle.settings import WaffleSettings, key_of, waffle_settings
 from tests.support.check_messages import check_messages
 
 

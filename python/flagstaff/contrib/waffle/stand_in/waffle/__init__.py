@@ -13,7 +13,8 @@ if __name__ != "waffle":
     # Under two names, Django would have each model twice.
     raise ImportError(f'the stand-in is imported as "waffle", not as {__name__!r}')
 
-from flagstaff.contrib.waffle.rows import WAFFLE_VERSION, get_setting, get_waffle_model, result_of
+from flagstaff.contrib.waffle.rows import result_of
+from flagstaff.contrib.waffle.settings import WAFFLE_VERSION, get_setting, get_waffle_model
 
 __all__ = [
     "flag_is_active",

@@ -14,7 +14,8 @@ from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.http import HttpRequest
 
 from flagstaff._text import say
-from flagstaff.contrib.waffle.rows import has_own_code, is_off, key_of, seen_name
+from flagstaff.contrib.waffle.rows import has_own_code, is_off, seen_name
+from flagstaff.contrib.waffle.settings import key_of
 from waffle.models import Flag, Sample, Switch
 from waffle.utils import get_setting
 

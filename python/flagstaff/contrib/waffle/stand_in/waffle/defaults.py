@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from flagstaff.contrib.waffle.rows import DEFAULTS
+from flagstaff.contrib.waffle.settings import DEFAULTS
 
 globals().update(DEFAULTS)

@@ -19,7 +19,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flagstaff.contrib.waffle import contract, evaluating, instances, rows
-from flagstaff.contrib.waffle.rows import WaffleKind, has_own_code
+from flagstaff.contrib.waffle.rows import has_own_code
+from flagstaff.contrib.waffle.settings import WaffleKind
 from waffle import managers
 from waffle.utils import get_cache, get_setting, keyfmt
 

@@ -8,7 +8,7 @@ from flagstaff import changes
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.instances import DECIDING
-from flagstaff.contrib.waffle.rows import WaffleKind, key_of, waffle_model
+from flagstaff.contrib.waffle.settings import WaffleKind, key_of, waffle_model
 
 __all__ = ["override_flag", "override_sample", "override_switch"]
 

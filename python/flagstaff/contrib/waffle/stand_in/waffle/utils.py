@@ -4,7 +4,7 @@ import hashlib
 
 from django.core.cache import BaseCache, caches
 
-from flagstaff.contrib.waffle.rows import WAFFLE_VERSION, get_setting
+from flagstaff.contrib.waffle.settings import WAFFLE_VERSION, get_setting
 
 __all__ = ["get_cache", "get_setting", "keyfmt"]
 
