@@ -127,7 +127,7 @@ def test_users_are_seen_with_the_permission_to_view_users_and_changed_with_that_
     shown = Screen(page(client, url))
     assert shown.texts(NAMES) == ["alice"]
     may_change = permission == "change"
-    text = "Add allowed users (flagstaff.change_featureflag)"
+    text = "Add allowed users (needs flagstaff.change_featureflag)"
     assert (text in shown.text) is not may_change
     assert ("/allow/" in shown.html) is may_change
     assert bool(shown.all("[name=remove]")) is may_change
