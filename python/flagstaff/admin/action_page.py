@@ -223,7 +223,10 @@ class ActionPage:
         self.is_answered = is_answered(request)
         self.problems: list[str] = []
         self.later = Later(
-            request, is_possible=subject.can_wait and may_write, can_end=subject.can_end
+            request,
+            is_possible=subject.can_wait and may_write,
+            can_end=subject.can_end,
+            is_final=self.is_answered and not self.is_edited,
         )
 
     def answer(self) -> HttpResponse:
@@ -465,9 +468,11 @@ class ActionPage:
             context["request_button"] = self.later.request_button()
 
     def _focus(self, look: Look | None, *, needs_reason: bool) -> str:
-        """Returns what a person does next: type a reason or a text, or press the button."""
+        """Returns what a person does next: type a time, a reason or a text, or press the button."""
         if look is None or self.is_edited:
             return ""
+        if self.later.is_required and self.later.at is None:
+            return "time"
         if needs_reason and not posted_reason(self.request):
             return "reason"
         return "typed" if look.asks and look.typed else "button"

@@ -224,7 +224,7 @@ def _level(waiting: WaitingAction) -> Level:
 #: The names of the fields with the times and their zone, and of the button that asks a colleague. A
 #: link may fill in the times.
 AT, UNTIL, ZONE, REQUEST = "_at", "_until", "_zone", "_request"
-#: The parameter of a link that opens this part of the page.
+#: The parameter of a link to a page that asks for a time, and does nothing at once.
 LATER = "_later"
 # A day of the next week has the name of one of this week.
 _DAYS_WITHOUT_A_DATE = timedelta(days=6)
@@ -235,10 +235,14 @@ def _typed(request: HttpRequest) -> QueryDict:
     return request.POST if request.method == "POST" else request.GET
 
 
+def _needs_time(request: HttpRequest) -> bool:
+    return LATER in request.GET or LATER in request.POST
+
+
 def wants_later(request: HttpRequest) -> bool:
-    """Whether a time was typed, or the button pressed that asks a colleague."""
+    """Whether a time was typed or has to be, or the button pressed that asks a colleague."""
     texts = (_typed(request).get(name, "").strip() for name in (AT, UNTIL))
-    return REQUEST in request.POST or any(texts)
+    return _needs_time(request) or REQUEST in request.POST or any(texts)
 
 
 def times_query(at: datetime | None, until: datetime | None = None) -> dict[str, str]:
@@ -253,14 +257,21 @@ def times_query(at: datetime | None, until: datetime | None = None) -> dict[str,
 class Later:
     """What was typed about the time and the approval of an action."""
 
-    def __init__(self, request: HttpRequest, *, is_possible: bool, can_end: bool) -> None:
-        """`can_end` is whether it begins something that another action ends."""
+    def __init__(
+        self, request: HttpRequest, *, is_possible: bool, can_end: bool, is_final: bool
+    ) -> None:
+        """`can_end` is whether it begins something that another action ends.
+
+        `is_final` is whether the button was pressed.
+        """
         typed, local_zone = _typed(request), timezone.get_current_timezone_name()
         self.is_possible, self.can_end = is_possible, can_end
         self.text = typed.get(AT, "").strip() if is_possible else ""
         self.until_text = typed.get(UNTIL, "").strip() if is_possible and can_end else ""
         self.is_request = is_possible and REQUEST in request.POST
-        self.is_open = bool(self.text or self.until_text) or LATER in request.GET
+        #: Whether the action must not be done at once.
+        self.is_required = is_possible and _needs_time(request)
+        self.is_open = bool(self.text or self.until_text) or self.is_required
         #: Whether the browser may fill in its own time zone.
         self.is_zone_open = ZONE not in typed
         self.zone = typed.get(ZONE, "").strip() or local_zone
@@ -276,6 +287,8 @@ class Later:
             self.problem = f"{localized(error.message)}."
         if self.until and not (self.at and self.at < self.until):
             self.problem = self.problem or say("A period begins at a time, and ends later.").local
+        if self.is_required and is_final and not self.text:
+            self.problem = self.problem or say("Enter when it runs. Nothing was changed.").local
 
     @property
     def times(self) -> tuple[datetime | None, datetime | None]:
@@ -285,7 +298,7 @@ class Later:
     def button(self, text: str) -> str:
         """Returns the text of the button, with the time of the action if it has one."""
         if self.at is None:
-            return text
+            return say("Schedule").local if self.is_required else text
         if self.until is None:
             return say("{what} on {time}", what=text, time=day_and_time(self.at)).local
         begin, end = day_and_time(self.at, with_zone=False), day_and_time(self.until)

@@ -137,6 +137,26 @@ def test_wrong_time_is_said_beside_its_field_and_nothing_is_written(
     assert rollout(KEY) == 5
 
 
+@pytest.mark.parametrize("action", ["off", "release"])
+def test_page_that_is_opened_for_later_requires_a_time(
+    action: str, ben: Client, flag: FeatureFlag
+) -> None:
+    page = show(ben, f"{flag_url(flag, action)}?_later=1")
+    assert "Schedule" in page.buttons
+    # Also if the address has lost its query.
+    page = Screen(ben.post(flag_url(flag, action), page.fields()))
+    text = "Enter when it runs. Nothing was changed."
+    assert page.part("details[open] .errorlist").text == text
+    assert "Schedule" in page.buttons
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.rollout_percent) == (True, 5)
+    page = Screen(ben.post(flag_url(flag, action), page.fields() | {"_at": TOMORROW}))
+    ben.post(flag_url(flag, action), page.fields())
+    assert WaitingAction.objects.get().action == action
+    flag.refresh_from_db()
+    assert (flag.enabled, flag.rollout_percent) == (True, 5)
+
+
 def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
     ben: Client, flag: FeatureFlag
 ) -> None:
