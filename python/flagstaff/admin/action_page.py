@@ -141,6 +141,14 @@ class ActionAdmin(BaseAdmin):
         """Returns what else a person should know before a change, in sentences."""
         return ()
 
+    def subject(self, row: Any) -> str:
+        """Returns what the heading of an action of a row names."""
+        return self.heading(row)
+
+    def deleted_text(self, key: str) -> str:
+        """Returns the sentence for a row of an app that was deleted."""
+        return say("“{key}” was deleted.", key=key).local
+
     def unchanged_text(self, action: Action) -> str:
         """Returns the sentence for an action that would write nothing."""
         return say("Nothing would change.").local

@@ -168,21 +168,21 @@ class RowSubject:
     def words(self, run: Run | None) -> Mapping[str, Any]:
         """The heading, the button, and what a selection posts again."""
         action, row = self.action, self.row
-        subject = self.admin.heading(row) if row else ""
+        name = self.admin.heading(row) if row else ""
         if len(self.rows) > 1:
-            subject = f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
+            name = f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
         try:
             arguments = {} if run is None else run.arguments
-            button = say(action.button, **{**arguments, "key": subject}).local
+            button = say(action.button, **{**arguments, "key": name}).local
         except KeyError:
             button = str(action.label)
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, row.pk) for row in self.rows)]
         is_one = row is not None
         return {
             "title": action.label,
-            "subject": subject,
+            "subject": self.admin.subject(row) if is_one else name,
             "original": row and row.key,
-            "crumbs": row_links(self.site, row, subject)
+            "crumbs": row_links(self.site, row, name)
             if is_one
             else [list_link(self.site, self.admin.model)],
             "button": button,
@@ -434,8 +434,7 @@ class AppReceipts(Receipts[Done]):
         # What has happened is stored, and shown in English.
         text = " ".join(_sentence(done, localized(message)) for message in done.messages)
         if action.deletes:
-            was_deleted = say("{keys} was deleted.", "{keys} were deleted.")
-            text = say(was_deleted, count=1, keys=quoted(done.key)).local
+            text = admin.deleted_text(done.key)
         if not done.written:
             return Receipt("", unchanged=text)
         # Others may gain nothing.

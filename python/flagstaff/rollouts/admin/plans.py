@@ -457,6 +457,14 @@ class PlanAdmin(AppRowAdmin):
         """The steps and the guards."""
         yield from sections_of(row, _evidence(row))
 
+    def subject(self, row: Any) -> str:
+        """The plan, not the flag of this key."""
+        return say("the rollout plan of {key}", key=row.key).local
+
+    def deleted_text(self, key: str) -> str:
+        """The flag of this key stays."""
+        return say("The rollout plan of “{key}” was deleted.", key=key).local
+
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now with the newest plan of a flag."""
         flag, name = row.flag, action.name

@@ -349,10 +349,11 @@ def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, runni
     assert "runs; pause it before you delete it" in message
     rollouts.pause(KEY)
     response = operator.get(action_url(running, "delete"))
+    assert Screen(response).heading == f"Delete the rollout plan of {KEY}"
     assert preview_of(response) == {"plan": ["paused", "deleted"], "rollout": ["5 %", "5 %"]}
     response = do(operator, running, "delete")
     assert response.redirect_chain == [(PLANS, 302)]
-    assert messages_of(response)[0].startswith(f"“{KEY}” was deleted.")
+    assert messages_of(response)[0].startswith(f"The rollout plan of “{KEY}” was deleted.")
     assert (Plan.objects.count(), rollout()) == (0, 5)
     assert [entry.object_repr for entry in LogEntry.objects.all()] == [str(running)]
 
