@@ -43,7 +43,10 @@ def about(run: Run, look: Look) -> Look:
         for row in after:
             texts = partial_rule_notices(FlagState.of(row))
             if texts:
-                texts.append(say("“Release to everybody” gives the flag to them, too.").local)
+                text = say(
+                    "“100 %, also in rules” gives the flag to them, too; in the terminal: release."
+                )
+                texts.append(text.local)
             notes += texts if len(after) == 1 else [f"{row.key}: {text}" for text in texts]
     return replace(look, notes=notes)
 

@@ -120,7 +120,9 @@ def test_required_reason_has_the_focus(operator: Client, flag: FeatureFlag) -> N
 def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag) -> None:
     changes.flags.update("new_checkout", {"rules": FEW_STAFF})
     note = "Rule 1 keeps 95 % of its users out, also at a rollout of 100 %."
-    assert note in notes_of(operator.get(f"{flag_url(flag, 'rollout')}?percent=100"))
+    notes = notes_of(operator.get(f"{flag_url(flag, 'rollout')}?percent=100"))
+    assert note in notes
+    assert "“100 %, also in rules” gives the flag to them, too; in the terminal: release." in notes
     response = operator.get(flag_url(flag, "release"))
     assert "rules" in preview_of(response)
     operator.post(flag_url(flag, "release"), confirmed(response))
@@ -137,8 +139,17 @@ def test_rollout_of_a_flag_that_is_off_says_that_it_stays_off(
     assert note not in notes_of(operator.get(url))
     FeatureFlag.objects.update(enabled=False)
     assert note in notes_of(operator.get(url))
-    on = operator.get(flag_url(flag, "on"))
-    assert "If it is empty, the rollout stays as it is." in Screen(on).text
+
+
+def test_percentage_to_turn_on_says_of_whom_and_what_it_is(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    text, of_others = "If it is empty, it stays at 25 %.", "Rollout for everyone else, in percent"
+    shown = Screen(operator.get(flag_url(flag, "on"))).text
+    assert text in shown
+    assert of_others not in shown
+    FeatureFlag.objects.update(rules=FEW_STAFF)
+    assert of_others in Screen(operator.get(flag_url(flag, "on"))).text
 
 
 def test_unknown_attribute_is_said_after_the_change(operator: Client, flag: FeatureFlag) -> None:

@@ -189,9 +189,13 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 # The line of its tags says both.
                 del form.fields[name]
         if action.name == "on":
-            form.fields["percent"].help_text = say(
-                "If it is empty, the rollout stays as it is."
-            ).local
+            percent = form.fields["percent"]
+            percent.help_text = say("If it is empty, the rollout stays as it is.").local
+            if row is not None:
+                text = say("If it is empty, it stays at {percent} %.", percent=row.rollout_percent)
+                percent.help_text = text.local
+            if row is not None and row.rules:
+                percent.label = say("Rollout for everyone else, in percent").local
         if action.name == "rules":
             # An empty list removes them.
             form.fields[RULES].required = False
