@@ -269,11 +269,19 @@ class WaitingAction(models.Model):
         return str(self.pk)
 
     @property
+    def is_due(self) -> bool:
+        """Whether the next run of the jobs runs it."""
+        return self._is_due_for(timedelta(0))
+
+    @property
     def is_overdue(self) -> bool:
         """Whether it is due for longer than OVERDUE_AFTER."""
+        return self._is_due_for(self.OVERDUE_AFTER)
+
+    def _is_due_for(self, time: timedelta) -> bool:
         if self.state != self.State.WAITING or self.run_at is None:
             return False
-        return aware(timezone.now()) - aware(self.run_at) > self.OVERDUE_AFTER
+        return aware(timezone.now()) - aware(self.run_at) > time
 
     @property
     def will_not_run(self) -> bool:
@@ -295,5 +303,7 @@ class WaitingAction(models.Model):
         """The name of its colour, and its label."""
         if self.obstacle:
             return self.State.FAILED, str(say("will not run").lazy)
-        label = say("overdue").lazy if self.is_overdue else self.get_state_display()
-        return "overdue" if self.is_overdue else self.state, str(label)
+        if self.is_overdue:
+            return "overdue", str(say("overdue").lazy)
+        label = say("due now").lazy if self.is_due else self.get_state_display()
+        return self.state, str(label)

@@ -123,6 +123,8 @@ def state_text(waiting: WaitingAction) -> Sentence:
         text = say("waits for approval, and runs at {time}") if at else say("waits for approval")
     elif waiting.is_overdue:
         text = say("due since {time}: {why}")
+    elif waiting.is_due:
+        text = say("due now, runs with the next run-jobs")
     else:
         text = say("runs at {time}")
     return say(text, time=at, why=waiting.result or say(_NOT_RUN))

@@ -37,7 +37,7 @@ def test_approved_action_runs_at_once() -> None:
     assert run_jobs() == []
     assert state() == "approval"
     printed = run(f"{approve} --reason fine").err
-    assert printed.startswith(f"{waiting.pk}: Release {KEY} to everybody: runs at ")
+    assert printed.startswith(f"{waiting.pk}: Release {KEY} to everybody: due now, runs with ")
     assert [report["state"] for report in run_jobs()] == ["done"]
     assert rollout(KEY) == 100
     record = document("waiting", "show", str(waiting.pk))

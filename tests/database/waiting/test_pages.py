@@ -400,6 +400,8 @@ def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     assert "this will not run" not in " ".join(shown)
     act(ben, url_of(waiting, "approve"))
     assert state_of(waiting) == State.WAITING
+    assert "due now" in show(ben, url_of(waiting)).text
+    assert "waits for its time" not in show(ben, url_of(waiting)).text
 
 
 def test_user_who_may_not_see_users_sees_rounded_numbers_of_now_and_of_the_asking(
