@@ -11,11 +11,12 @@ from flagstaff._declared import Value, declared_value
 from flagstaff._tables.rows import BUCKET_BY, RULES, Kind
 from flagstaff._text import say
 from flagstaff.actions.arguments import Json, JsonField, Rules, Unit, fields_of, text_of_file
-from flagstaff.actions.table import Action, Run, action, undo_actions
+from flagstaff.actions.table import Action, Line, Run, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.describe import describe_value
 from flagstaff.validators import TYPE_LABELS, VALUE, is_secret, type_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ _Json = Annotated[
 ]
 # The value that details leave as it is. None is one.
 _KEPT: Any = object()
+# Of a value that a question shows.
+_MAX_TEXT = 300
 
 
 def _about_value(run: Run, look: Look) -> Look:
@@ -79,6 +82,22 @@ def _about_deletion(run: Run, look: Look) -> Look:
     ).lazy
     notes = [str(lost)] if any(map(is_secret, run.rows)) else []
     return replace(look, notes=[*look.notes, *notes])
+
+
+def _about_default(run: Run, look: Look) -> Look:
+    """Shows each value, and its default."""
+    look, lines = _about_deletion(run, look), []
+    row: Any
+    for row in run.rows:
+        declared = declared_value(row.key)
+        if declared is None:
+            return look
+        secret, default = is_secret(row), declared.to_json(declared.default)
+        now, after = (
+            describe_value(value, secret=secret, limit=_MAX_TEXT) for value in (row.value, default)
+        )
+        lines.append(Line(row.key, now, say("{value}, as declared", value=after).local))
+    return replace(look, lines=lines)
 
 
 @action(
@@ -206,7 +225,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
     label=say("Back to the default").lazy,
     button=say("Set {key} back to its default"),
     deletes=True,
-    about=_about_deletion,
+    about=_about_default,
     right="change",
 )
 def default(key: str, *, expect_version: int | None = None) -> Changed:

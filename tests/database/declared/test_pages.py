@@ -294,7 +294,9 @@ def test_page_of_a_value_sets_it_back_to_the_default(operator: Client) -> None:
     Value("page_size", 20)
     row = KeyValueStore.objects.create(key="page_size", value=50)
     url = show(operator, f"{VALUES}{row.pk}/change/").link("Back to the default…")
-    operator.post(url, show(operator, url).fields(), follow=True)
+    screen = show(operator, url)
+    assert ["page_size", "50", "20, as declared"] in screen.rows
+    operator.post(url, screen.fields(), follow=True)
     assert not KeyValueStore.objects.exists()
 
 
