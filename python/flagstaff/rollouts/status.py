@@ -22,6 +22,7 @@ from flagstaff._text.times import Column, Record, duration, local_time_text
 from flagstaff.conf import conf
 from flagstaff.rollouts.evidence import present_releases, read_evidence, verdict_of
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun, database_now
+from flagstaff.rollouts.requirements import present_rollout
 from flagstaff.rollouts.statistics import alpha_of_run, smallest_ratio
 from flagstaff.rollouts.steps_and_guards import (
     ALL,
@@ -124,19 +125,28 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
 
 
 def rollout_difference(plan: Plan) -> Sentence | None:
-    """Returns where flag and plan are; None if the flag has the rollout of the present step.
-
-    A plan that was rolled back has let go of its flag.
-    """
+    """Returns where flag and plan are; None if the flag has the rollout of the plan."""
     flag, percent = plan.flag, plan.percent
-    if flag is None or percent is None or plan.state == State.ROLLED_BACK:
+    if flag is None or percent is None:
         return None
+    if plan.state in {State.ROLLED_BACK, State.DONE}:
+        return _change_since(flag, 0 if plan.state == State.ROLLED_BACK else percent)
     if not flag.enabled:
         return say("flag is off, plan at {percent} %", percent=percent)
     rollout = flag.rollout_percent
     if rollout == percent:
         return None
     return say("flag is at {rollout} %, plan at {percent} %", rollout=rollout, percent=percent)
+
+
+def _change_since(flag: FlagRow, left: int) -> Sentence | None:
+    """Returns where a flag is now, if its users have another rollout than the plan has `left`."""
+    rollout = present_rollout(flag)
+    if rollout == left:
+        return None
+    if not flag.enabled:
+        return say("the flag was changed since, and is off")
+    return say("the flag was changed since, and is at {rollout} %", rollout=rollout)
 
 
 def evidence_of(plan: Plan) -> dict[str, Any] | None:

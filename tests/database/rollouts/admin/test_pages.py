@@ -439,6 +439,28 @@ def test_pages_and_terminal_say_where_flag_and_plan_are_if_they_differ(
     assert (record["rollout"], record["rollout_differs"]) == (None, None)
 
 
+def test_pages_and_terminal_say_where_the_flag_is_that_was_changed_after_the_end_of_a_plan(
+    operator: Client, running: Plan, flag: FeatureFlag
+) -> None:
+    def shown() -> list[str]:
+        return [head(page(operator, plan_url(running))), text_of(page(operator, flag_url(flag)))]
+
+    rollouts.rollback(KEY)
+    assert document("plan", "show", KEY)["rollout_differs"] is None
+    changes.flags.set_rollout(KEY, 25)
+    text = "the flag was changed since, and is at 25 %"
+    assert document("plan", "show", KEY)["rollout_differs"] == text
+    assert all(f"25 → 0 % — {text}." in html for html in shown())
+    # Nobody has it, as the plan has left it.
+    changes.flags.disable(KEY)
+    assert document("plan", "show", KEY)["rollout_differs"] is None
+    Plan.objects.update(state=State.DONE)
+    assert all("25 % — the flag was changed since, and is off." in html for html in shown())
+    changes.flags.release(KEY)
+    text = "25 % — the flag was changed since, and is at 100 %."
+    assert all(text in html for html in shown())
+
+
 def test_flags_make_four_queries_for_all_plans_and_their_flags(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
