@@ -187,7 +187,10 @@ def state_sentence(plan: Plan) -> str:
     if plan.problem:
         text = localized(plan.problem)
     elif plan.step is None:
-        text = say("Not started: the workers measure, and the rollout stays as it is").local
+        text = say(
+            "Not started: the workers count users and failures already, and the rollout stays as "
+            "it is"
+        ).local
     else:
         text, steps = say("Step {step} of {steps}, {percent} %"), plan.read_steps()
         values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}

@@ -227,7 +227,8 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     # As SQL can write it: no step lasts until then.
     Plan.objects.update(due_at=ClockTimestamp() + timedelta(hours=1))
     html = page(operator, plan_url(pending))
-    assert "Not started: the workers measure, and the rollout stays as it is." in head(html)
+    text = "Not started: the workers count users and failures already, and the rollout stays"
+    assert f"{text} as it is." in head(html)
     assert "Not started" in column(page(operator, PLANS), "shown_state")[0]
     assert "The plan cannot start, because run-jobs does not run." in html
     assert "a roll back also turns it off" not in html
