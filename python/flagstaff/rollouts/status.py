@@ -213,7 +213,7 @@ def state_sentence(plan: Plan) -> str:
 
 
 def guard_text(guard: Guard) -> str:
-    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit 2"."""
+    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit: 2 times as often"."""
     return ", ".join([localized(guard_name(guard)), guard_options(guard)])
 
 
@@ -222,8 +222,9 @@ def guard_options(guard: Guard) -> str:
     action = say("holds the plan").local if guard.action == "hold" else say("rolls back").local
     if guard.kind == FUNCTION:
         return action
-    limit = say("limit {limit}", limit=number_format(f"{guard.limit:g}", use_l10n=True)).local
-    return f"{action}, {limit}"
+    limit = number_format(f"{guard.limit:g}", use_l10n=True)
+    text = say("limit: {limit} times as often", limit=limit).local
+    return f"{action}, {text}"
 
 
 _DAY = 86_400

@@ -95,7 +95,7 @@ def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> 
     assert preview_of(response) == {
         "Step 1": ["0 %", "5 % for 1 h 30 min"],
         "Step 2": ["5 %", "100 %"],
-        "Guard": ["", "latency over 0.5 s, holds the plan, limit 2"],
+        "Guard": ["", "latency over 0.5 s, holds the plan, limit: 2 times as often"],
     }
     assert not Plan.objects.exists()
     act(operator, ADD, **fields)
