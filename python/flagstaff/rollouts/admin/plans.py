@@ -581,8 +581,8 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
         if flag.rollout_percent:
             yield say(
-                "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
-                "again."
+                "The flag is off. To go on, undo what turned it off, or set its rollout to 0 % and "
+                "turn it on; then open this page again."
             ).local
         else:
             yield say("The flag is off. To go on, turn it on, and open this page again.").local
