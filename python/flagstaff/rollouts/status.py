@@ -324,12 +324,17 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
     run = db.rows(StepRun).filter(plan_id=plan.pk, step=None).first() if plan.pk else None
     traffic = None if run is None else traffic_of(run, plan.now)
     if traffic is None or not any(map(traffic.is_enough_for, steps)):
-        yield say(
-            "a step needs {required} users with the flag, or enough failures to compare; whether "
-            "so many come is not known yet: start the plan a day after it was created, because "
-            "the workers count users from then on",
+        needs = say(
+            "a step needs {required} users with the flag, or enough failures to compare",
             required=plan.required_users,
         )
+        if plan.step is None:
+            needs = say(
+                "{needs}; whether so many come is known a day after the plan was created, because "
+                "the workers count users from then on",
+                needs=needs,
+            )
+        yield needs
         return
     yield say(
         "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step needs "
