@@ -292,7 +292,7 @@ def _guard(
     # A trip begins with the name of its guard, also one by the brake.
     match = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
     if guard.kind == FUNCTION:
-        fine = say("the function returns True").local
+        fine = say("fine while the function returns True").local
         return [name, NONE, NONE, NONE, tripped if match else fine]
     if result is None:
         return [name, NONE, NONE, NONE, NONE]
