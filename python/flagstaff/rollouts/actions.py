@@ -228,8 +228,8 @@ def resume(
     waits_for_workers=True,
     always_runs=True,
     look=looks.look_at_roll_back,
-    label=say("Roll back").lazy,
-    button=say("Roll back {key}"),
+    label=say("Roll back to 0 %").lazy,
+    button=say("Roll back {key} to 0 %"),
 )
 def roll_back(key: str) -> Done:
     """Set the rollout to 0 %, disable a flag that a rule can grant, and wait for the workers.

@@ -83,7 +83,8 @@ def look_at_start(
         flag = plans.named_flag(plan)
     first = plan.read_steps()[0]
     enables = enable and not flag.enabled
-    problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
+    problem = problem_of_flag(flag, enable=enables)
+    problem = problem or problem_of_first_step(flag, first, is_created=plan.pk is not None)
     require(key, problem_of_database(), problem)
     fields = fields_of_start(flag, enable=enable, delete_rules=delete_bucket_rules)
     look = _steps_ahead(key, plan, flag, 0, present, fields=fields, viewer=viewer)

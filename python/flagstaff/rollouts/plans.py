@@ -149,7 +149,7 @@ def new_plan(  # noqa: PLR0913 (what a plan is)
         plan_steps = parse_steps(steps)
     plan_guards = parse_guards((ERRORS,) if guards is None else guards)
     require_functions(plan_guards)
-    if problem := problem_of_first_step(flag, plan_steps[0]):
+    if problem := problem_of_first_step(flag, plan_steps[0], is_created=False):
         raise InvalidPlanError(problem)
     return Plan(
         flag_pk=str(flag.pk),
@@ -207,7 +207,8 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         flag = _flag_of(plan, expect_version)
         first, enables = plan.read_steps()[0], enable and not flag.enabled
         also = fields_of_start(flag, enable=enable, delete_rules=delete_bucket_rules)
-        problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
+        problem = problem_of_flag(flag, enable=enables)
+        problem = problem or problem_of_first_step(flag, first, is_created=plan.pk is not None)
         require(plan.key, problem_of_database(), problem_of_driver(), problem)
         old = present_rollout(flag)
         wrote = enter_step(plan, 0, also=also)

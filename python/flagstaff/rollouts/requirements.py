@@ -64,18 +64,23 @@ def problem_of_flag(flag: FlagRow, *, enable: bool = False) -> str | None:
     )
 
 
-def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
-    """Returns that the first step would lower the rollout, or None."""
+def problem_of_first_step(flag: FlagRow, first: Step, *, is_created: bool) -> str | None:
+    """Returns that the first step would lower the rollout, or None.
+
+    The steps of a plan that `is_created` cannot change.
+    """
     now = present_rollout(flag)
     if first.percent >= now:
         return None
-    return say(
-        "the first step is {percent} %, and {key} is at {now} % already; begin with {now} % or "
-        "more",
-        percent=first.percent,
-        key=flag.key,
-        now=now,
+    text = say(
+        "the first step is {percent} %, and {key} is at {now} % already; begin with {now} % or more"
     )
+    if is_created:
+        text = say(
+            "the first step is {percent} %, and {key} is at {now} % already; delete this plan, and "
+            "plan one that begins with {now} % or more"
+        )
+    return say(text, percent=first.percent, key=flag.key, now=now)
 
 
 def present_rollout(flag: FlagRow) -> int:

@@ -22,6 +22,7 @@ from flagstaff._text.times import Column, Record, duration, local_time_text
 from flagstaff.conf import conf
 from flagstaff.rollouts.evidence import present_releases, read_evidence, verdict_of
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun, database_now
+from flagstaff.rollouts.requirements import present_rollout
 from flagstaff.rollouts.statistics import alpha_of_run, smallest_ratio
 from flagstaff.rollouts.steps_and_guards import (
     ALL,
@@ -124,19 +125,28 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
 
 
 def rollout_difference(plan: Plan) -> Sentence | None:
-    """Returns where flag and plan are; None if the flag has the rollout of the present step.
-
-    A plan that was rolled back has let go of its flag.
-    """
+    """Returns where flag and plan are; None if the flag has the rollout of the plan."""
     flag, percent = plan.flag, plan.percent
-    if flag is None or percent is None or plan.state == State.ROLLED_BACK:
+    if flag is None or percent is None:
         return None
+    if plan.state in {State.ROLLED_BACK, State.DONE}:
+        return _change_since(flag, 0 if plan.state == State.ROLLED_BACK else percent)
     if not flag.enabled:
         return say("flag is off, plan at {percent} %", percent=percent)
     rollout = flag.rollout_percent
     if rollout == percent:
         return None
     return say("flag is at {rollout} %, plan at {percent} %", rollout=rollout, percent=percent)
+
+
+def _change_since(flag: FlagRow, left: int) -> Sentence | None:
+    """Returns where a flag is now, if its users have another rollout than the plan has `left`."""
+    rollout = present_rollout(flag)
+    if rollout == left:
+        return None
+    if not flag.enabled:
+        return say("the flag was changed since, and is off")
+    return say("the flag was changed since, and is at {rollout} %", rollout=rollout)
 
 
 def evidence_of(plan: Plan) -> dict[str, Any] | None:
@@ -177,7 +187,10 @@ def state_sentence(plan: Plan) -> str:
     if plan.problem:
         text = localized(plan.problem)
     elif plan.step is None:
-        text = say("Not started: the workers measure, and the rollout stays as it is").local
+        text = say(
+            "Not started: the workers count users and failures already, and the rollout stays as "
+            "it is"
+        ).local
     else:
         text, steps = say("Step {step} of {steps}, {percent} %"), plan.read_steps()
         values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}
@@ -200,7 +213,7 @@ def state_sentence(plan: Plan) -> str:
 
 
 def guard_text(guard: Guard) -> str:
-    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit 2"."""
+    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit: 2 times as often"."""
     return ", ".join([localized(guard_name(guard)), guard_options(guard)])
 
 
@@ -209,8 +222,9 @@ def guard_options(guard: Guard) -> str:
     action = say("holds the plan").local if guard.action == "hold" else say("rolls back").local
     if guard.kind == FUNCTION:
         return action
-    limit = say("limit {limit}", limit=number_format(f"{guard.limit:g}", use_l10n=True)).local
-    return f"{action}, {limit}"
+    limit = number_format(f"{guard.limit:g}", use_l10n=True)
+    text = say("limit: {limit} times as often", limit=limit).local
+    return f"{action}, {text}"
 
 
 _DAY = 86_400
@@ -310,12 +324,17 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
     run = db.rows(StepRun).filter(plan_id=plan.pk, step=None).first() if plan.pk else None
     traffic = None if run is None else traffic_of(run, plan.now)
     if traffic is None or not any(map(traffic.is_enough_for, steps)):
-        yield say(
-            "a step needs {required} users with the flag, or enough failures to compare; whether "
-            "so many come is not known yet: start the plan a day after it was created, because "
-            "the workers count users from then on",
+        needs = say(
+            "a step needs {required} users with the flag, or enough failures to compare",
             required=plan.required_users,
         )
+        if plan.step is None:
+            needs = say(
+                "{needs}; whether so many come is known a day after the plan was created, because "
+                "the workers count users from then on",
+                needs=needs,
+            )
+        yield needs
         return
     yield say(
         "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step needs "

@@ -480,7 +480,7 @@ def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Senten
         worst = max(results, key=lambda result: result.upper)
         template, ratio = say("{fine}: {guard} at most {ratio} times as often"), worst.upper
     elif unseen := next((result for result in vague if result.smallest_harm is None), None):
-        return say("{fine}: {guard} with too few failures to compare", fine=fine, guard=unseen.name)
+        return say("{fine}; too few failures to compare {guard}", fine=fine, guard=unseen.name)
     else:
         worst = max(vague, key=lambda result: result.smallest_harm or 0.0)
         template = say("{fine}: {guard} would have tripped at {ratio} times as often")

@@ -65,7 +65,7 @@ def test_less_than_a_day_says_nothing_but_of_a_step_that_is_not_longer(
 ) -> None:
     measure(users=300, hours=hours)
     text = notes()
-    assert ("start the plan a day after it was created" in text) is not is_enough
+    assert ("known a day after the plan was created" in text) is not is_enough
     # Nothing is said of the step of a day.
     assert ("may hold: 1 % for 1 h; steps that fit" in text) is is_enough
 

@@ -211,7 +211,7 @@ def test_step_without_any_failure_passes_with_enough_users_only() -> None:
     assert (verdict.passed, verdict.guards[0].smallest_harm) == (True, None)
     assert (
         verdict.why
-        == "fine after 1,000 users with the flag: errors with too few failures to compare"
+        == "fine after 1,000 users with the flag; too few failures to compare errors"
     )
     # No counts are no failures.
     assert judged(replace(evidence(), failed={})).guards[0].failed == GuardCounts(0, 0)

@@ -292,7 +292,7 @@ def _guard(
     # A trip begins with the name of its guard, also one by the brake.
     match = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
     if guard.kind == FUNCTION:
-        fine = say("the function returns True").local
+        fine = say("fine while the function returns True").local
         return [name, NONE, NONE, NONE, tripped if match else fine]
     if result is None:
         return [name, NONE, NONE, NONE, NONE]
@@ -589,8 +589,8 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
         if flag.rollout_percent:
             yield say(
-                "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
-                "again."
+                "The flag is off. To go on, undo what turned it off, or set its rollout to 0 % and "
+                "turn it on; then open this page again."
             ).local
         else:
             yield say("The flag is off. To go on, turn it on, and open this page again.").local

@@ -95,7 +95,7 @@ def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> 
     assert preview_of(response) == {
         "Step 1": ["0 %", "5 % for 1 h 30 min"],
         "Step 2": ["5 %", "100 %"],
-        "Guard": ["", "latency over 0.5 s, holds the plan, limit 2"],
+        "Guard": ["", "latency over 0.5 s, holds the plan, limit: 2 times as often"],
     }
     assert not Plan.objects.exists()
     act(operator, ADD, **fields)
@@ -185,7 +185,7 @@ def test_page_says_at_once_what_keeps_a_plan_from_its_start(
     changes.flags.set_rollout(KEY, 6)
     [why] = errors_of(operator.get(action_url(pending, "start")))
     assert "the first step is 5 %" in why
-    assert " % or more" in why
+    assert why.endswith("delete this plan, and plan one that begins with 6 % or more.")
 
 
 def test_start_counts_the_users_of_the_next_and_of_the_last_step(

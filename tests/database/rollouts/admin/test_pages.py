@@ -170,15 +170,21 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
 ) -> None:
     html = page(operator, plan_url(running))
     text = head(html)
-    assert text.startswith(f"{KEY} running Pause… Roll back… Step 1 of 2, 25 %, until ")
+    assert text.startswith(f"{KEY} running Pause… Roll back to 0 %… Step 1 of 2, 25 %, until ")
     assert "Waits for data: no request or task of a user with the flag has ended yet." in text
     steps = Screen(html).section("Steps")
     assert steps.texts("li") == ["25 %, running 4 h", "100 % to the end"]
     assert steps.attributes("svg", "height") == ["25", "100"]
     assert len(steps.all("[aria-current=step]")) == 1
     assert Screen(html).section("Guards").rows == [
-        ["errors rolls back, limit 2", NONE, NONE, NONE, "no failures yet"],
-        ["latency over 0.5 s holds the plan, limit 1.5", NONE, NONE, NONE, "no failures yet"],
+        ["errors rolls back, limit: 2 times as often", NONE, NONE, NONE, "no failures yet"],
+        [
+            "latency over 0.5 s holds the plan, limit: 1.5 times as often",
+            NONE,
+            NONE,
+            NONE,
+            "no failures yet",
+        ],
     ]
     started, created = events_of(html)
     assert started.startswith("started: rollout 0 → 25 %")
@@ -193,9 +199,9 @@ def test_roll_back_stands_last_and_the_next_action_is_the_filled_button(
         screen = Screen(page(operator, plan_url(running)))
         return screen.texts(".flagstaff-title > div a"), screen.texts("a.flagstaff-main")
 
-    assert buttons() == (["Pause…", "Roll back…"], ["Roll back…"])
+    assert buttons() == (["Pause…", "Roll back to 0 %…"], ["Roll back to 0 %…"])
     rollouts.pause(KEY)
-    assert buttons() == (["Resume…", "Roll back…"], ["Resume…"])
+    assert buttons() == (["Resume…", "Roll back to 0 %…"], ["Resume…"])
 
 
 def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll_back(
@@ -227,7 +233,8 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     # As SQL can write it: no step lasts until then.
     Plan.objects.update(due_at=ClockTimestamp() + timedelta(hours=1))
     html = page(operator, plan_url(pending))
-    assert "Not started: the workers measure, and the rollout stays as it is." in head(html)
+    text = "Not started: the workers count users and failures already, and the rollout stays"
+    assert f"{text} as it is." in head(html)
     assert "Not started" in column(page(operator, PLANS), "shown_state")[0]
     assert "The plan cannot start, because run-jobs does not run." in html
     assert "a roll back also turns it off" not in html
@@ -437,6 +444,28 @@ def test_pages_and_terminal_say_where_flag_and_plan_are_if_they_differ(
     changes.flags.delete(KEY)
     record = document("plan", "show", KEY)
     assert (record["rollout"], record["rollout_differs"]) == (None, None)
+
+
+def test_pages_and_terminal_say_where_the_flag_is_that_was_changed_after_the_end_of_a_plan(
+    operator: Client, running: Plan, flag: FeatureFlag
+) -> None:
+    def shown() -> list[str]:
+        return [head(page(operator, plan_url(running))), text_of(page(operator, flag_url(flag)))]
+
+    rollouts.rollback(KEY)
+    assert document("plan", "show", KEY)["rollout_differs"] is None
+    changes.flags.set_rollout(KEY, 25)
+    text = "the flag was changed since, and is at 25 %"
+    assert document("plan", "show", KEY)["rollout_differs"] == text
+    assert all(f"25 → 0 % — {text}." in html for html in shown())
+    # Nobody has it, as the plan has left it.
+    changes.flags.disable(KEY)
+    assert document("plan", "show", KEY)["rollout_differs"] is None
+    Plan.objects.update(state=State.DONE)
+    assert all("25 % — the flag was changed since, and is off." in html for html in shown())
+    changes.flags.release(KEY)
+    text = "25 % — the flag was changed since, and is at 100 %."
+    assert all(text in html for html in shown())
 
 
 def test_flags_make_four_queries_for_all_plans_and_their_flags(
