@@ -216,7 +216,10 @@ def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = 
         if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
             notes.append(say("No treatment has been shown to be better."))
         harm = say("Guardrail {metric} may have got worse by more than is tolerated.")
-        notes += [say(harm, metric=metric) for metric in possible_harms(report, winner)]
+        unmeasured = say("Guardrail {metric} cannot be judged yet.")
+        for row in possible_harms(report, winner):
+            text = unmeasured if row.difference is None else harm
+            notes.append(say(text, metric=row.metric["metric"]))
     return _giving(
         experiment,
         _ALL,

@@ -238,8 +238,12 @@ def test_ship_in_production_needs_the_typed_key(
 
 def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: Experiment) -> None:
     Experiment.objects.update(guardrails={"complaints": 0.05})
-    expose_both(running, (300, 30), (300, 34))
     url = experiment_url(running, "ship")
+    notes = notes_of(operator.post(url, typed(operator, url, winner="treatment")))
+    assert [note for note in notes if "Guardrail" in note] == [
+        "Guardrail complaints cannot be judged yet."
+    ]
+    expose_both(running, (300, 30), (300, 34))
     notes = notes_of(operator.post(url, typed(operator, url, winner="treatment")))
     warnings = [
         "No treatment has been shown to be better.",
