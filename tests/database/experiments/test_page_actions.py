@@ -182,8 +182,8 @@ def test_ship_shows_what_follows_and_can_be_undone(operator: Client, better: Exp
     lines = preview(operator, url, winner="treatment")
     assert lines["who gets what"] == [SHARES, "everyone gets “treatment”"]
     response = act(operator, url, winner="treatment")
-    advice = f"Remove {KEY} from the code: python manage.py flags references {KEY}"
-    assert advice in messages_of(response)[0]
+    places = f"find its places with: python manage.py flags references {KEY}"
+    assert f"Remove {KEY} from the code; {places}" in messages_of(response)[0]
     assert undo_urls(response) == [experiment_url(better, "undo")]
     assert (stored().state, stored().winner) == (State.SHIPPED, "treatment")
     experiments.undo(KEY)
