@@ -295,7 +295,8 @@ def ways_back(experiment: Experiment) -> Sentence | str:
     """Returns what can be done with an experiment that has ended. Makes a query."""
     if can_continue(experiment):
         return say(
-            "“Start” continues it with all exposures. “Restart” begins anew with other buckets."
+            "“Start” continues it with the units that it already has. “Restart” begins anew and "
+            "assigns all units to variants again."
         )
     has_ended = experiment.state in {State.STOPPED, State.SHIPPED}
     if not has_ended or (event := undone_event(experiment)) is None:
