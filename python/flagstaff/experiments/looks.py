@@ -77,8 +77,9 @@ def look_at_start(key: str, *, viewer: HasPermissions | None = None) -> Look:
         )
     notes = [
         say(
-            "From now on, each unit that meets it gets a variant and is recorded. Nothing but the "
-            "traffic and further metrics can change after that."
+            "From now on, each unit that meets it gets a variant and is recorded. After that, you "
+            "can only raise the traffic, add metrics and force units. Other variants or less "
+            "traffic need a restart."
         ).local
     ]
     if experiment.state == State.STOPPED:
