@@ -304,7 +304,7 @@ def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done
     # Before a verdict, it may well be undone.
     if experiment.primary_metric and outcomes == {Outcome.TOO_EARLY.value}:
         return done
-    advice = f"remove {key} from the code: {command_line('references', key)}"
+    advice = f"remove {key} from the code; find its places with: {command_line('references', key)}"
     return replace(done, messages=[*done.messages, advice])
 
 

@@ -77,8 +77,9 @@ def look_at_start(key: str, *, viewer: HasPermissions | None = None) -> Look:
         )
     notes = [
         say(
-            "From now on, each unit that meets it gets a variant and is recorded. Nothing but the "
-            "traffic and further metrics can change after that."
+            "From now on, each unit that meets it gets a variant and is recorded. After that, you "
+            "can only raise the traffic, add metrics and force units. Other variants or less "
+            "traffic need a restart."
         ).local
     ]
     if experiment.state == State.STOPPED:
@@ -216,7 +217,10 @@ def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = 
         if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
             notes.append(say("No treatment has been shown to be better."))
         harm = say("Guardrail {metric} may have got worse by more than is tolerated.")
-        notes += [say(harm, metric=metric) for metric in possible_harms(report, winner)]
+        unmeasured = say("Guardrail {metric} cannot be judged yet.")
+        for row in possible_harms(report, winner):
+            text = unmeasured if row.difference is None else harm
+            notes.append(say(text, metric=row.metric["metric"]))
     return _giving(
         experiment,
         _ALL,
@@ -292,7 +296,8 @@ def ways_back(experiment: Experiment) -> Sentence | str:
     """Returns what can be done with an experiment that has ended. Makes a query."""
     if can_continue(experiment):
         return say(
-            "“Start” continues it with all exposures. “Restart” begins anew with other buckets."
+            "“Start” continues it with the units that it already has. “Restart” begins anew and "
+            "assigns all units to variants again."
         )
     has_ended = experiment.state in {State.STOPPED, State.SHIPPED}
     if not has_ended or (event := undone_event(experiment)) is None:

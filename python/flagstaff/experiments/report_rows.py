@@ -278,21 +278,19 @@ def _contains_zero(effect: EffectReport) -> bool:
     return (low is None or low <= 0) and (high is None or high >= 0)
 
 
-def possible_harms(report: Report, treatment: str) -> list[str]:
-    """Returns the guardrails whose harm by a treatment does not stop it, and is not excluded.
+def possible_harms(report: Report, treatment: str) -> list[MetricRow]:
+    """Returns the rows of guardrails whose harm by a treatment is possible, and does not stop it.
 
     What is tolerated is no harm, and neither is the control.
     """
-    return [
-        metric["metric"]
+    rows = [
+        MetricRow(metric, result)
         for metric in report["metrics"]
         if metric["role"] == GUARDRAIL
-        and any(
-            not result["is_stopping"] and MetricRow(metric, result).verdict[0] != "fine"
-            for result in metric["treatments"]
-            if result["treatment"] == treatment
-        )
+        for result in metric["treatments"]
+        if result["treatment"] == treatment and not result["is_stopping"]
     ]
+    return [row for row in rows if row.verdict[0] != "fine"]
 
 
 def role_texts(metric: MetricReport) -> list[str]:

@@ -24,7 +24,8 @@ def test_decisions_are_asked_about_and_printed_with_the_way_back(shop: Shop) -> 
     assert "The exposures so far are no longer reported." in ran.err
     assert (ran.status, stored().run) == (2, 0)
     shipped = flags("experiment", "ship", KEY, "treatment", "--yes")
-    assert f"remove {KEY} from the code: python manage.py flags references {KEY}" in shipped.err
+    places = f"find its places with: python manage.py flags references {KEY}"
+    assert f"remove {KEY} from the code; {places}" in shipped.err
     ran = asked(f"experiment undo {KEY}", "n")
     assert f"Undo “shipped: all units get treatment” of {KEY}? It is running again." in ran.err
     assert run(undo_of(shipped.err)).status == 0

@@ -182,8 +182,8 @@ def test_ship_shows_what_follows_and_can_be_undone(operator: Client, better: Exp
     lines = preview(operator, url, winner="treatment")
     assert lines["who gets what"] == [SHARES, "everyone gets “treatment”"]
     response = act(operator, url, winner="treatment")
-    advice = f"Remove {KEY} from the code: python manage.py flags references {KEY}"
-    assert advice in messages_of(response)[0]
+    places = f"find its places with: python manage.py flags references {KEY}"
+    assert f"Remove {KEY} from the code; {places}" in messages_of(response)[0]
     assert undo_urls(response) == [experiment_url(better, "undo")]
     assert (stored().state, stored().winner) == (State.SHIPPED, "treatment")
     experiments.undo(KEY)
@@ -238,8 +238,12 @@ def test_ship_in_production_needs_the_typed_key(
 
 def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: Experiment) -> None:
     Experiment.objects.update(guardrails={"complaints": 0.05})
-    expose_both(running, (300, 30), (300, 34))
     url = experiment_url(running, "ship")
+    notes = notes_of(operator.post(url, typed(operator, url, winner="treatment")))
+    assert [note for note in notes if "Guardrail" in note] == [
+        "Guardrail complaints cannot be judged yet."
+    ]
+    expose_both(running, (300, 30), (300, 34))
     notes = notes_of(operator.post(url, typed(operator, url, winner="treatment")))
     warnings = [
         "No treatment has been shown to be better.",

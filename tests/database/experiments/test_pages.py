@@ -309,7 +309,10 @@ def test_page_of_an_experiment_that_has_ended_says_what_its_buttons_do(
         return " ".join(Screen(shown(operator, running)).texts(".flagstaff-head-line"))
 
     experiments.stop(KEY)
-    continues = "“Start” continues it with all exposures. “Restart” begins anew with other buckets."
+    continues = (
+        "“Start” continues it with the units that it already has. “Restart” begins anew and "
+        "assigns all units to variants again."
+    )
     assert head().endswith(continues)
     experiments.ship(KEY, "treatment")
     assert head().endswith("After “Undo”, it is stopped again.")

@@ -100,7 +100,7 @@ def _sentences(
     elif last is not None:
         yield say("No evaluation in the last 24 hours, last {time}.", time=time_cell(last)).html
     elif of_value:
-        yield say("No evaluation was counted: only those of a value with rules are.").local
+        yield say("Evaluations are counted only for values with rules.").local
     elif not (bulk or browsers or needed):
         begin, days = usage_period().since, conf.stale_days
         is_young = begin is None or begin > now - timedelta(days=days)
