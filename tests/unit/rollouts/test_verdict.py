@@ -209,10 +209,7 @@ def test_step_without_any_failure_passes_with_enough_users_only() -> None:
     assert judged(evidence(999, 20_000)).why == f"waits for users: {seen}"
     verdict = judged(evidence(1_000, 20_000))
     assert (verdict.passed, verdict.guards[0].smallest_harm) == (True, None)
-    assert (
-        verdict.why
-        == "fine after 1,000 users with the flag; too few failures to compare errors"
-    )
+    assert verdict.why == "fine after 1,000 users with the flag; too few failures to compare errors"
     # No counts are no failures.
     assert judged(replace(evidence(), failed={})).guards[0].failed == GuardCounts(0, 0)
 
