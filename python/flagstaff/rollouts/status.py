@@ -213,7 +213,10 @@ def state_sentence(plan: Plan) -> str:
 
 
 def guard_text(guard: Guard) -> str:
-    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, 2 times as often"."""
+    """Returns all that a guard is.
+
+    Such as "latency over 0.5 s, rolls back, limit: 2 times as often".
+    """
     return ", ".join([localized(guard_name(guard)), guard_options(guard)])
 
 
