@@ -70,6 +70,11 @@ def test_less_than_a_day_says_nothing_but_of_a_step_that_is_not_longer(
     assert ("may hold: 1 % for 1 h; steps that fit" in text) is is_enough
 
 
+def test_started_plan_without_known_traffic_says_only_what_a_step_needs(running: Plan) -> None:
+    text = "a step needs 100 users with the flag, or enough failures to compare; at 100 %"
+    assert notes().startswith(text)
+
+
 def test_new_plan_of_a_flag_follows_the_users_of_the_plan_before(pending: Plan) -> None:
     measure(users=500, hours=24)
     Plan.objects.update(state="done")
@@ -104,7 +109,7 @@ def test_missing_release_is_noted_before_the_start(
     settings.FLAGSTAFF = {"RELEASE": setting}
     if reported is not None:
         register_worker("measurements", release=reported)
-    assert ("workers report no release" in notes()) is is_noted
+    assert ("do not say which build they run" in notes()) is is_noted
 
 
 def test_step_sees_its_part_of_the_users_in_its_time_and_no_more_in_longer_time() -> None:

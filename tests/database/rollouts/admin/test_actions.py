@@ -337,7 +337,7 @@ def test_resume_of_a_started_plan_does_not_turn_the_flag_on(
     changes.flags.disable(KEY)
     rollouts.pause(KEY)
     html = page(operator, plan_url(running))
-    assert "The flag is off. To go on, set its rollout to 0 %, turn it on" in text_of(html)
+    assert "The flag is off. To go on, undo what turned it off" in text_of(html)
     assert "resume" not in actions_of(html)
     [message] = errors_of(do(operator, running, "resume"))
     assert "the flag is off" in message

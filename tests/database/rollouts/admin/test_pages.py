@@ -440,7 +440,9 @@ def test_pages_and_terminal_say_where_flag_and_plan_are_if_they_differ(
     assert record["rollout_differs"] == text
     assert f"rollout {text}" in shown()
     changes.flags.disable(KEY)
-    assert "flag is off, plan at 25 %" in text_of(page(operator, plan_url(running)))
+    shown_page = text_of(page(operator, plan_url(running)))
+    assert "flag is off, plan at 25 %" in shown_page
+    assert "To go on, undo what turned it off, or set its rollout to 0 % and" in shown_page
     changes.flags.delete(KEY)
     record = document("plan", "show", KEY)
     assert (record["rollout"], record["rollout_differs"]) == (None, None)
