@@ -20,6 +20,7 @@ from django.db import connections
 from tests.support.flush import install
 from tests.support.migrated_database import (
     MIGRATED,
+    SETTINGS,
     cluster,
     create_migrated_database,
     migrated_cluster_of_run,
@@ -168,7 +169,8 @@ def django_db_modify_db_settings(
         yield
         return
     template = migrated_cluster_of_run()
-    if template is not None:
+    # The tables of another project are others.
+    if template is not None and os.environ["DJANGO_SETTINGS_MODULE"] == SETTINGS:
         connections["default"].settings_dict["TEST"]["TEMPLATE"] = MIGRATED
     if os.environ.get("DATABASE_URL"):
         yield

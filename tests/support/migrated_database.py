@@ -22,6 +22,8 @@ from tools.postgres_account import open_directory, remove_directory
 
 #: It has all tables, and no rows.
 MIGRATED = "migrated"
+#: The settings whose tables it has.
+SETTINGS = "tests.support.settings"
 #: The directory with the clusters of a parallel run, which `tests.support.own_server` sets.
 VARIABLE = "TEST_CLUSTERS"
 
