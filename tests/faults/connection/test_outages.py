@@ -53,8 +53,8 @@ def test_outage_of_a_minute_affects_only_the_age(
     # One failure is the loss of the connection.
     assert last["failures"] - 1 <= MAX_ATTEMPTS
     assert attempts <= MAX_ATTEMPTS
-    # No evaluation waits, but the allocator may.
-    assert evaluations > 100_000
+    # In two seconds: no evaluation waits, but the allocator and other processes may.
+    assert evaluations > 10_000
     assert switches <= MAX_SWITCHES
     assert len(worker.ask("logged")) <= 2
 
