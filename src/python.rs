@@ -67,7 +67,7 @@ mod _core {
     #[pymodule_export]
     use super::clock::monotonic;
     #[pymodule_export]
-    use super::declared::{declare, misfit, stored_results};
+    use super::declared::{ValueForm, declare, stored_results};
     #[pymodule_export]
     use super::declared_bases::{DeclaredFlag, DeclaredValue};
     #[pymodule_export]
@@ -94,7 +94,7 @@ mod _core {
     #[pymodule_export]
     use super::resolution::PyResolution;
     #[pymodule_export]
-    use super::rule_check::{can_match, check_rules, json_problem};
+    use super::rule_check::{can_match, check_rules, is_storable, json_problem};
     #[pymodule_export]
     use super::served::{client_side_units, served_kind, served_values};
     #[pymodule_export]

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import GenericAlias, SimpleNamespace, TracebackType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, final, overload
+from typing import Any, Generic, Literal, TypeVar, final, overload
+
+from typing_extensions import Self
 
 from flagstaff._text import Sentence
 from flagstaff.typing import Context, UserLike
@@ -20,6 +22,7 @@ __all__ = [
     "Observation",
     "Resolution",
     "Snapshot",
+    "ValueForm",
     "after_fork",
     "awaits_poll",
     "can_match",
@@ -37,9 +40,9 @@ __all__ = [
     "get_variant",
     "install",
     "is_refused",
+    "is_storable",
     "is_waiting",
     "json_problem",
-    "misfit",
     "monotonic",
     "observed_request",
     "open_change_signal",
@@ -186,23 +189,37 @@ def stored_results(key: str) -> list[str]:
     Does not block.
     """
 
-_DeclaredValue: TypeAlias = tuple[str, str, str, bool, Sequence[str], bool, bool, bool]
+@final
+class ValueForm:
+    """A declared value as workers know it. Immutable."""
 
-def misfit(declared: _DeclaredValue, text: str) -> Sentence | None:
-    """Returns why evaluations return the default in place of this JSON, or None.
+    def __new__(
+        cls,
+        key: str,
+        default: str,
+        form: str,
+        *,
+        is_nullable: bool,
+        choices: Sequence[str],
+        is_secret: bool,
+        client_side: bool,
+        is_converted: bool,
+    ) -> Self:
+        """`default` and `choices` are JSON; `is_converted` if Python makes the objects.
 
-    Without the JSON, which may be a secret. Raises `ValueError` for an unknown form.
-    """
+        Raises `ValueError` for an unknown form.
+        """
 
-def declare(
-    flags: Sequence[tuple[str, bool]],
-    values: Sequence[_DeclaredValue],
-) -> None:
+    def misfit(self, text: str) -> Sentence | None:
+        """Returns why evaluations return the default in place of this JSON, or None.
+
+        Without the JSON, which may be a secret.
+        """
+
+def declare(flags: Sequence[tuple[str, bool]], values: Sequence[ValueForm]) -> None:
     """Sets what code declares, in place of all that was declared before. Does not block.
 
-    Of a flag the key, and whether it is client side. Of a value the key, the default in JSON, the
-    form, whether it can be null, the choices in JSON, whether it is secret, whether it is client
-    side, and whether Python makes its objects. Raises `ValueError` for an unknown form.
+    Of a flag the key, and whether it is client side.
     """
 
 class DeclaredFlag:
@@ -462,6 +479,9 @@ def is_refused() -> bool:
 
 def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
+
+def is_storable(text: str) -> bool:
+    """Returns True if a text column can hold it: it has no NUL and no half of a surrogate pair."""
 
 def json_problem(text: str) -> Sentence | None:
     """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""

@@ -19,9 +19,10 @@ from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_date
 
 from flagstaff import _core
+from flagstaff._core import is_storable
 from flagstaff._declared_types import DeclaredType, datetime_like, declared_type
 from flagstaff._log import log_once
-from flagstaff._text import Sentence, is_storable, parse_json, say, text_of
+from flagstaff._text import Sentence, parse_json, say, text_of
 from flagstaff._text.rules import places_of, problem_at
 from flagstaff.exceptions import DeclarationError
 from flagstaff.validators import (
@@ -35,12 +36,12 @@ from flagstaff.validators import (
     ValueSchema,
     choices_problem,
     is_secret,
+    json_problem_of,
     key_problem,
     owner_problem,
+    stored_problem,
     tags_problem,
     unit_problem,
-    validate_choices,
-    validate_value,
     value_schema_problems,
 )
 
@@ -54,7 +55,9 @@ _KINDS = ("release", "ops", "permission")
 # The classes of arguments, or of what has their type; those of the others are compared by value.
 _CLASSES: Final[Mapping[str, Sequence[type[object]]]] = {
     **dict.fromkeys(("key", "description", "owner", "group", "bucket_by"), (str,)),
-    **dict.fromkeys(("null", "secret", "client_side"), (bool,)),
+    **dict.fromkeys(("secret", "client_side"), (bool,)),
+    # None if the default decides.
+    "null": (bool, type(None)),
     **dict.fromkeys(("tags", "choices", "validators"), (list, tuple, Sequence)),
     "type": (type,),
 }
@@ -341,7 +344,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         description: str = "",
         *,
         type: type[Any] | None = None,  # noqa: A002 (a declaration reads like a model)
-        null: bool = False,
+        null: bool | None = None,
         choices: Sequence[Any] = (),
         validators: Sequence[Callable[[Any], object]] = (),
         group: str = "",
@@ -349,7 +352,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         secret: bool = False,
         client_side: bool = False,
     ) -> Value[Any]:
-        """Declares a value. `type` is needed if the default is None.
+        """Declares a value. `type` is needed if the default is None; `null` is then True.
 
         `choices` of an enum are by default its members. `validators` are those of Django.
         """
@@ -377,7 +380,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
             arguments,
             default=default,
             python_type=python_type,
-            null=null or default is None,
+            null=default is None if null is None else null,
             choices=(*choices,),
             validators=(*validators,),
             stored=stored,
@@ -419,13 +422,18 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         return ValueSchema(self.stored.json, [*map(self.to_json, self.choices)])
 
     @cached_property
-    def for_workers(self) -> tuple[str, str, str, bool, list[str], bool, bool, bool]:
+    def for_workers(self) -> _core.ValueForm:
         """What the extension takes."""
-        default = json.dumps(self.to_json(self.default))
-        choices = [json.dumps(self.to_json(choice)) for choice in self.choices]
-        stored, is_converted = self.stored, self.stored.from_text is not None
-        readers = (self.secret, self.client_side)
-        return (str(self), default, stored.form, self.null, choices, *readers, is_converted)
+        return _core.ValueForm(
+            str(self),
+            json.dumps(self.to_json(self.default)),
+            self.stored.form,
+            is_nullable=self.null,
+            choices=[json.dumps(self.to_json(choice)) for choice in self.choices],
+            is_secret=self.secret,
+            client_side=self.client_side,
+            is_converted=self.stored.from_text is not None,
+        )
 
     def problem(self, stored: object, *, secret: bool) -> Sentence | None:
         """Returns why operators must not set what JSON stores, or None.
@@ -437,7 +445,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         except (RecursionError, TypeError, ValueError):
             return None  # the field says that this is not JSON
         # What workers do not return must not be stored.
-        return _core.misfit(self.for_workers, text) or self.refusal(stored, secret=secret)
+        return self.for_workers.misfit(text) or self.refusal(stored, secret=secret)
 
     def refusal(self, stored: object, *, secret: bool) -> Sentence | None:
         """Returns the same for what workers return: that Python or a validator refuses it."""
@@ -674,14 +682,11 @@ def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence |
         return problem
     if value.default is None:
         return None
-    try:
-        validate_value(value.to_json(value.default))
-    except ValidationError as error:
-        return say("the default: {problem}", problem=text_of([error]))
+    default = value.to_json(value.default)
     # Of a plain type without choices, workers compare nothing else than was compared above.
     is_plain = stored.form == stored.json and not value.choices
     problem_of = value.refusal if is_plain else value.problem
-    problem = problem_of(value.to_json(value.default), secret=False)
+    problem = stored_problem(default) or problem_of(default, secret=False)
     return problem and say("the default: {problem}", problem=problem)
 
 
@@ -701,11 +706,8 @@ def _choices_problem(value: Value[Any]) -> Sentence | None:
     choices = value.schema.choices
     if problem := choices_problem(choices, value.stored.json):
         return problem
-    try:
-        validate_choices(choices)
-    except ValidationError as error:
-        return say("the choices: {problem}", problem=text_of([error]))
-    return None
+    problem = json_problem_of(choices)
+    return problem and say("the choices: {problem}", problem=problem)
 
 
 def _constant(key: str) -> str:

@@ -30,6 +30,10 @@ class DeclaredType(NamedTuple):
     from_text: Callable[[str], Any] | None = None
 
 
+# `json.loads` would make one for each value.
+_NUMBERS_AS_TEXT = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
 def _parsed(parse: Callable[[str], object | None], text: str) -> object:
     """Reads the text in a JSON text, as Django reads that of a form."""
     parsed = parse(json.loads(text))
@@ -57,8 +61,7 @@ def _plain(value: object) -> object:
 
 def _decimal(text: str) -> Decimal:
     """Reads a decimal from its JSON text, never by way of float."""
-    number = json.loads(text, parse_int=str, parse_float=str)
-    return Decimal(number)
+    return Decimal(_NUMBERS_AS_TEXT.decode(text))
 
 
 #: All types but enums.

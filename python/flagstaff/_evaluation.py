@@ -13,8 +13,9 @@ from math import isfinite
 from typing import Any, TypeVar, overload
 
 from flagstaff import _core
+from flagstaff._core import is_storable
 from flagstaff._tables.rows import VISITOR
-from flagstaff._text import Sentence, is_storable, localized, parse_json, say, scalar_of
+from flagstaff._text import Sentence, localized, parse_json, say, scalar_of
 from flagstaff._text.rules import conditions_text
 from flagstaff._types import Context, UserLike
 from flagstaff.conf import BUILT_IN

@@ -23,7 +23,8 @@ from django.db import connections, router
 from django.db.models import Model
 
 from flagstaff._connection import is_same_database
-from flagstaff._text import is_storable, most_similar
+from flagstaff._core import is_storable
+from flagstaff._text import most_similar
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.extensions import SETTINGS as OF_APPS
 

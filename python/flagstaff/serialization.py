@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from django.db.models import JSONField, Model
 
+from flagstaff._core import is_storable
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import (
     BUCKET_BY,
@@ -31,16 +32,7 @@ from flagstaff._tables.rows import (
     unknown_key,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import (
-    MASK,
-    Sentence,
-    is_storable,
-    joined,
-    most_similar,
-    object_of_pairs,
-    say,
-    some,
-)
+from flagstaff._text import MASK, Sentence, joined, most_similar, object_of_pairs, say, some
 from flagstaff._text.rules import in_reading_order
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.fields import (

@@ -15,7 +15,7 @@ from django.test import SimpleTestCase
 from django.test.utils import TestContextDecorator
 
 from flagstaff._code.project import KnownKeys, declared_keys
-from flagstaff._core import misfit, set_overrides, start
+from flagstaff._core import set_overrides, start
 from flagstaff._declared import declared_value
 from flagstaff._engine import lifecycle
 from flagstaff._engine.users import bare_key
@@ -118,7 +118,7 @@ class override_value(_Override):  # noqa: N801
         super().__init__(key, "value")
         declared = declared_value(key)
         self.text = json.dumps(value if declared is None else declared.to_json(value))
-        if declared is not None and (problem := misfit(declared.for_workers, self.text)):
+        if declared is not None and (problem := declared.for_workers.misfit(self.text)):
             raise TypeError(f"{key}: {problem}")
 
 

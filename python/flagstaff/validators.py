@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from flagstaff._core import check_rules, json_problem
-from flagstaff._text import Sentence, TextError, is_storable, say, some
+from flagstaff._core import check_rules, is_storable, json_problem
+from flagstaff._text import Sentence, TextError, say, some
 from flagstaff._text.rules import places_of, problem_at
 from flagstaff.conf import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
@@ -42,8 +42,8 @@ UNSTORABLE = say("contains a NUL character or half of a surrogate pair, which ca
 _PLAIN_KEY = re.compile(rf"[A-Za-z0-9_.][A-Za-z0-9_.-]{{,{KEY_MAX_LENGTH - 1}}}")
 # `json.dumps` would make one for each value.
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-# The category Cc of Unicode.
-_CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
+# The categories Cc and Cs of Unicode.
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 # In JSON, without escaped backslashes.
 _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|d[89a-f])")
 
@@ -154,8 +154,10 @@ def tags_problem(tags: object) -> Sentence | None:
             "there are {count} tags; use at most 20, and put the others into the description",
             count=len(tags),
         )
-    problems = (_tag_problem(tag, index + 1, tags[:index]) for index, tag in enumerate(tags))
-    return next(filter(None, problems), None)
+    for index, tag in enumerate(tags):
+        if problem := _tag_problem(tag, index + 1, tags[:index]):
+            return problem
+    return None
 
 
 def usable_tags(tags: object) -> list[str]:
@@ -186,7 +188,7 @@ def _tag_problem(  # noqa: PLR0911 (one for each problem)
         return say('the tag "{tag}" contains a comma; write two tags', tag=tag)
     if tag != tag.strip():
         return say('the tag "{tag}" starts or ends with white space; remove it', tag=tag)
-    if not is_storable(tag) or _CONTROL.search(tag):
+    if _CONTROL.search(tag):
         return say("tag {number} contains a control character; remove it", number=str(number))
     return say('the tag "{tag}" is given twice; remove one', tag=tag) if tag in earlier else None
 
@@ -197,7 +199,7 @@ def validate_choices(choices: object) -> None:
     Choices are a list of different strings, numbers and booleans.
     """
     # Their JSON is limited like that of rules, by the database.
-    _refuse(choices_problem(choices) or _problem_of_json(choices, lambda _text: None))
+    _refuse(choices_problem(choices) or json_problem_of(choices))
 
 
 def validate_rules(rules: object) -> None:
@@ -212,7 +214,7 @@ def validate_text(text: object) -> None:
 
 def validate_value(value: object) -> None:
     """Raises ValidationError unless workers can read this value as JSON of at most 1 MiB."""
-    _refuse(_problem_of_json(value, _problem_of_value))
+    _refuse(stored_problem(value))
 
 
 def validate_value_rules(rules: object) -> None:
@@ -240,6 +242,11 @@ def condition_problem(conditions: object) -> Sentence | None:
     return _problem("segment", conditions)
 
 
+def stored_problem(value: object) -> Sentence | None:
+    """Returns why workers could not read this value, or None."""
+    return json_problem_of(value, _problem_of_value)
+
+
 def _refuse(problem: Sentence | None) -> None:
     if problem is not None:
         raise TextError(problem)
@@ -247,7 +254,7 @@ def _refuse(problem: Sentence | None) -> None:
 
 def _problem(kind: Literal["flag", "value", "segment"], value: object) -> Sentence | None:
     """Asks the parser of the workers, which alone decides what they can read."""
-    return _problem_of_json(value, lambda text: check_rules(text, kind))
+    return json_problem_of(value, lambda text: check_rules(text, kind))
 
 
 def _problem_of_value(text: str) -> Sentence | None:
@@ -260,10 +267,10 @@ def _problem_of_value(text: str) -> Sentence | None:
     return None
 
 
-def _problem_of_json(
-    value: object, problem_of: Callable[[str], Sentence | None]
+def json_problem_of(
+    value: object, problem_of: Callable[[str], Sentence | None] = lambda _text: None
 ) -> Sentence | None:
-    """Returns what is wrong with the value as JSON, or with its text."""
+    """Returns why no row can have the value as JSON, or what is wrong with its text, or None."""
     try:
         text = _JSON.encode(value)
     except RecursionError:
@@ -280,7 +287,9 @@ def _problem_of_json(
         )
     # Half of a surrogate pair becomes an escape, which Rust can read.
     text = text.encode(errors="backslashreplace").decode()
-    is_storable_json = _UNSTORABLE_ESCAPE.search(text.replace(r"\\", "")) is None
+    is_storable_json = (
+        r"\u" not in text or _UNSTORABLE_ESCAPE.search(text.replace(r"\\", "")) is None
+    )
     return problem_of(text) or (None if is_storable_json else say(UNSTORABLE))
 
 

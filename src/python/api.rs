@@ -137,8 +137,7 @@ pub(super) fn value<'py>(
             None => value_in_memory(&key, default, user, context, state)?,
         };
         // Read again: kept over the calls, it would cost all others.
-        default_types::compare(&key, default, &value, Some(snapshot.values_version()))?;
-        return Ok(value);
+        return default_types::compared(&key, default, value, Some(snapshot.values_version()));
     }
     drop(current);
     PySnapshot::current(Some(&key)).get_value(key, default.cloned(), user, context)

@@ -15,26 +15,58 @@ use crate::declared::{Declared, DeclaredFlag as FlagOfCode, DeclaredValue as Val
 use crate::message::Message;
 use crate::stored_value::StoredValue;
 
-/// A declared value: key, default in JSON, form, whether it can be null, choices in JSON, whether it is
-/// secret, whether it is client side, whether Python makes its objects.
-type PyDeclaredValue = (String, String, String, bool, Vec<String>, bool, bool, bool);
+/// A declared value as workers know it. Immutable.
+#[pyclass(frozen, module = "flagstaff._core")]
+pub(super) struct ValueForm(Arc<ValueOfCode>);
+
+#[pymethods]
+impl ValueForm {
+    /// `default` and `choices` are JSON; `is_converted` if Python makes the objects.
+    ///
+    /// Raises `ValueError` for an unknown form.
+    #[new]
+    #[pyo3(signature = (key, default, form, *, is_nullable, choices, is_secret, client_side, is_converted))]
+    #[expect(clippy::too_many_arguments, reason = "what code says about a value")]
+    #[expect(clippy::fn_params_excessive_bools, reason = "they are named")]
+    fn new(
+        key: &str,
+        default: &str,
+        form: &str,
+        is_nullable: bool,
+        choices: Vec<String>,
+        is_secret: bool,
+        client_side: bool,
+        is_converted: bool,
+    ) -> PyResult<Self> {
+        Ok(Self(Arc::new(ValueOfCode {
+            key: key.into(),
+            default: StoredValue::from_json(default),
+            form: Form::named(form).ok_or_else(|| PyValueError::new_err(form.to_owned()))?,
+            is_nullable,
+            choices: choices.into_iter().map(|choice| StoredValue::from_json(&choice)).collect(),
+            is_secret,
+            client_side,
+            is_converted,
+        })))
+    }
+
+    /// Returns why evaluations return the default in place of this JSON, or None.
+    ///
+    /// Without the JSON, which may be a secret.
+    fn misfit(&self, text: &str) -> Option<Message> {
+        self.0.misfit(&StoredValue::from_json(text)).map(|misfit| misfit.message(None))
+    }
+}
 
 /// Sets what code declares, in place of all that was declared before. Does not block.
 ///
-/// Of a flag the key, and whether it is client side. Of a value the key, the default in JSON, the
-/// form, whether it can be null, the choices in JSON, whether it is secret, whether it is client
-/// side, and whether Python makes its objects. Raises `ValueError` for an unknown form.
+/// Of a flag the key, and whether it is client side.
 #[pyfunction]
-pub(super) fn declare(flags: Vec<(String, bool)>, values: Vec<PyDeclaredValue>) -> PyResult<()> {
+pub(super) fn declare(flags: Vec<(String, bool)>, values: Vec<PyRef<'_, ValueForm>>) {
     let flags =
         flags.into_iter().map(|(key, client_side)| (key.into(), FlagOfCode { client_side }));
-    let values = values.into_iter().map(|value| {
-        let declared = declared_value(value)?;
-        Ok((Box::from(&*declared.key), Arc::new(declared)))
-    });
-    let values = values.collect::<PyResult<_>>()?;
-    LIVE.declare(Declared { flags: flags.collect(), values });
-    Ok(())
+    let values = values.into_iter().map(|value| (Box::from(&*value.0.key), value.0.clone()));
+    LIVE.declare(Declared { flags: flags.collect(), values: values.collect() });
 }
 
 /// Returns the value of a key in memory and what its rules give, as JSON; nothing without a row.
@@ -48,30 +80,6 @@ pub(super) fn stored_results(key: &str) -> Vec<String> {
     };
     let of_rules = stored.rules().into_iter().flat_map(|rules| rules.results());
     [stored.value()].into_iter().chain(of_rules).map(StoredValue::json).collect()
-}
-
-/// Returns why evaluations return the default in place of this JSON, or None.
-///
-/// Without the JSON, which may be a secret. Raises `ValueError` for an unknown form.
-#[pyfunction]
-pub(super) fn misfit(declared: PyDeclaredValue, text: &str) -> PyResult<Option<Message>> {
-    let misfit = declared_value(declared)?.misfit(&StoredValue::from_json(text));
-    Ok(misfit.map(|misfit| misfit.message(None)))
-}
-
-fn declared_value(value: PyDeclaredValue) -> PyResult<ValueOfCode> {
-    let (key, default, form, is_nullable, choices, is_secret, client_side, is_converted) = value;
-    let known = Form::named(&form);
-    Ok(ValueOfCode {
-        key: key.into(),
-        default: StoredValue::from_json(&default),
-        form: known.ok_or_else(|| PyValueError::new_err(form))?,
-        is_nullable,
-        choices: choices.iter().map(|choice| StoredValue::from_json(choice)).collect(),
-        is_secret,
-        client_side,
-        is_converted,
-    })
 }
 
 #[pymethods]

@@ -15,25 +15,36 @@ type Found = (u64, String, String);
 /// What was found, by key.
 static FOUND: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
-/// Notes a value whose type differs from that of the default of its call.
+/// Returns the value, and notes that its type differs from that of the default of its call.
+// It takes the value: borrowed, each call would store and load it again.
 #[inline]
-pub(super) fn compare(
-    key: &Bound<'_, PyString>,
-    default: Option<&Bound<'_, PyAny>>,
-    value: &Bound<'_, PyAny>,
+pub(super) fn compared<'py>(
+    key: &Bound<'py, PyString>,
+    default: Option<&Bound<'py, PyAny>>,
+    value: Bound<'py, PyAny>,
     version: Option<u64>,
-) -> PyResult<()> {
+) -> PyResult<Bound<'py, PyAny>> {
     match default {
         Some(default) if default.get_type_ptr() != value.get_type_ptr() => {
-            compare_types(key, default, value, version)
+            of_other_type(key, default, value, version)
         }
-        _ => Ok(()),
+        _ => Ok(value),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn compare_types(
+fn of_other_type<'py>(
+    key: &Bound<'py, PyString>,
+    default: &Bound<'py, PyAny>,
+    value: Bound<'py, PyAny>,
+    version: Option<u64>,
+) -> PyResult<Bound<'py, PyAny>> {
+    note_types(key, default, &value, version)?;
+    Ok(value)
+}
+
+fn note_types(
     key: &Bound<'_, PyString>,
     default: &Bound<'_, PyAny>,
     value: &Bound<'_, PyAny>,

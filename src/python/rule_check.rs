@@ -1,6 +1,7 @@
 //! Why workers could not read rules or conditions that are about to be written, or Python a value.
 
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::attribute_value::read_value;
 use crate::message::Message;
@@ -27,6 +28,12 @@ pub(super) fn check_rules(py: Python<'_>, text: &str, kind: &str) -> Option<Mess
 #[pyfunction]
 pub(super) fn json_problem(text: &str) -> Option<Message> {
     undecodable(text).map(|fault| fault.template().into())
+}
+
+/// Returns True if a text column can hold it: it has no NUL and no half of a surrogate pair.
+#[pyfunction]
+pub(super) fn is_storable(text: &Bound<'_, PyString>) -> bool {
+    text.to_str().is_ok_and(|text| !text.contains('\0'))
 }
 
 /// Returns False if none of the values, a JSON list, can match an attribute of this type.

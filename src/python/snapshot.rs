@@ -226,12 +226,13 @@ impl PySnapshot {
         user: Option<&Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.found_value(&key, user, default.as_ref(), context, true)?;
-        if let Ok((value, _)) = &found {
-            let version = self.snapshot.as_ref().map(|snapshot| snapshot.values_version());
-            default_types::compare(&key, default.as_ref(), value, version)?;
+        match self.found_value(&key, user, default.as_ref(), context, true)? {
+            Ok((value, _)) => {
+                let version = self.snapshot.as_ref().map(|snapshot| snapshot.values_version());
+                default_types::compared(&key, default.as_ref(), value, version)
+            }
+            Err(_) => default_of(&key, default),
         }
-        found.map_or_else(|_| default_of(&key, default), |(value, _)| Ok(value))
     }
 
     /// Returns the result of `get_value` with its reason, also for an unknown key.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from flagstaff._core import set_forced_off
+from flagstaff._core import is_storable, set_forced_off
 from flagstaff._log import logger
-from flagstaff._text import is_storable, some
+from flagstaff._text import some
 
 VARIABLE = "FLAGSTAFF_FORCE_OFF"
 #: What logs and messages say of a key.

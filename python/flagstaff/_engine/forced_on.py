@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
-from flagstaff._core import set_forced_on
+from flagstaff._core import is_storable, set_forced_on
 from flagstaff._engine import forced_off
 from flagstaff._log import logger
-from flagstaff._text import Sentence, is_storable, say, some
+from flagstaff._text import Sentence, say, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 

@@ -39,10 +39,10 @@ from django.db.models import (
     UUIDField,
 )
 
-from flagstaff._core import can_match
+from flagstaff._core import can_match, is_storable
 from flagstaff._tables.database import db, user_field
 from flagstaff._tables.rows import VISITOR, AnyField, find_field, uncached
-from flagstaff._text import Sentence, is_storable, most_similar, say, some
+from flagstaff._text import Sentence, most_similar, say, some
 from flagstaff._text.rules import new_conditions, problem_at
 from flagstaff.conf import BUILT_IN, ObjectSource, conf
 

@@ -27,8 +27,9 @@ from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
 from flagstaff._connection import is_same_database
+from flagstaff._core import is_storable
 from flagstaff._declared import DECLARED, Flag, Value, declared_flag, declared_value
-from flagstaff._text import Sentence, is_storable, most_similar, say
+from flagstaff._text import Sentence, most_similar, say
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     FlagstaffError,

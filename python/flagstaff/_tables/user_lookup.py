@@ -27,6 +27,7 @@ from django.db.models import Count, Field, Func, Model, Q, QuerySet, TextField, 
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from flagstaff._connection import is_postgresql, is_same_database, run, savepoint
+from flagstaff._core import is_storable
 from flagstaff._tables.database import Reading, db, fill, names_of_groups, user_field
 from flagstaff._tables.rows import (
     AnyField,
@@ -37,7 +38,7 @@ from flagstaff._tables.rows import (
     readable_groups,
     uncached,
 )
-from flagstaff._text import is_storable, most_similar, say, some
+from flagstaff._text import most_similar, say, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 

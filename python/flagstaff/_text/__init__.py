@@ -223,11 +223,6 @@ def is_whole_number(text: str, digits: int = 18) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= digits
 
 
-def is_storable(text: str) -> bool:
-    """Returns True if a text column can hold `text`: it has no NUL and no lone surrogate."""
-    return _NOT_STORABLE.search(text) is None
-
-
 def storable(text: str) -> str:
     """Returns the text with a replacement character for each that a text column cannot hold."""
     return _NOT_STORABLE.sub("\ufffd", text)

@@ -28,10 +28,11 @@ from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 
+from flagstaff._core import is_storable
 from flagstaff._tables.database import Reading, read_together
 from flagstaff._tables.rows import Kind, Row, all_rows, declared_row, unknown_row
 from flagstaff._tables.states import FlagState
-from flagstaff._text import Sentence, described, is_storable, joined, localized, say
+from flagstaff._text import Sentence, described, joined, localized, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, impact_text, users_texts

@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from flagstaff._declared import DECLARED, Value, declared_value
 from flagstaff._tables.rows import all_rows, declaration, declared_row, is_stored
 from flagstaff._tables.states import AS_DECLARED, DEFAULT
-from flagstaff._text import say
+from flagstaff._text import TextError, say
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.values import read_declared
 from flagstaff.admin.links import page_url, row_id
@@ -210,9 +210,9 @@ class DeclaredField(forms.Field):
             return read_declared(self.declared, read)
         # A datetime of a form has a time zone, and that of code may have none.
         try:
-            value = self.declared.from_json(self.declared.to_json(read))
+            stored = self.declared.to_json(self.declared.from_json(self.declared.to_json(read)))
         except OverflowError:
             raise ValidationError(self.inner.error_messages["invalid"]) from None
-        for validate in self.declared.validators if value is not None else ():
-            validate(value)
-        return self.declared.to_json(value)
+        if problem := self.declared.refusal(stored, secret=False):
+            raise TextError(problem)
+        return stored

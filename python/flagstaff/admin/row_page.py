@@ -24,8 +24,9 @@ from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
+from flagstaff._core import is_storable
 from flagstaff._tables.rows import RULES, Kind, declaration, declared_row, find_row, stored_fields
-from flagstaff._text import is_storable, local_list, local_number, quoted, say
+from flagstaff._text import local_list, local_number, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
 from django.db import Error, models, transaction
 from django.db.models import F, Func, Q, Subquery, TextField, Value
 
+from flagstaff._core import is_storable
 from flagstaff._tables.catalog import find_tables, triggers_of, why_unavailable
 from flagstaff._tables.database import db, flag_names, sql
 from flagstaff._tables.rows import (
@@ -26,7 +27,7 @@ from flagstaff._tables.rows import (
     uncached,
 )
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
-from flagstaff._text import ExactDecoder, is_same_json, is_storable, say
+from flagstaff._text import ExactDecoder, is_same_json, say
 from flagstaff._text.times import aware
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.validators import SECRET_FIELDS, is_secret

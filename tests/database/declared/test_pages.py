@@ -280,6 +280,18 @@ def test_value_that_a_validator_refuses_is_a_problem_of_the_form(operator: Clien
     assert not KeyValueStore.objects.exists()
 
 
+def fails_above_100(number: int) -> None:
+    if number > 100:
+        raise ValueError
+
+
+def test_validator_that_fails_is_a_problem_of_the_form(operator: Client) -> None:
+    Value("page_size", 20, validators=[fails_above_100])
+    screen = set_to(operator, f"{VALUES}key_3Apage_size/set/", "101")
+    assert "a validator fails with ValueError" in screen.text
+    assert not KeyValueStore.objects.exists()
+
+
 def test_page_of_a_value_names_a_wrong_one(operator: Client) -> None:
     Value("page_size", 20, validators=[MaxValueValidator(100)])
     row = KeyValueStore.objects.create(key="page_size", value="20")

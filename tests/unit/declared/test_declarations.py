@@ -141,6 +141,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "default that JSON cannot store": (lambda: Value("x", [{1}]), "JSON"),
     "default that workers cannot read": (lambda: Value("x", Decimal("NaN")), "a decimal such as"),
     "None without a type": (lambda: Value("x", other(None)), "such as type=str"),
+    "None where it is refused": (
+        lambda: Value("x", other(None), type=int, null=False),
+        "None is not of the type int",
+    ),
     "type that is no class": (
         lambda: Value("x", 1, type=other("int")),
         "type must be of the type type, not str",
@@ -186,6 +190,22 @@ def test_key_that_is_declared_twice_names_both_places() -> None:
 
 def test_key_can_be_declared_again_in_the_same_place() -> None:
     assert new_checkout() is not new_checkout()
+
+
+@pytest.mark.parametrize(
+    ("declare", "is_nullable"),
+    [
+        (lambda: Value("x", None, type=int), True),
+        (lambda: Value("x", 1), False),
+        (lambda: Value("x", 1, null=True), True),
+        (lambda: Value("x", 1, null=False), False),
+    ],
+    ids=["None", "number", "number or None", "never None"],
+)
+def test_default_decides_about_null_where_the_declaration_does_not(
+    declare: Callable[[], Value[Any]], is_nullable: bool
+) -> None:
+    assert declare().null is is_nullable
 
 
 STORED: dict[type, tuple[object, object]] = {

@@ -9,17 +9,8 @@ from django.utils import translation
 from django.utils.html import format_html
 from django.utils.timezone import override
 
-from flagstaff._text import (
-    Sentence,
-    TextError,
-    is_storable,
-    joined,
-    localized,
-    say,
-    some,
-    storable,
-    text_of,
-)
+from flagstaff._core import is_storable
+from flagstaff._text import Sentence, TextError, joined, localized, say, some, storable, text_of
 from flagstaff._text.times import ago, duration, full_time
 from flagstaff.changes import Changed
 from flagstaff.conf import SettingError

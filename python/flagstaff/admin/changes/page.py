@@ -20,10 +20,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from flagstaff._core import is_storable
 from flagstaff._tables.database import value_or_default
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text import is_storable, say
+from flagstaff._text import say
 from flagstaff._text.times import aware, local_time, local_time_text
 from flagstaff.admin.base_admin import Page
 from flagstaff.admin.changes.events import (

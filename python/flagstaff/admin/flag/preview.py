@@ -26,6 +26,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from flagstaff import _core
 from flagstaff._attribution import current_actor
+from flagstaff._core import is_storable
 from flagstaff._log import log_once, logger, place_of
 from flagstaff._request.flags import (
     PREVIEW_COOKIES,
@@ -37,7 +38,7 @@ from flagstaff._request.flags import (
 from flagstaff._request.visitor import keep_out_of_cache
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows, is_stored
-from flagstaff._text import is_storable, say
+from flagstaff._text import say
 from flagstaff.admin.links import list_path, page_path, page_url
 from flagstaff.admin.parts import Level, Note, Section
 from flagstaff.admin.rights import may_preview

@@ -15,8 +15,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.safestring import SafeString
 
+from flagstaff._core import is_storable
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import is_storable, say
+from flagstaff._text import say
 from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.links import BACK, page_url, row_id, row_links, row_path
 from flagstaff.admin.looks import allowed_count, count_of_users

@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.text import capfirst
 
+from flagstaff._core import is_storable
 from flagstaff._tables.attributes import (
     GROUPS,
     Attribute,
@@ -34,7 +35,7 @@ from flagstaff._tables.attributes import (
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import shown_keys
 from flagstaff._tables.user_lookup import can_read_groups, group_names, missing_groups
-from flagstaff._text import is_storable, local_list, localized, quoted, say, scalar_of
+from flagstaff._text import local_list, localized, quoted, say, scalar_of
 from flagstaff._text.rules import ObjectNames, groups_of, new_conditions, sentence
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rights import admin_of, object_reader

@@ -15,10 +15,9 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from flagstaff import _core
-from flagstaff._core import Resolution, served_kind, served_values
+from flagstaff._core import Resolution, is_storable, served_kind, served_values
 from flagstaff._declared import json_of
 from flagstaff._request.flags import RequestFlags, flags_of, without_request
-from flagstaff._text import is_storable
 from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.settings import CLIENT_ATTRIBUTES, KEYS, hash_of
 from flagstaff.typing import UserLike
