@@ -289,6 +289,11 @@ class WaitingAction(models.Model):
         return bool(self.obstacle) or self.state not in self.OPEN
 
     @property
+    def never_runs(self) -> bool:
+        """Whether it has ended, or nothing can change that it will not run."""
+        return self.is_over or self.state not in self.OPEN
+
+    @property
     def can_be_asked_again(self) -> bool:
         """Whether a person may want it, and it does not run."""
         return self.state in self.PROBLEMS or bool(self.obstacle)

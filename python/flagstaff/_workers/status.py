@@ -274,6 +274,7 @@ def summary(register: Workers) -> Sentence:
             for worker in register.behind
         ]
         return say(
+            "{behind} of {count} worker behind: {workers}.",
             "{behind} of {count} workers behind: {workers}.",
             behind=len(late),
             count=count,
@@ -327,23 +328,29 @@ def propagation_messages(propagation: Propagation) -> Iterator[Sentence]:
 
 
 def _applied(propagation: Propagation) -> Sentence:
-    counts = {"applied": propagation.applied, "registered": propagation.registered}
+    counts = {"applied": propagation.applied, "count": propagation.registered}
     waited = round(propagation.seconds, 2)
     if not propagation.registered:
         return say("No worker is registered.")
     if propagation.applied_after is None:
         return say(
-            "Applied by {applied} of {registered} workers within {waited} s.",
+            "Applied by {applied} of {count} worker within {waited} s.",
+            "Applied by {applied} of {count} workers within {waited} s.",
             **counts,
             waited=waited,
         )
     times = {"seconds": round(propagation.applied_after, 2), "waited": waited}
     if propagation.complete:
         return say(
-            "Applied by {applied} of {registered} workers after {seconds} s.", **counts, **times
+            "Applied by {applied} of {count} worker after {seconds} s.",
+            "Applied by {applied} of {count} workers after {seconds} s.",
+            **counts,
+            **times,
         )
     return say(
-        "Applied by {applied} of {registered} workers after {seconds} s; the wait ended after "
+        "Applied by {applied} of {count} worker after {seconds} s; the wait ended after "
+        "{waited} s.",
+        "Applied by {applied} of {count} workers after {seconds} s; the wait ended after "
         "{waited} s.",
         **counts,
         **times,

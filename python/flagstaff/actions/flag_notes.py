@@ -67,7 +67,7 @@ def _deletion(run: Run, look: Look) -> Look:
             say("Browsers still get the results of {keys}.", keys=local_list(served)).local
         )
     if is_used:
-        notes.append(say("After the deletion, a call returns its default.").local)
+        notes.append(say("After the deletion, the code uses its own default.").local)
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:
         text = say("Evaluated: {text}.", text=evaluated_text(usage, key)).local
@@ -93,10 +93,10 @@ def _notes_of_new(key: str) -> Iterator[str]:
     usage = recent_usage([key])
     if usage is not None and (key_usage := usage.keys.get(key)) and key_usage.count:
         yield say(
-            "In the last {days}, the key was evaluated {count} time. Without a flag, a "
-            "call returns its default; while the new flag is off, it returns False.",
-            "In the last {days}, the key was evaluated {count} times. Without a flag, a "
-            "call returns its default; while the new flag is off, it returns False.",
+            "In the last {days}, the key was evaluated {count} time. Without a flag, the code "
+            "uses its own default; while the new flag is off, no user has it.",
+            "In the last {days}, the key was evaluated {count} times. Without a flag, the code "
+            "uses its own default; while the new flag is off, no user has it.",
             count=key_usage.count,
             days=local_days(usage.days),
         ).local

@@ -37,7 +37,13 @@ from flagstaff.admin.base_admin import REASON, BaseAdmin, posted_reason
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.forms import rule_notes
-from flagstaff.admin.waiting_parts import Later, colleagues_text, ended_lines, to_show, waiting_line
+from flagstaff.admin.waiting_parts import (
+    Later,
+    colleagues_text,
+    ended_actions,
+    to_show,
+    waiting_line,
+)
 from flagstaff.admin.words import joined
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
@@ -236,6 +242,11 @@ class ActionPage:
             can_end=subject.can_end,
             is_final=self.is_answered and not self.is_edited,
         )
+        self.cannot_wait = self.later.is_required and not subject.can_wait and not subject.is_urgent
+        if self.cannot_wait:
+            self.problems.append(
+                say("This cannot wait: its value is secret, or changes leave no history.").local
+            )
 
     def answer(self) -> HttpResponse:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
@@ -410,8 +421,9 @@ class ActionPage:
 
     def _ended(self, written: Written, look: Look) -> list[SafeString]:
         """Returns what waits and will not run because of what was written."""
-        done = replace(look, changed=())
-        return ended_lines(self.admin.admin_site, self.request, done, written=written)
+        site, done = self.admin.admin_site, replace(look, changed=())
+        ends = ended_actions(site, self.request, done, written=written)
+        return [waiting_line(site, waiting) for waiting in ends if waiting.will_not_run]
 
     def _done(self, receipt: Receipt, notes: Sequence[str] = ()) -> HttpResponse:
         admin, request = self.admin, self.request
@@ -445,7 +457,7 @@ class ActionPage:
             "problems": self.problems,
             "look": look,
             "seal": "" if run is None or look is None else self._seal(run, look),
-            "cannot": not self.may_write,
+            "cannot": not self.may_write or self.cannot_wait,
             "version": request.POST.get(_VERSION) if self.is_edited else version,
             "reason": posted_reason(request),
             "needs_reason": needs_reason,

@@ -47,7 +47,12 @@ from flagstaff.admin.action_page import ActionAdmin, ArgumentForm, Receipt, is_a
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links, undo_url
 from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text_for_log, use_rows
 from flagstaff.admin.rights import may
-from flagstaff.admin.waiting_parts import asked_before, ended_lines, wants_later
+from flagstaff.admin.waiting_parts import (
+    asked_before,
+    ended_actions,
+    waiting_line,
+    wants_later,
+)
 from flagstaff.changes.fields import Changed
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
@@ -80,7 +85,8 @@ class RowSubject:
         # A secret value would be stored.
         self.can_wait = action.can_wait and not any(map(is_secret, rows)) and has_history()
         self.can_end = bool(action.ended_by)
-        is_now = not (self.can_wait and wants_later(request))
+        # A page that is opened for later does nothing now, also where nothing can wait.
+        is_now = not (action.can_wait and wants_later(request))
         always = action.always_runs is True
         self.versions = None if (always and is_now) or not rows else admin.versions(rows)
         # Read after their versions: the page must not show older rows.
@@ -155,9 +161,10 @@ class RowSubject:
         notes = [*filter(None, [users, unchanged]), *more, *look.notes]
         # An approval, whose look has no rows, and what waits for one change nothing now.
         is_known = look.rows and (self.at or not wants_later(self.request))
-        lines = ended_lines(self.site, self.request, look, self.at) if is_known else []
+        ends = ended_actions(self.site, self.request, look, self.at) if is_known else []
         now = say("If you change it now, this will not run:")
         text = say("It is before this, which then will not run:") if self.at else now
+        lines = [waiting_line(self.site, waiting) for waiting in ends if not waiting.never_runs]
         return [*notes, *(format_html("{} {}", text.local, line) for line in lines)]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
@@ -176,6 +183,11 @@ class RowSubject:
             button = say(action.button, **{**arguments, "key": name}).local
         except KeyError:
             button = str(action.label)
+        # Details and a new row decide nothing yet.
+        is_asked = not (action.fields or action.creates or self.is_danger or self.is_urgent)
+        if run is None and is_asked:
+            # The first press shows what changes, and asks.
+            button = f"{button.removesuffix('…')}…"
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, row.pk) for row in self.rows)]
         is_one = row is not None
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -25,7 +26,7 @@ from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import page_url
 from flagstaff.admin.parts import Head, Level, Note, Section
 from flagstaff.admin.rights import admin_of, may
-from flagstaff.admin.row_page import AppRowAdmin
+from flagstaff.admin.row_page import ActionLink, AppRowAdmin
 from flagstaff.admin.waiting_parts import (
     AGAIN,
     shown_actions,
@@ -38,7 +39,9 @@ from flagstaff.admin.words import colour_of, facts_html, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import may_see_users
+from flagstaff.history.log import has_history
 from flagstaff.models import WaitingAction
+from flagstaff.validators import is_secret
 from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
 from flagstaff.waiting.standing import USERS
 from flagstaff.waiting.stored import (
@@ -168,7 +171,7 @@ class WaitingActionAdmin(AppRowAdmin):
         model: Any = viewable_models(self.admin_site, request).get(waiting.kind)
         model_admin: Any = model and admin_of(self.admin_site, model)
         action = model_admin and model_admin.page_actions.get(waiting.action)
-        if not action:
+        if not action or not has_history():
             return ""
         # Of several plans with the key of a flag, the newest.
         row = all_rows(model).filter(key=waiting.keys[0]).order_by("-pk").first()
@@ -176,7 +179,7 @@ class WaitingActionAdmin(AppRowAdmin):
         url = ""
         if action.creates and model_admin.has_add_permission(request):
             url = page_url(self.admin_site, model, "add")
-        elif row is not None and not action.creates:
+        elif row is not None and not action.creates and not is_secret(row):
             url = model_admin.link_to(request, action.name, row).url
         ends = [part.run_at for part in asked_together(waiting) if part.begun_by == waiting.pk]
         times = times_query(waiting.run_at, *ends)
@@ -185,6 +188,16 @@ class WaitingActionAdmin(AppRowAdmin):
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The arguments, for how many users it was asked, and who did what."""
         yield Section(say("About").local, _about(self.admin_site, request, row))
+
+    def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
+        """The link to an action; what has ended is not cancelled any more."""
+        link = super().link_to(request, name, row)
+        return replace(link, action=_as_named(link.action, [row]))
+
+    def _action_page(
+        self, request: HttpRequest, action: Action, rows: Sequence[Any], *, may_write: bool = True
+    ) -> HttpResponse:
+        return super()._action_page(request, _as_named(action, rows), rows, may_write=may_write)
 
     def is_offered(self, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
@@ -213,6 +226,14 @@ class WaitingActionAdmin(AppRowAdmin):
         self.message_user(request, text, messages.SUCCESS)
 
 
+def _as_named(action: Action, rows: Sequence[WaitingAction]) -> Action:
+    """Returns an action as these rows name it: what did not run is taken off the overview."""
+    if action.name != "cancel" or any(row.state not in row.PROBLEMS for row in rows):
+        return action
+    text = say("Take off the overview")
+    return replace(action, label=text.lazy, button=text)
+
+
 def _needs_decision(row: WaitingAction) -> bool:
     """Whether it waits for an approval, or its begin does, with which the end of a period waits."""
     return begin_of(row).state == State.APPROVAL
@@ -226,6 +247,7 @@ def _about(site: AdminSite, request: HttpRequest, row: Any) -> SafeString:
         return ", ".join(filter(None, (names[pk], at and local_time_text(at), why)))
 
     model = viewable_models(site, request)[row.row_kind]
+    ended = say("Ended by") if row.ended_by else say("Ended")
     facts = [
         (capfirst(model._meta.verbose_name), _links(site, model, row.keys)),
         *(
@@ -236,7 +258,7 @@ def _about(site: AdminSite, request: HttpRequest, row: Any) -> SafeString:
         (say("When asked").local, row.shown_users),
         (say("Asked by").local, who(row.asked_by, row.asked_at, row.reason)),
         (say("Approved by").local, who(row.approved_by, row.approved_at, row.approval)),
-        (say("Ended by").local, who(row.ended_by, row.ended_at)),
+        (say(ended).local, who(row.ended_by, row.ended_at)),
     ]
     return facts_html(fact for fact in facts if fact[1])
 

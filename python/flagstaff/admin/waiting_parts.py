@@ -158,33 +158,36 @@ def waiting_notes(flags: Sequence[Any]) -> dict[str, list[Note]]:
 
     none: list[WaitingAction] = []
     for waiting in value_or_default("the list cannot read the actions that wait", read, none):
-        text = f"{action_text(waiting)}: {localized(state_text(waiting))}"
         # The cell of the list is a link to the flag.
-        note = Note(text, _level(waiting))
+        note = Note(_list_text(waiting), _level(waiting))
         for key in waiting.keys:
             notes[pks[key]].append(note)
     return notes
 
 
-def ended_lines(
+def _list_text(waiting: WaitingAction) -> str:
+    """Returns what an action does and waits for. The list cuts long lines: the time is first."""
+    action = action_text(waiting)
+    if waiting.needs_attention or waiting.is_due or waiting.run_at is None:
+        return f"{action}: {localized(state_text(waiting))}"
+    text = f"{day_and_time(local_time(waiting.run_at), with_zone=False)}: {action}"
+    return text if waiting.state == State.WAITING else f"{text}: {waiting.get_state_display()}"
+
+
+def ended_actions(
     site: AdminSite,
     request: HttpRequest,
     look: Look,
     at: datetime | None = None,
-    written: Written | None = None,
-) -> list[SafeString]:
-    """Returns a line for each action that does not run after what a look shows.
+    written: Written = (),
+) -> list[WaitingAction]:
+    """Returns the actions that do not run after what a look shows, ready for `waiting_line`.
 
     It is done now or at a time; or it has been done, and was `written`.
     """
 
-    def read() -> list[SafeString]:
-        ends = to_show(shown_actions(site, request, would_end(look, at, written or ())))
-        return [
-            waiting_line(site, waiting)
-            for waiting in ends
-            if written is None or waiting.will_not_run
-        ]
+    def read() -> list[WaitingAction]:
+        return to_show(shown_actions(site, request, would_end(look, at, written)))
 
     return value_or_default("the page of an action cannot read what waits", read, [])
 
@@ -224,7 +227,8 @@ def _level(waiting: WaitingAction) -> Level:
 #: The names of the fields with the times and their zone, and of the button that asks a colleague. A
 #: link may fill in the times.
 AT, UNTIL, ZONE, REQUEST = "_at", "_until", "_zone", "_request"
-#: The parameter of a link to a page that asks for a time, and does nothing at once.
+#: The parameter of a link to a page that asks for a time, and does nothing at once. A link that
+#: fills in a time leads to such a page, too.
 LATER = "_later"
 # A day of the next week has the name of one of this week.
 _DAYS_WITHOUT_A_DATE = timedelta(days=6)
@@ -236,7 +240,7 @@ def _typed(request: HttpRequest) -> QueryDict:
 
 
 def _needs_time(request: HttpRequest) -> bool:
-    return LATER in request.GET or LATER in request.POST
+    return LATER in request.POST or not request.GET.keys().isdisjoint((LATER, AT, UNTIL))
 
 
 def wants_later(request: HttpRequest) -> bool:
@@ -270,7 +274,7 @@ class Later:
         self.until_text = typed.get(UNTIL, "").strip() if is_possible and can_end else ""
         self.is_request = is_possible and REQUEST in request.POST
         #: Whether the action must not be done at once.
-        self.is_required = is_possible and _needs_time(request)
+        self.is_required = _needs_time(request)
         self.is_open = bool(self.text or self.until_text) or self.is_required
         #: Whether the browser may fill in its own time zone.
         self.is_zone_open = ZONE not in typed
@@ -287,7 +291,7 @@ class Later:
             self.problem = f"{localized(error.message)}."
         if self.until and not (self.at and self.at < self.until):
             self.problem = self.problem or say("A period begins at a time, and ends later.").local
-        if self.is_required and is_final and not self.text:
+        if is_possible and self.is_required and is_final and not self.text:
             self.problem = self.problem or say("Enter when it runs. Nothing was changed.").local
 
     @property

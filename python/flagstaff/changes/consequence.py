@@ -255,7 +255,7 @@ def users_text(effect: Effect, count: int) -> str:
     text = say("{on} of {users}", on=on, users=users).local
     if effect.ignored:
         names = local_list(effect.ignored)
-        text = say("{users}; rules on {names} are not counted", users=text, names=names).local
+        text = say("{users}, if no user has {names}", users=text, names=names).local
     if flags := _forced(effect):
         text = say("{users}; {flags} as stored, not as forced", users=text, flags=flags).local
     return text
@@ -276,7 +276,8 @@ def holders_texts(effect: Effect) -> tuple[str, str]:
 def _not_counted(effect: Effect, *, is_certain: bool) -> Iterator[str]:
     """Yields what may give some users another result."""
     if effect.ignored and not is_certain:
-        yield say("Rules on {names} are not counted.", names=local_list(effect.ignored)).local
+        text = say("Counted as if no user had {names}, which only the code can pass.")
+        yield say(text, names=local_list(effect.ignored)).local
     if flags := _forced(effect):
         text = say("The environment of this process forces {flags}, counted here as stored.")
         yield say(text, flags=flags).local
@@ -357,11 +358,23 @@ def summary_text(impact: Impact) -> str:
     if impact.changed:
         number, users = _plural(counted[0], impact.changed), number_text(counted[0], impact.changed)
         text = capfirst(say(_gain_or_loss(impact), count=number, users=users).local)
-    is_partial = any(effect.ignored or effect.forced for effect in impact.values())
-    notes = (
-        [say("Not all could be counted.").local] if len(counted) < len(impact) or is_partial else []
-    )
-    return " ".join([text, *notes])
+    return " ".join([text, *_not_counted_of(impact)])
+
+
+def _not_counted_of(impact: Impact) -> Iterator[str]:
+    """Yields which rows are not counted, and what may give users of the others another result."""
+    uncounted = sum(effect.users is None for effect in impact.values())
+    if uncounted:
+        yield say(
+            "The users of {count} flag, value or experiment could not be counted.",
+            "The users of {count} flags, values or experiments could not be counted.",
+            count=uncounted,
+        ).local
+    uncertain = [effect for effect in impact.values() if not all(effect.is_certain)]
+    ignored = sorted({name for effect in uncertain for name in effect.ignored})
+    forced = sorted({key for effect in impact.values() for key in effect.forced})
+    together = Effect(None, ignored=tuple(ignored), forced=tuple(forced))
+    yield from _not_counted(together, is_certain=False)
 
 
 def _gain_or_loss(impact: Impact) -> Sentence:

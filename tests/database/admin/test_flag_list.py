@@ -68,11 +68,11 @@ def use_admin(settings: Any, own: type[FeatureFlagAdmin]) -> None:
 
 STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "rollout": ("rollout 25 %", {"rollout_percent": 25}),
-    "by-rules": ("by rules 50 % · 1 rule", {"rollout_percent": 50, "rules": RULES}),
+    "by-rules": ("by rules 1 rule · others 50 %", {"rollout_percent": 50, "rules": RULES}),
     "allowed-users": ("allowed users only + 1 user", {"rollout_percent": 0}),
     "all": ("on for all", {"rollout_percent": 100}),
     "no-users": ("on for no users", {"rollout_percent": 0}),
-    "off": ("off 50 % · 1 rule", {"enabled": False, "rollout_percent": 50, "rules": RULES}),
+    "off": ("off 1 rule · others 50 %", {"enabled": False, "rollout_percent": 50, "rules": RULES}),
 }
 
 

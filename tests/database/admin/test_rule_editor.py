@@ -296,8 +296,8 @@ def test_mistake_in_json_names_line_and_column(text: str) -> None:
 # Attributes that are not known, and values that never match.
 
 HINTS = ".flagstaff-hint > p:first-child"
-ONLY_CALLS = "It is missing unless a call passes it in “context”."
-NOT_KNOWN = f"“country” is not known here. {ONLY_CALLS}"
+ONLY_CALLS = "No user has it, unless the code passes it as “context”."
+NOT_KNOWN = f"“country” is no attribute of users here. {ONLY_CALLS}"
 A_BOOL = 'it is true or false; use "in" (is one of) with true or false.'
 NEVER = f'Value 1 never matches "is_staff": {A_BOOL}'
 
@@ -310,7 +310,7 @@ NEVER = f'Value 1 never matches "is_staff": {A_BOOL}'
         ({"attribute": "country", "values": ""}, NOT_KNOWN),
         (
             {"attribute": "is_staf"},
-            f"“is_staf” is not known here; did you mean “is_staff”? {ONLY_CALLS}",
+            f"“is_staf” is no attribute of users here; did you mean “is_staff”? {ONLY_CALLS}",
         ),
         ({"values": "yes"}, NEVER),
         ({"values": "true, yes"}, NEVER.replace("1", "2", 1)),
@@ -328,8 +328,8 @@ def test_row_is_marked_while_it_is_edited(inputs: dict[str, str], mark: str) -> 
 def test_unknown_attribute_may_come_from_the_function(attributes: Any) -> None:
     attributes("shop.flags.attributes")
     mark = (
-        "“plan” is not known here. It is missing unless a call passes it in “context” or "
-        "“shop.flags.attributes” returns it."
+        "“plan” is no attribute of users here. No user has it, unless the code passes it as "
+        "“context” or “shop.flags.attributes” returns it."
     )
     html = Page([{"conditions": [condition("plan", "in", "x")]}]).html()
     assert mark in Screen(html).texts(HINTS)

@@ -115,6 +115,14 @@ def test_page_shows_what_is_the_actions_and_the_last_changes(operator: Client) -
     assert "Set for everyone" not in links_of(html)
 
 
+def test_button_has_dots_until_the_page_shows_what_changes(operator: Client) -> None:
+    url = row_url(value_of("stripe"), "set")
+    assert f"Set {KEY}…" in Screen(page(operator, url)).buttons
+    assert f"Set {KEY}" in Screen(question(operator, url, value='"paypal"')).buttons
+    details = Screen(page(operator, row_url(KeyValueStore.objects.get(), "details")))
+    assert "Save the details" in details.buttons
+
+
 def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None:
     value = value_of({"text": "x" * 500_000})
     assert len(page(operator, row_url(value))) < 60_000

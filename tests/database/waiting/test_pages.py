@@ -14,10 +14,13 @@ from django.test import Client
 from django.utils import timezone
 
 from flagstaff import changes
+from flagstaff._text.times import local_time
 from flagstaff.actions import commit
 from flagstaff.admin import FeatureFlagAdmin, action_page
+from flagstaff.admin.waiting_parts import day_and_time
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.impact import count_users
+from flagstaff.history import log
 from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting.actions import ask as ask_for
 from flagstaff.waiting.stored import COLUMNS, State, records_of
@@ -155,6 +158,37 @@ def test_page_that_is_opened_for_later_requires_a_time(
     assert WaitingAction.objects.get().action == action
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (True, 5)
+
+
+def test_page_whose_link_fills_in_a_time_does_nothing_without_one(
+    ben: Client, flag: FeatureFlag
+) -> None:
+    url = f"{flag_url(flag, 'off')}?_at={TOMORROW}"
+    page = Screen(ben.post(url, show(ben, url).fields() | {"_at": ""}))
+    assert "Enter when it runs. Nothing was changed." in page.text
+    # Also if the address has lost its query.
+    page = Screen(ben.post(flag_url(flag, "off"), page.fields()))
+    assert "Enter when it runs. Nothing was changed." in page.text
+    flag.refresh_from_db()
+    assert flag.enabled
+
+
+@pytest.mark.parametrize("query", ["_later=1", f"_at={TOMORROW}"])
+def test_page_that_is_opened_for_later_does_nothing_if_nothing_can_wait(
+    query: str, ben: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_why_unavailable", lambda: "it has no table")
+    assert "Turn off later…" not in dict(show(ben, flag_url(flag)).links)
+    url = f"{flag_url(flag, 'off')}?{query}"
+    page = show(ben, url)
+    assert "This cannot wait: its value is secret, or changes leave no history." in page.text
+    assert "Turn off search_v2" not in page.buttons
+    ben.post(url, page.fields())
+    flag.refresh_from_db()
+    assert flag.enabled
+    act(ben, flag_url(flag, "kill"))
+    flag.refresh_from_db()
+    assert not flag.enabled
 
 
 def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
@@ -337,6 +371,14 @@ def test_row_and_overview_say_what_waits(ben: Client, flag: FeatureFlag) -> None
         assert "waits for approval; asked by ana" in shown
 
 
+@pytest.mark.parametrize(("option", "end"), [("", ""), (" --request", ": waits for approval")])
+def test_list_says_first_when_an_action_runs(option: str, end: str, ben: Client) -> None:
+    waiting = ask(f"rollout {KEY} 50 --at {TOMORROW}{option}")
+    assert waiting.run_at
+    time = day_and_time(local_time(waiting.run_at), with_zone=False)
+    assert f"{time}: {TO_HALF}{end}" in show(ben, FLAGS).text
+
+
 def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
     ben: Client, flag: FeatureFlag
 ) -> None:
@@ -353,6 +395,33 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
     assert state_of(waiting) == State.CANCELLED
     for url in (OVERVIEW, flag_url(flag)):
         assert url_of(waiting) not in urls(ben, url)
+
+
+def test_page_names_who_ended_an_action_if_a_person_did(ben: Client) -> None:
+    waiting = ask(f"rollout {KEY} 50")
+
+    def labels() -> list[str]:
+        return [text for text in show(ben, url_of(waiting)).texts("th") if text.startswith("Ended")]
+
+    changes.flags.set_rollout(KEY, 6)
+    make_due()
+    run_jobs()
+    assert labels() == ["Ended"]
+    act(ben, url_of(waiting, "cancel"))
+    assert labels() == ["Ended by"]
+
+
+def test_action_that_has_failed_is_taken_off_the_overview_and_not_cancelled(ben: Client) -> None:
+    waiting = ask(f"rollout {KEY} 50")
+    assert "Cancel…" in dict(show(ben, url_of(waiting)).links)
+    changes.flags.set_rollout(KEY, 6)
+    make_due()
+    run_jobs()
+    page = show(ben, url_of(waiting))
+    assert "Cancel…" not in dict(page.links)
+    question = show(ben, page.link("Take off the overview…"))
+    assert question.heading.startswith("Take off the overview")
+    assert "Take off the overview" in question.buttons
 
 
 def test_action_that_is_due_for_six_minutes_needs_attention(ben: Client, flag: FeatureFlag) -> None:
@@ -376,6 +445,14 @@ def test_page_of_a_change_names_what_will_not_run_afterwards(
     waiting = ask(f"rollout {KEY} 50")
     note = show(ben, flag_url(flag, "release")).part("p", "this will not run: ")
     assert url_of(waiting) in note.attributes("a", "href")
+
+
+def test_page_of_a_change_does_not_name_what_has_ended_already(
+    ben: Client, flag: FeatureFlag
+) -> None:
+    ask(f"rollout {KEY} 50")
+    changes.flags.set_rollout(KEY, 6)
+    assert "this will not run" not in show(ben, flag_url(flag, "release")).text
 
 
 def test_pages_of_a_decision_are_named_after_the_action(ben: Client) -> None:

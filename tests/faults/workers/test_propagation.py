@@ -224,7 +224,7 @@ def test_kill_behind_a_pooler_ends_when_all_workers_have_polled(
         pooled.sees(NEW_CHECKOUT, True, within=3)
         _out, text = caller.call(ok, "kill new_checkout")[1:]
         assert pooled.ask(*NEW_CHECKOUT) is False
-    assert text.splitlines()[-1].startswith("Applied by 1 of 1 workers after ")
+    assert text.splitlines()[-1].startswith("Applied by 1 of 1 worker after ")
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def test_status_fails_without_tables(empty_database: str) -> None:
 def test_wait_reports_the_worker_that_applied_the_change(database: str, worker: Worker) -> None:
     ran = piped(database, "off", "new_checkout", "--wait", "30")
     assert (ran.returncode, ran.stdout) == (0, "")
-    assert re.match(r"Applied by 1 of 1 workers after \d+\.", ran.stderr.splitlines()[-1])
+    assert re.match(r"Applied by 1 of 1 worker after \d+\.", ran.stderr.splitlines()[-1])
     assert worker.ask("flag_enabled", "new_checkout", 3) is False
 
 

@@ -54,7 +54,7 @@ def test_trip_is_confirmed_by_the_workers(database: str, worker: Worker) -> None
         assert other.call(trip) == ["rolled_back"]
         event = other.call(last_event)
     assert event["kind"] == "propagated"
-    assert event["text"].startswith("Applied by 1 of 1 workers after ")
+    assert event["text"].startswith("Applied by 1 of 1 worker after ")
     assert event["figures"]["complete"] is True
     assert worker.ask("flag_enabled", KEY, USER) is False
 
@@ -66,7 +66,7 @@ def test_worker_that_does_not_confirm_a_trip_is_recorded(database: str, worker: 
         with suspended(worker):
             assert other.call(trip, 0.1) == ["rolled_back"]
         event = other.call(last_event)
-    assert event["text"].startswith("Applied by 0 of 1 workers within ")
+    assert event["text"].startswith("Applied by 0 of 1 worker within ")
     assert [worker["mode"] for worker in event["figures"]["pending"]] == ["live"]
 
 

@@ -225,7 +225,7 @@ def test_number_is_rough_if_it_is_hidden_or_estimated(
     ("effect", "text"),
     [
         (Effect(90), "18 of 90"),
-        (Effect(90, ignored=("country",)), "18 of 90; rules on country are not counted"),
+        (Effect(90, ignored=("country",)), "18 of 90, if no user has country"),
         (Effect(1_003_117, is_estimate=True), "about 18 of 1,000,000"),
         (Effect(None, problem="the time limit was reached"), "not counted: the time limit was"),
     ],
@@ -236,7 +236,7 @@ def test_users_are_shown_with_what_is_not_counted(effect: Effect, text: str) -> 
 
 def test_side_that_the_fields_decide_has_no_note_about_attributes() -> None:
     effect = Effect(90, on=(18, 0), ignored=("country",), is_certain=(False, True))
-    assert users_texts(effect) == ("18 of 90; rules on country are not counted", "0 of 90")
+    assert users_texts(effect) == ("18 of 90, if no user has country", "0 of 90")
 
 
 def impact_of(before: RowState, after: RowState, effect: Effect) -> Impact:
@@ -274,6 +274,19 @@ def test_sentence_about_anonymous_users(anonymous: tuple[bool, bool], unit: str,
 )
 def test_sentence_says_only_what_the_numbers_say(effect: Effect, text: str) -> None:
     assert impact_text(impact_of(flag(), flag(rules=[STAFF]), effect)).startswith(text)
+
+
+def test_sentence_about_several_rows_says_what_is_not_counted() -> None:
+    rows = [RowState(Kind.FLAG, FeatureFlag(key=key)) for key in ("a", "b", "c")]
+    impact = Impact(rows, rows)
+    impact[Kind.FLAG, "a"] = counted(lose=2, ignored=("country",))
+    impact[Kind.FLAG, "b"] = counted(ignored=("country", "plan"))
+    impact[Kind.FLAG, "c"] = Effect(None, problem="slow")
+    impact.changed = 2
+    assert impact_text(impact) == (
+        "2 different users lose a flag. The users of 1 flag, value or experiment could not be "
+        "counted. Counted as if no user had country, plan, which only the code can pass."
+    )
 
 
 @pytest.mark.parametrize(("effect", "typed"), [(counted(1, on=90), "flag"), (counted(1, on=9), "")])

@@ -126,7 +126,7 @@ def event_rows(
             links.append((undo_url(site, [version]), label))
         is_of_row = history_of is not None and event.object_pk == str(history_of.pk)
         if version in versions and is_of_row and not is_deletion:
-            links.append((changes_url(site, {RESTORE: version}), say("Restore…").local))
+            links.append((changes_url(site, {RESTORE: version}), say("Restore this state…").local))
         together = others.get(event.transaction_id, "")
         url = changes_url(site, {"transaction": version})
         details = _details(

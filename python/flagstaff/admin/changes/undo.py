@@ -47,7 +47,7 @@ from flagstaff.admin.looks import (
     use_rows,
 )
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
-from flagstaff.admin.waiting_parts import ended_lines
+from flagstaff.admin.waiting_parts import ended_actions, waiting_line
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.consequence import text_for_many, text_to_type
 from flagstaff.changes.fields import Changed
@@ -67,6 +67,12 @@ from flagstaff.models import WaitingAction
 
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
+# What an undo deletes, in the order of the page.
+_DELETIONS = {
+    Kind.FLAG: say("This deletes the flag {keys}.", "This deletes {count} flags: {keys}."),
+    Kind.VALUE: say("This deletes the value {keys}.", "This deletes {count} values: {keys}."),
+    Kind.SEGMENT: say("This deletes the segment {keys}.", "This deletes {count} segments: {keys}."),
+}
 # For rows of all kinds, so no table of actions has it.
 _UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), say("Undo").lazy, can_wait=False)
 
@@ -212,9 +218,9 @@ class UndoSubject:
         count = len(self.events)
         return say("Undo {count} change", "Undo {count} changes", count=count).local
 
-    def _deleted(self) -> list[str]:
-        """The keys of the rows that are deleted."""
-        return [undone.key for undone in self.undone if undone.written and undone.after.row is None]
+    def _deleted(self) -> list[Undone]:
+        """What deletes a row."""
+        return [undone for undone in self.undone if undone.written and undone.after.row is None]
 
     def _advice(self) -> Iterator[str]:
         """Yields what to do if the undo is not possible."""
@@ -250,15 +256,16 @@ class UndoSubject:
             notes.append(say(text, time=local_time_text(at)).local)
         if len(self.undone) > 1:
             notes.append(say("All of these changes are undone, or none.").local)
-        if keys := self._deleted():
-            text = say("This deletes {keys}.", "This deletes {count} rows: {keys}.")
-            shown = local_list(map(quoted, keys))
-            notes.append(say(text, count=len(keys), keys=shown).local)
+        for kind, text in _DELETIONS.items():
+            if keys := [undone.key for undone in self._deleted() if undone.kind is kind]:
+                shown = local_list(map(quoted, keys))
+                notes.append(say(text, count=len(keys), keys=shown).local)
         notes += filter(None, [_left_out_text(look.changed), look.users_text()])
-        # Also what the changes have ended that are undone now.
-        ended = say("After the undo, this will not run:").local
-        lines = ended_lines(self.site, self.request, look)
-        notes += (format_html("{} {}", ended, line) for line in lines)
+        for waiting in ended_actions(self.site, self.request, look):
+            # What the changes have ended that are undone now.
+            ended_before = say("This will not run after the undo either:")
+            text = ended_before if waiting.never_runs else say("After the undo, this will not run:")
+            notes.append(format_html("{} {}", text.local, waiting_line(self.site, waiting)))
         for kind in {undone.kind for undone in self.undone}:
             admin = admin_of(self.site, kind.model)
             # Of a segment, what it means for flags that are off.

@@ -58,6 +58,7 @@ from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState, RuleUse
 from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.history.describe import may_see_users
+from flagstaff.history.log import has_history
 from flagstaff.models import WaitingAction
 from flagstaff.validators import joined_tags
 
@@ -140,7 +141,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             main="kill" if row.enabled else "on",
             menu=preview_menu(self.admin_site, request, row),
             steps=("rollout", [*steps, (say("other…").local, "")]),
-            step=f"{percent} %",
+            # Of a flag that is off, no users have it.
+            step=f"{percent} %" if row.enabled else "",
             others=("release", "off"),
             links=[link for app in of_apps for link in app.links],
             notes=notes,
@@ -161,7 +163,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
         The page of the allowed users leads to the actions with them.
         """
-        if action.name == "off" and not row.enabled:
+        if action.name == "off" and row.enabled:
+            # A kill does it at once, so its link is for later, which needs the history.
+            return has_history()
+        if action.name == "off":
             # What waits may turn it on.
             waiting = WaitingAction.objects.using(db.alias).of_rows(Kind.FLAG.value, [row.key])
             return waiting.filter(state__in=WaitingAction.OPEN).exists()
@@ -207,9 +212,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         link = super().link_to(request, name, row)
         labels = {"release": say("100 %, also in rules")}
         if name == "off" and row.enabled:
-            # A kill does it at once.
             labels["off"] = say("Turn off later")
             link = replace(link, url=link.url and f"{link.url}?{LATER}=1")
+        elif name == "off":
+            # It is offered because of what waits to turn it on.
+            labels["off"] = say("Turn off, cancel what waits")
         label = labels.get(name)
         return replace(link, action=replace(link.action, label=label.lazy)) if label else link
 

@@ -87,6 +87,7 @@ _STATES = [
 _WHY_NOT = "flagstaff-why-not"
 _DJANGOS_BOX: Any = admin.ModelAdmin.action_checkbox
 _CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
+_BAR = '<progress class="flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress> '
 _MAX_TAGS = 5
 
 
@@ -511,22 +512,27 @@ class FlagListAdmin(BaseAdmin):
 
     @admin.display(description=say("state").lazy, ordering="rollout_percent")
     def state(self, flag: Any) -> SafeString:
-        """The state; below, the rollout as a bar, and what else decides about users."""
+        """The state; below, the rollout, and what else decides about users."""
         allowed, (state, label) = allowed_count(flag), state_and_label(flag)
-        # The label of other states has it.
-        has_percent = state in {ReleaseState.BY_RULES, ReleaseState.OFF}
+        rules, percent = rules_note(flag.rules, rule_problem), flag.rollout_percent
+        bar = rollout = ""
+        if state in {ReleaseState.BY_RULES, ReleaseState.OFF}:
+            # It is not the percentage of those who have the flag, as a bar would say.
+            text = say("others {percent} %") if rules else say("{percent} % when on")
+            rollout = say(text, percent=percent).local
+        else:
+            bar = cell_html(_BAR, percent)
         texts = (
-            f"{flag.rollout_percent} %" if has_percent else "",
-            rules_note(flag.rules, rule_problem),
+            rules,
+            rollout,
             # Beside those of the rollout.
             f"+ {count_of_users(allowed)}" if allowed else "",
         )
         return cell_html(
-            '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
-            'flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress> {}</small>',
+            '<span class="flagstaff-state flagstaff-{}">{}</span><small>{}{}</small>',
             colour_of(state.value),
             label,
-            flag.rollout_percent,
+            bar,
             " · ".join(filter(None, texts)),
         )
 

@@ -76,6 +76,7 @@ def targeting(admin: Any, request: HttpRequest, flag: Any) -> Section:
     outcomes = asked.get("outcomes", [None] * len(lines))
     page = {
         **asked,
+        "is_on": flag.enabled,
         "lines": [*zip(lines, outcomes, strict=True)],
         "notes": rule_notes(flag.rules, site, request),
     }

@@ -146,8 +146,8 @@ class UnknownKeys(Page):
             links=page_links(self.request, number, has_next=total > number * _PAGE_SIZE),
             remarks=[
                 say(
-                    "Without a flag, a call returns its default. A flag that you create here is "
-                    "off, so the call then returns False."
+                    "Without a flag, the code uses its own default. A flag that you create here "
+                    "is off, so no user has it then."
                 ).local,
                 _period_text(period),
                 say("Only keys of flags are counted, not keys of values.").local,

@@ -56,10 +56,8 @@ class WorkersPage(Page):
             tables=[table] if table.rows else [],
             remarks=[
                 *(f"{mode}: {MODE_TEXTS[mode]}" for mode in modes),
-                say(
-                    "A worker registers after its first evaluation. Behind replication, it reports "
-                    "to the primary about every two minutes, and after a kill or “--wait”."
-                ).local,
+                say("A worker registers after its first evaluation.").local,
+                *_replicated(register),
             ],
         )
 
@@ -73,6 +71,14 @@ def _notes(register: Workers) -> Iterator[str]:
             "its last snapshot. Read its log, run “manage.py flags status” on its host, and "
             "restart it.",
             seconds=f"{conf.poll_interval:g}",
+        ).local
+
+
+def _replicated(register: Workers) -> Iterator[str]:
+    if any(worker.is_replicated for worker in register.registered):
+        yield say(
+            "Workers that read a replica of the database report about every two minutes, and after "
+            "a kill or “--wait”."
         ).local
 
 

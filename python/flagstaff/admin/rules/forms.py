@@ -175,17 +175,17 @@ def rule_notes(rules: object) -> list[str]:
 
 
 def _unknown_text(name: str) -> str:
-    first = say("{name} is not known here.", name=quoted(name))
+    first = say("{name} is no attribute of users here.", name=quoted(name))
     if similar := similar_attribute(name):
         first = say(
-            "{name} is not known here; did you mean {similar}?",
+            "{name} is no attribute of users here; did you mean {similar}?",
             name=quoted(name),
             similar=quoted(similar),
         )
-    second = say("It is missing unless a call passes it in “context”.")
+    second = say("No user has it, unless the code passes it as “context”.")
     if conf.attributes.callable:
         second = say(
-            "It is missing unless a call passes it in “context” or {function} returns it.",
+            "No user has it, unless the code passes it as “context” or {function} returns it.",
             function=quoted(conf.attributes.callable),
         )
     return f"{first.local} {second.local}"

@@ -100,7 +100,8 @@ def test_undo_says_that_what_its_change_has_ended_will_not_run(
     killed = changes.flags.disable(KEY).version
     response = operator.get(undo_url(killed))
     [note] = [note for note in notes_of(response) if "will not run" in note]
-    assert note.startswith("After the undo, this will not run: new_checkout: Roll out to 50 %: ")
+    begin = "This will not run after the undo either: new_checkout: Roll out to 50 %: "
+    assert note.startswith(begin)
     warnings = messages_of(operator.post(undo_url(killed), confirmed(response), follow=True))
     assert any("Roll out to 50 %: will not run: " in warning for warning in warnings)
 
@@ -212,7 +213,7 @@ def test_change_that_was_changed_again_leads_to_the_states_that_can_be_restored(
     operator: Client,
 ) -> None:
     url = Screen(page(operator, changed_again())).link("Restore an earlier state")
-    assert "Restore…" in page(operator, url)
+    assert "Restore this state…" in page(operator, url)
 
 
 def test_conflict_of_one_row_refuses_all_and_can_be_left_out(operator: Client) -> None:
@@ -249,12 +250,21 @@ def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Clien
     assert "First select the changes that you want to undo." in str(messages_of(response))
 
 
+def test_undo_says_how_many_rows_of_each_kind_it_deletes(operator: Client) -> None:
+    versions = [changes.flags.create(key).version for key in ("banner", "menu")]
+    versions.append(changes.values.create("limit", 1).version)
+    notes = notes_of(operator.get(undo_url(*versions)))
+    assert "This deletes 2 flags: “menu”, “banner”." in notes
+    assert "This deletes the value “limit”." in notes
+
+
 def test_undo_of_a_creation_asks_to_delete(operator: Client, settings: Any) -> None:
     url = undo_url(changes.flags.create("banner").version)
     assert text_to_type(operator.get(url)) == ""
     production(settings)
     response = operator.get(url)
-    assert (notes_of(response), text_to_type(response)) == (["This deletes “banner”."], "banner")
+    assert notes_of(response) == ["This deletes the flag “banner”."]
+    assert text_to_type(response) == "banner"
     response = operator.post(url, confirmed(response, _typed_key="banner"), follow=True)
     assert messages_of(response) == ["“banner” was deleted."]
     assert response.redirect_chain == [(FLAGS, 302)]
@@ -370,7 +380,7 @@ def test_versions_are_restored_only_where_the_values_are_stored(operator: Client
     changes.values.update("token", {"description": "For the shop"})
     changes.values.set("token", "hunter3")
     changes.values.update("token", {"description": "For the new shop"})
-    undo_at(operator, Screen(page(operator, row_url(row, "history"))).link("Restore…"))
+    undo_at(operator, Screen(page(operator, row_url(row, "history"))).link("Restore this state…"))
     row.refresh_from_db()
     assert (row.value, row.description) == ("hunter3", "For the shop")
 

@@ -53,6 +53,17 @@ def test_link_to_turn_off_later_opens_the_time(operator: Client, flag: FeatureFl
     assert not at_once.all("details.flagstaff-later[open]")
 
 
+def test_flag_that_is_off_has_no_present_percentage_and_says_that_shares_are_those_when_on(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    on = Screen(page(operator, flag_url(flag)))
+    assert "Share" in on.part(".flagstaff-steps").texts("th")
+    changes.flags.disable("new_checkout")
+    off = Screen(page(operator, flag_url(flag)))
+    assert not off.texts('.flagstaff-act [aria-current="true"]')
+    assert "Share when on" in off.part(".flagstaff-steps").texts("th")
+
+
 def test_about_says_yes_in_words(operator: Client, flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(client_side=True)
     assert "Client side: yes" in Screen(page(operator, flag_url(flag))).text

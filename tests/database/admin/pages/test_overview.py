@@ -331,7 +331,7 @@ def test_worker_that_is_behind_needs_attention(operator: Client, join: Join) -> 
     execute("UPDATE flagstaff_token SET at = at - interval '7 seconds'")
     html = page(operator, OVERVIEW)
     [row] = block(html, ATTENTION)
-    assert row.startswith("Workers behind 1 of 1 workers behind: web-2 (pid 7) for ")
+    assert row.startswith("Workers behind 1 of 1 worker behind: web-2 (pid 7) for ")
     assert Screen(html).all('#content a[href="/admin/flagstaff/featureflag/workers/"]')
 
 

@@ -128,6 +128,6 @@ def test_new_flag_says_how_often_its_key_was_evaluated(operator: Client) -> None
     assert f'href="{url}"' in page(operator, UNKNOWN)
     assert operator.get(url).context["form"]["key"].value() == "last_seen"
     assert (
-        "In the last 30 days, the key was evaluated 1,234 times. Without a flag, a call returns "
-        "its default; while the new flag is off, it returns False."
+        "In the last 30 days, the key was evaluated 1,234 times. Without a flag, the code "
+        "uses its own default; while the new flag is off, no user has it."
     ) in messages_of(act(operator, url, key="last_seen"))

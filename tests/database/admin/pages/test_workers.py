@@ -30,6 +30,17 @@ def test_page_without_workers_says_so(operator: Client) -> None:
     assert "A worker registers after its first evaluation." in shown
 
 
+@pytest.mark.parametrize("region", [None, "eu"])
+def test_page_says_how_often_workers_of_a_replica_report_if_there_are_any(
+    region: str | None, operator: Client, join: Join
+) -> None:
+    worker = join()
+    worker.region = region
+    worker.load()
+    text = "Workers that read a replica of the database report about every two minutes"
+    assert (text in content_of(page(operator, WORKERS))) is (region is not None)
+
+
 @pytest.mark.parametrize("use_tz", [True, False])
 def test_workers_that_are_up_to_date_are_one_sentence(
     use_tz: bool, operator: Client, join: Join, settings: Any
