@@ -34,7 +34,7 @@ from flagstaff.actions import Action, all_actions
 from flagstaff.actions.commit import commit, look_after
 from flagstaff.actions.table import Look, Run, Written
 from flagstaff.admin.base_admin import REASON, BaseAdmin, posted_reason
-from flagstaff.admin.rights import require_reach, visible_refusal
+from flagstaff.admin.rights import can_read, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.forms import rule_notes
 from flagstaff.admin.waiting_parts import (
@@ -52,7 +52,7 @@ from flagstaff.changes.rule_use import notes_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import may_see_users
-from flagstaff.history.log import has_history, versions_of
+from flagstaff.history.log import versions_of
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed
@@ -167,9 +167,9 @@ class ActionAdmin(BaseAdmin):
         """Returns the URLs and texts of what a person may do next with a new row."""
         return []
 
-    def versions(self, rows: Sequence[Any]) -> list[str] | None:
+    def versions(self, request: HttpRequest, rows: Sequence[Any]) -> list[str] | None:
         """Returns the present versions of rows, in their order; None without a history."""
-        if not has_history():
+        if not can_read(request, "change_table"):
             return None
         versions = versions_of(self.row_kind, [row.pk for row in rows])
         return [str(versions.get(str(row.pk), 0)) for row in rows]

@@ -36,7 +36,7 @@ from flagstaff.changes.rule_use import InUseError, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import permission_to_see_users
-from flagstaff.history.log import Change, has_history
+from flagstaff.history.log import Change
 
 _Value = TypeVar("_Value")
 
@@ -253,7 +253,7 @@ def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[t
     keys = dict(all_rows(model).values_list("pk", "key"))
     yield from ((str(pk), key) for pk, key in keys.items() if pk not in visible)
     kind = Kind.of_model(model)
-    if kind is None or not has_history():
+    if kind is None or not can_read(request, "change_table"):
         return
     # A query set cannot say whether it would show a deleted row.
     decides, present = overrides(model_admin, "has_view_permission"), {*map(str, keys)}

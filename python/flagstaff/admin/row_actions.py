@@ -46,7 +46,7 @@ from flagstaff.actions.table import Line, Look, Run, Written
 from flagstaff.admin.action_page import ActionAdmin, ArgumentForm, Receipt, is_answered
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links, undo_url
 from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text_for_log, use_rows
-from flagstaff.admin.rights import may
+from flagstaff.admin.rights import can_read, may
 from flagstaff.admin.waiting_parts import (
     asked_before,
     ended_actions,
@@ -55,7 +55,6 @@ from flagstaff.admin.waiting_parts import (
 )
 from flagstaff.changes.fields import Changed
 from flagstaff.conf import conf
-from flagstaff.history.log import has_history
 from flagstaff.validators import is_secret
 from flagstaff.waiting.outlook import look_ahead
 
@@ -83,12 +82,13 @@ class RowSubject:
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
         # A secret value would be stored.
-        self.can_wait = action.can_wait and not any(map(is_secret, rows)) and has_history()
+        can_be_stored = action.can_wait and not any(map(is_secret, rows))
+        self.can_wait = can_be_stored and can_read(request, "change_table")
         self.can_end = bool(action.ended_by)
         # A page that is opened for later does nothing now, also where nothing can wait.
         is_now = not (action.can_wait and wants_later(request))
         always = action.always_runs is True
-        self.versions = None if (always and is_now) or not rows else admin.versions(rows)
+        self.versions = None if (always and is_now) or not rows else admin.versions(request, rows)
         # Read after their versions: the page must not show older rows.
         of_pks = all_rows(admin.model).filter(pk__in=[row.pk for row in rows])
         newest = {row.pk: row for row in of_pks} if rows else {}
@@ -143,7 +143,7 @@ class RowSubject:
 
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
         """Yields which rows have changed since the page was shown, and by whom."""
-        self.versions = self.admin.versions(self.rows)
+        self.versions = self.admin.versions(self.request, self.rows)
         yield from newer_texts(self.request, self.rows, shown, self.versions)
 
     # What the page says.

@@ -51,7 +51,7 @@ from flagstaff.admin.rules.forms import Offer
 from flagstaff.admin.waiting_parts import asked_before, row_notes
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf
-from flagstaff.history.log import Change, events, has_history
+from flagstaff.history.log import Change, events
 from flagstaff.waiting.stored import OPEN, PROBLEMS
 
 CONDITIONS = "conditions"
@@ -184,7 +184,7 @@ class RowPageAdmin(ActionAdmin):
     ) -> HttpResponse:
         """Goes to the changes of a row, also of a deleted one. Without any, shows Django's log."""
         site, kind, pk, row = self.admin_site, self.row_kind, unquote(object_id), None
-        if has_history() and is_storable(pk):
+        if can_read(request, "change_table") and is_storable(pk):
             row = self.get_object(request, pk)
             if row is not None and not may(site, request, "view", row):
                 raise PermissionDenied
@@ -410,7 +410,7 @@ class AppRowAdmin(RowPageAdmin):
         """Returns a text that differs after each change that a person must see. Queries."""
         raise NotImplementedError
 
-    def versions(self, rows: Sequence[Any]) -> list[str] | None:
+    def versions(self, request: HttpRequest, rows: Sequence[Any]) -> list[str] | None:
         """Their texts, because they have no history."""
         return [*map(self.version, rows)]
 

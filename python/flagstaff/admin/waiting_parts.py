@@ -115,8 +115,10 @@ def to_show(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
     Without what a value is that is secret now. Makes a constant number of queries.
     """
     rows = without_secrets(foresee(actions))
-    names = names_of(rows) if rows else {}
-    for waiting in rows:
+    # Those who asked for what waits were read with their rights.
+    unnamed = [waiting for waiting in rows if not waiting.asker]
+    names = names_of(unnamed) if unnamed else {}
+    for waiting in unnamed:
         waiting.asker = names[waiting.asked_by]
     return rows
 

@@ -145,7 +145,7 @@ def change_row(
         present = _columns(row, fields)
         kept = _kept_by_rules(row, fields)
         changed = replace(changed, old=present, new=present, kept_by_rules=kept)
-    return _with_version(changed, row.pk)
+    return _with_version(changed, row.pk, is_known=expect_version is not None)
 
 
 def _require_own(row: Row, fields: Fields) -> None:
@@ -297,7 +297,7 @@ def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Ch
         _require_unused(kind, row)
         pk = row.pk
         changed = delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ())
-        return _with_version(changed, pk)
+        return _with_version(changed, pk, is_known=expect_version is not None)
 
 
 def _require_unused(kind: Kind, row: Row) -> None:
@@ -362,10 +362,15 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     return _with_version(_whole_row_changed(state, state), present.pk)
 
 
-def _with_version(changed: Changed, pk: object) -> Changed:
-    """Returns what was done with the version of the row. A preview makes none."""
+def _with_version(changed: Changed, pk: object, *, is_known: bool = False) -> Changed:
+    """Returns what was done with the version of the row. A preview makes none.
+
+    `is_known` is whether `require_versions` has found the history before this write.
+    """
     if is_preview():
         return changed
+    if is_known:
+        return replace(changed, version=versions_of(changed.kind, [pk]).get(str(pk), 0))
     return replace(changed, version=version_of(changed.kind, pk))
 
 

@@ -29,6 +29,32 @@ WITH RECURSIVE family (root, head, id) AS (
             t.tgname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
             OR p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
         )
+), checked AS MATERIALIZED (
+    -- Once for each function: their digests take as long as all else.
+    SELECT
+        used.pronamespace,
+        used.proname,
+        NOT EXISTS (
+            SELECT
+            FROM pg_catalog.pg_proc AS f
+            JOIN pg_catalog.pg_description AS d
+                ON d.objoid OPERATOR(pg_catalog.=) f.oid
+                AND d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass
+                AND d.objsubid OPERATOR(pg_catalog.=) 0
+            WHERE f.pronamespace OPERATOR(pg_catalog.=) used.pronamespace
+                AND f.proname OPERATOR(pg_catalog.=) ANY (ARRAY[
+                    used.proname,
+                    -- The function that it calls.
+                    CASE WHEN used.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%%'
+                        THEN 'flagstaff_write_token_v1'::name ELSE 'flagstaff_hidden_v1'::name
+                    END
+                ])
+                AND d.description OPERATOR(pg_catalog.^@) 'flagstaff: SHA-256 of the body '
+                AND pg_catalog.right(d.description, 64) OPERATOR(pg_catalog.<>) pg_catalog.encode(
+                    pg_catalog.sha256(pg_catalog.convert_to(f.prosrc, 'UTF8')), 'hex'
+                )
+        ) AS is_original
+    FROM (SELECT DISTINCT pronamespace, proname FROM own) AS used
 )
 SELECT
     family.root,
@@ -42,28 +68,11 @@ SELECT
     own.schema,
     own.proname,
     own.tgargs,
-    NOT EXISTS (
-        SELECT
-        FROM pg_catalog.pg_proc AS f
-        JOIN pg_catalog.pg_description AS d
-            ON d.objoid OPERATOR(pg_catalog.=) f.oid
-            AND d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass
-            AND d.objsubid OPERATOR(pg_catalog.=) 0
-        WHERE f.pronamespace OPERATOR(pg_catalog.=) own.pronamespace
-            AND f.proname OPERATOR(pg_catalog.=) ANY (ARRAY[
-                own.proname,
-                -- The function that it calls.
-                CASE WHEN own.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%%'
-                    THEN 'flagstaff_write_token_v1'::name ELSE 'flagstaff_hidden_v1'::name
-                END
-            ])
-            AND d.description OPERATOR(pg_catalog.^@) 'flagstaff: SHA-256 of the body '
-            AND pg_catalog.right(d.description, 64) OPERATOR(pg_catalog.<>) pg_catalog.encode(
-                pg_catalog.sha256(pg_catalog.convert_to(f.prosrc, 'UTF8')), 'hex'
-            )
-    ) AS is_original
+    checked.is_original
 FROM family
 JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) family.id
 JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 LEFT JOIN own ON own.tgrelid OPERATOR(pg_catalog.=) family.id
+LEFT JOIN checked ON checked.pronamespace OPERATOR(pg_catalog.=) own.pronamespace
+    AND checked.proname OPERATOR(pg_catalog.=) own.proname
 ORDER BY qualified, own.tgname::text

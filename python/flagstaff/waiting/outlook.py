@@ -84,13 +84,16 @@ class EndedError(FlagstaffError):
 def foresee(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
     """Returns the same actions, with `obstacle` set for those that will not run.
 
-    `is_over` is set, too, if nothing can change that. The texts, the labels and the colours of an
-    action follow `obstacle`, so call this before an action is shown. Makes a constant number of
-    queries, and counts no users; what users do meanwhile is compared when it runs.
+    `is_over` is set, too, if nothing can change that, and `asker` of what waits. The texts, the
+    labels and the colours of an action follow `obstacle`, so call this before an action is shown.
+    Makes a constant number of queries, and counts no users; what users do meanwhile is compared
+    when it runs.
     """
     actions = [*actions]
     if any(action.state in OPEN for action in actions):
-        _Scene(actions).play()
+        scene = _Scene(actions)
+        scene.play()
+        scene.name_askers()
     return actions
 
 
@@ -220,6 +223,12 @@ class _Scene:
                 logger.exception("flagstaff: waiting action %s cannot be previewed", action.pk)
                 action.obstacle = type(error).__name__
             self.played += [action] if action.run_at is not None else []
+
+    def name_askers(self) -> None:
+        """Sets the names of those who asked, who were read with their rights. Does not query."""
+        for action in self.waiting:
+            user = self.situation.users.get(action.asked_by)
+            action.asker = "" if user is None else actor_table().name_of(user)
 
     def in_front(self, kind: str, keys: Collection[str]) -> list[WaitingAction]:
         """Returns the actions of these rows that were played, the nearest last."""

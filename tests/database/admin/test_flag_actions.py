@@ -35,6 +35,7 @@ from tests.support.admin_pages import (
 )
 from tests.support.history import flag_history
 from tests.support.screen import Screen
+from tests.support.sql import statements_of
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.usage_rows import delete_usage
 
@@ -66,6 +67,11 @@ def test_percentage_of_the_url_opens_the_preview(operator: Client, flag: Feature
     assert state(flag) == (True, 50)
     for text in ("101", "x", "", "%00"):
         assert errors_of(operator.get(f"{url}?percent={text}"))
+
+
+def test_page_of_an_action_looks_for_the_history_once(operator: Client, flag: FeatureFlag) -> None:
+    statements = statements_of(lambda: operator.get(flag_url(flag, "rollout")))
+    assert len([text for text in statements if "row_security_active" in text]) == 1
 
 
 def test_rollout_that_no_user_gains_is_written_at_once(operator: Client, flag: FeatureFlag) -> None:

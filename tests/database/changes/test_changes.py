@@ -80,6 +80,14 @@ def test_change_locks_the_row_and_writes_no_other_column(shop: Shop) -> None:
     assert "description" not in update
 
 
+def test_change_with_an_expected_version_looks_for_the_history_once(shop: Shop) -> None:
+    shop.flag()
+    version = changes.flags.set_rollout("new_checkout", 50).version
+    with CaptureQueriesContext(connection) as queries:
+        changes.flags.set_rollout("new_checkout", 60, expect_version=version)
+    assert len([query for query in queries if "row_security_active" in query["sql"]]) == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_change_sends_post_save_and_is_rolled_back_if_a_receiver_fails(shop: Shop) -> None:
     shop.flag(enabled=False)

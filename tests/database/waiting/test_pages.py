@@ -40,6 +40,7 @@ from tests.support.plans import rollout
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows as execute
+from tests.support.sql import statements_of
 from tests.support.terminals import document, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs, state_of
 
@@ -377,6 +378,15 @@ def test_list_says_first_when_an_action_runs(option: str, end: str, ben: Client)
     assert waiting.run_at
     time = day_and_time(local_time(waiting.run_at), with_zone=False)
     assert f"{time}: {TO_HALF}{end}" in show(ben, FLAGS).text
+
+
+def test_user_who_asked_is_read_once_for_the_rights_and_the_name(
+    ben: Client, flag: FeatureFlag, shop: Shop
+) -> None:
+    ask(f"rollout {KEY} 50")
+    statements = statements_of(lambda: show(ben, row_url(flag)))
+    asker = f'"auth_user"."id" IN ({shop.user("ana").pk})'
+    assert len([statement for statement in statements if asker in statement]) == 1
 
 
 def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
