@@ -196,14 +196,9 @@ def site(settings: Any, shop: Shop, db: None) -> Iterator[None]:
 def browser(shop: Shop) -> Client:
     """A browser where eve, who may toggle flags, previews the flag as on."""
     client = shop.client("eve", "view_featureflag", "toggle_featureflag")
-    assert press(client, result="on").status_code == 302
+    assert client.post(BUTTON, {"key": KEY, "result": "on"}).status_code == 302
     refresh()
     return client
-
-
-def press(client: Client, **posted: str) -> Any:
-    """Presses a button of the page of the flag."""
-    return client.post(BUTTON, {"key": KEY, **posted})
 
 
 def results(client: Client, url: str = "/paths/", times: int = 1) -> set[bool]:
@@ -228,9 +223,9 @@ def test_each_path_has_the_preview_and_without_it_the_flag(
     refresh()
     assert results(client, times=50) == {by_flag}
     for state in ("on", "off"):
-        press(client, result=state)
+        client.post(BUTTON, {"key": KEY, "result": state})
         assert results(client, times=200) == {state == "on"}
-    press(client, end="1")
+    client.post(BUTTON, {"key": KEY, "end": "1"})
     assert results(client, times=50) == {by_flag}
 
 
@@ -240,7 +235,7 @@ def test_each_path_has_the_preview_and_without_it_the_flag(
 def test_each_path_in_an_event_loop_has_the_preview(shop: Shop, percent: int) -> None:
     FeatureFlag.objects.filter(key=KEY).update(rollout_percent=percent)
     client, loop = shop.client(), AsyncClient()
-    press(client, result="off" if percent else "on")
+    client.post(BUTTON, {"key": KEY, "result": "off" if percent else "on"})
     loop.cookies = client.cookies
     refresh()
     response = async_to_sync(loop.get)("/paths/async/")
@@ -369,7 +364,7 @@ def test_kill_of_a_flag_that_is_off_ends_its_preview_without_an_entry(
     browser: Client, end: Callable[[str], object]
 ) -> None:
     changes.flags.disable(KEY)
-    press(browser, result="on")
+    browser.post(BUTTON, {"key": KEY, "result": "on"})
     refresh()
     assert browser.get("/shown/").content == b"on"
     entries = Change.objects.count()
@@ -390,7 +385,7 @@ def killed_meanwhile(request: Any) -> JsonResponse:
 @pytest.mark.usefixtures("engine")
 def test_kill_ends_the_preview_in_a_request_that_is_handled(browser: Client) -> None:
     changes.flags.disable(KEY)
-    press(browser, result="on")
+    browser.post(BUTTON, {"key": KEY, "result": "on"})
     refresh()
     assert browser.get("/killed/").json() == {"results": [True, False]}
 
@@ -424,13 +419,13 @@ def test_link_of_another_site_sets_no_preview(shop: Shop) -> None:
     client.force_login(User.objects.get(username="ana"))
     assert client.get(BUTTON, {"key": KEY, "result": "on"})["Location"] == FLAGS
     assert client.get("/shown/").content == b"off"
-    assert press(client, result="on").status_code == 403
+    assert client.post(BUTTON, {"key": KEY, "result": "on"}).status_code == 403
     assert client.get("/shown/", {COOKIE: "on"}).content == b"off"
 
 
 def test_user_who_may_only_view_the_flag_cannot_preview_it(shop: Shop) -> None:
     client = shop.client("viewer", "view_featureflag")
-    assert press(client, result="on").status_code == 403
+    assert client.post(BUTTON, {"key": KEY, "result": "on"}).status_code == 403
     page = Screen(client.get(f"{FLAGS}{shop.flag(KEY, client_side=True).pk}/change/"))
     assert "Preview on" not in page.buttons
 
@@ -455,7 +450,7 @@ def test_page_of_a_preview_is_neither_stored_nor_taken_from_the_cache(
     assert "private" in response["Cache-Control"]
     assert "Cookie" in response["Vary"]
     assert visitor.get(url).content == b"off"
-    press(browser, end="1")
+    browser.post(BUTTON, {"key": KEY, "end": "1"})
     assert browser.get(url).content == b"off"
 
 
@@ -463,7 +458,7 @@ def test_page_that_the_browser_has_stored_before_is_sent_again(browser: Client) 
     for name, value in (("If-None-Match", '"1"'), ("If-Modified-Since", http_date(time.time()))):
         response = browser.get("/stored/", headers={name: value})
         assert (response.status_code, response.content) == (200, b"on")
-    press(browser, end="1")
+    browser.post(BUTTON, {"key": KEY, "end": "1"})
     assert browser.get("/stored/", headers={"If-None-Match": '"1"'}).status_code == 304
 
 
@@ -495,12 +490,12 @@ def test_permission_of_the_project_may_refuse_by_the_visitor_whose_page_is_not_s
 @COMMITTED
 def test_preview_counts_in_no_usage_and_no_plan(shop: Shop, browser: Client) -> None:
     shop.plan(KEY)
-    press(browser, result="on")
+    browser.post(BUTTON, {"key": KEY, "result": "on"})
     before = counted()
     with live_engine():
         assert results(browser, times=20) == {True}
     assert counted() == before
-    press(browser, end="1")
+    browser.post(BUTTON, {"key": KEY, "end": "1"})
     with live_engine():
         results(browser)
     # So the first part could have found something.
@@ -515,7 +510,7 @@ def test_plan_of_another_flag_measures_no_request_with_a_preview(
     shop.plan("other")
     for end, is_measured in (("", False), ("1", True)):
         if end:
-            press(browser, end=end)
+            browser.post(BUTTON, {"key": KEY, "end": end})
         with live_engine():
             assert browser.get("/failing/").status_code == 500
         assert bool(measured()) == is_measured
@@ -528,14 +523,13 @@ def test_experiment_records_no_unit_that_meets_it_in_a_request_with_a_preview(
     shop.experiment()
     for end, units in (("", 0), ("1", 1)):
         if end:
-            press(browser, end=end)
+            browser.post(BUTTON, {"key": KEY, "end": end})
         with live_engine():
             assert browser.get("/experiment/").content in {b"control", b"treatment"}
         assert Exposure.objects.count() == units
 
 
 def experiment(request: Any) -> HttpResponse:
-    """A page of an experiment."""
     return HttpResponse(get_variant(EXPERIMENT, request.user))
 
 
@@ -564,7 +558,7 @@ def test_preview_works_with_read_only_and_writes_nothing(
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     client, before = shop.client("eve", "toggle_featureflag"), rows("TABLE flagstaff_featureflag")
     entries = Change.objects.count()
-    press(client, result="on")
+    client.post(BUTTON, {"key": KEY, "result": "on"})
     assert client.get("/shown/").content == b"on"
     assert (rows("TABLE flagstaff_featureflag"), Change.objects.count()) == (before, entries)
     user = EVE.get()
@@ -573,7 +567,7 @@ def test_preview_works_with_read_only_and_writes_nothing(
 
 def test_cookie_is_for_this_host_and_no_script(shop: Shop) -> None:
     client = shop.client()
-    press(client, result="on")
+    client.post(BUTTON, {"key": KEY, "result": "on"})
     plain = client.cookies[COOKIE]
     client.post(BUTTON, {"key": KEY, "result": "on"}, secure=True)
     secure = client.cookies[SECURE_COOKIE]

@@ -26,7 +26,6 @@ def pooler(server: Postgres) -> Iterator[PgBouncer]:
 
 @pytest.fixture
 def standby(server: Postgres, database: str) -> Iterator[Replica]:
-    """A standby that has the database."""
     with Replica(server) as standby:
         standby.catch_up()
         yield standby

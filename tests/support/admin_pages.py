@@ -33,7 +33,6 @@ def browser_of(username: str) -> Client:
 
 
 def permit(user: User, *permissions: str) -> None:
-    """Grants permissions to a user."""
     for permission in permissions:
         user.user_permissions.add(Permission.objects.get(codename=permission))
 
@@ -130,7 +129,6 @@ def production(settings: Any, name: str = "Production", **others: Any) -> None:
 
 
 def flag_url(flag: Any, view: str = "change") -> str:
-    """Returns the URL of a page of a flag."""
     return f"{FLAGS}{flag.pk}/{view}/"
 
 

@@ -26,7 +26,6 @@ def newest_event() -> ExperimentEvent:
 
 
 def experiment_url(experiment: Experiment, view: str = "change") -> str:
-    """Returns the URL of a page of an experiment."""
     return f"{EXPERIMENTS}{experiment.pk}/{view}/"
 
 

@@ -147,7 +147,6 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def worker(database: str) -> Iterator[Worker]:
-    """A worker that has loaded the database."""
     with Worker(database).loaded() as worker:
         yield worker
 

@@ -47,7 +47,6 @@ class Code(NamedTuple):
 
 
 def blocks_in(page: Path) -> Iterator[Code]:
-    """Yields the blocks of a page."""
     text = page.read_text()
     for block in re.finditer(r"^( *)```(\w+)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL):
         yield Code(block[2], dedent(block[3]), text.count("\n", 0, block.start()) + 1)

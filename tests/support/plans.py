@@ -227,12 +227,10 @@ def wait_for_count(query: Query, expected: tuple[int, int], *of: Any) -> None:
 
 
 def plan_url(plan: Plan) -> str:
-    """Returns the URL of the page of a plan."""
     return f"{PLANS}{plan.pk}/change/"
 
 
 def action_url(plan: Plan, name: str) -> str:
-    """Returns the URL of the page of an action."""
     return f"{PLANS}{plan.pk}/{name}/"
 
 

@@ -31,7 +31,6 @@ def section(client: Client, flag: FeatureFlag, **parameters: str) -> Screen:
 
 
 def page_of_user(client: Client, _flag: FeatureFlag, **parameters: str) -> Screen:
-    """Opens the page of a user."""
     return Screen(page(client, f"{FLAGS}user/", **parameters)).part("#content")
 
 

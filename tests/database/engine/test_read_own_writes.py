@@ -47,24 +47,20 @@ def uncommitted_change(engine: None) -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def on() -> bool:
-    return flag_enabled("banner")
-
-
 @pytest.mark.usefixtures("uncommitted_change")
 def test_block_sees_uncommitted_changes_until_the_outermost_ends() -> None:
-    assert (on(), get_value("gateway")) == (False, "stripe")
+    assert (flag_enabled("banner"), get_value("gateway")) == (False, "stripe")
     with read_own_writes():
         with read_own_writes():
-            assert on() is True
-        assert (on(), get_value("gateway")) == (True, "paypal")
+            assert flag_enabled("banner") is True
+        assert (flag_enabled("banner"), get_value("gateway")) == (True, "paypal")
         assert explain("banner").reason == "STATIC"
         assert all_flags() == {"banner": True}
         assert status().mode == "live"
-    assert (on(), get_value("gateway")) == (False, "stripe")
+    assert (flag_enabled("banner"), get_value("gateway")) == (False, "stripe")
     with pytest.raises(ZeroDivisionError), read_own_writes():
         raise ZeroDivisionError
-    assert on() is False
+    assert flag_enabled("banner") is False
 
 
 @pytest.mark.usefixtures("uncommitted_change")
@@ -74,7 +70,9 @@ def test_snapshot_and_other_threads_do_not_change_when_a_block_begins_or_ends() 
         assert before.flag_enabled("banner") is False
         inside = snapshot()
         with ThreadPoolExecutor(1) as pool:
-            elsewhere = pool.submit(lambda: (on(), all_flags(), get_value("gateway"))).result()
+            elsewhere = pool.submit(
+                lambda: (flag_enabled("banner"), all_flags(), get_value("gateway"))
+            ).result()
     assert (inside.flag_enabled("banner"), snapshot().flag_enabled("banner")) == (True, False)
     assert elsewhere == (False, {"banner": False}, "stripe")
 
@@ -82,29 +80,29 @@ def test_snapshot_and_other_threads_do_not_change_when_a_block_begins_or_ends() 
 def test_block_follows_each_change_and_its_rollback() -> None:
     with read_own_writes(), transaction.atomic():
         FeatureFlag.objects.update(enabled=True)
-        assert on() is True
+        assert flag_enabled("banner") is True
         with suppress(ZeroDivisionError), transaction.atomic():
             FeatureFlag.objects.all().delete()
             assert explain("banner").error_code == "FLAG_NOT_FOUND"
             raise ZeroDivisionError
-        assert on() is True
+        assert flag_enabled("banner") is True
         transaction.set_rollback(True)
-    assert on() is False
+    assert flag_enabled("banner") is False
     # Outside a transaction.
     with read_own_writes():
         FeatureFlag.objects.update(enabled=True)
-        assert on() is True
+        assert flag_enabled("banner") is True
     refresh()
-    assert on() is True
+    assert flag_enabled("banner") is True
     FeatureFlag.objects.update(enabled=False)
     refresh()
     with read_own_writes():
         with transaction.atomic():
             FeatureFlag.objects.update(enabled=True)
-            assert on() is True
+            assert flag_enabled("banner") is True
             transaction.set_rollback(True)
         with transaction.atomic():
-            assert on() is False
+            assert flag_enabled("banner") is False
 
 
 def test_each_thread_sees_only_its_own_writes() -> None:
@@ -131,7 +129,7 @@ def test_async_task_in_a_block_sees_its_own_writes() -> None:
     def change_and_evaluate() -> bool:
         with transaction.atomic():
             FeatureFlag.objects.update(enabled=True)
-            result = on()
+            result = flag_enabled("banner")
             transaction.set_rollback(True)
         return result
 
@@ -148,9 +146,9 @@ def test_async_task_in_a_block_sees_its_own_writes() -> None:
 @pytest.mark.usefixtures("uncommitted_change")
 def test_override_wins_over_the_block_which_counts_no_query(django_assert_num_queries: Any) -> None:
     with read_own_writes(), django_assert_num_queries(0):
-        assert on() is True
+        assert flag_enabled("banner") is True
         with override_flag("banner", False):
-            assert on() is False
+            assert flag_enabled("banner") is False
 
 
 def test_evaluation_in_a_failed_transaction_returns_the_default() -> None:
@@ -159,4 +157,4 @@ def test_evaluation_in_a_failed_transaction_returns_the_default() -> None:
             cursor.execute("SELECT missing")
         assert flag_enabled("banner", default=True) is True
         transaction.set_rollback(True)
-    assert on() is False
+    assert flag_enabled("banner") is False

@@ -11,7 +11,6 @@ from tests.support.experiments import KEY, METRICS, expose_both
 
 @pytest.fixture(autouse=True)
 def metrics(settings: Any) -> None:
-    """The metrics of the shop."""
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
 
 

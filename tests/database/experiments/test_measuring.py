@@ -34,7 +34,6 @@ def experiment() -> Experiment:
 
 
 def source_of(events: list[Event]) -> Callable[[], Sql]:
-    """A source with these events."""
     row = "(%s::text, %s::float8, %s::timestamptz)"
     values = ", ".join([row] * len(events)) or "('', 0::float8, now())"
     params = tuple(part for event in events for part in event)

@@ -42,10 +42,6 @@ METRICS_TABLE = 'aria-label="Metrics"'
 UNITS_TABLE = 'aria-label="Units"'
 
 
-def shown(client: Client, experiment: Experiment) -> str:
-    return page(client, experiment_url(experiment))
-
-
 def actions_of(html: str) -> set[str]:
     """Returns the actions that a page links to."""
     links = Screen(html).part("#content").links
@@ -77,7 +73,7 @@ def test_list_and_page_say_that_an_experiment_is_forced_off(
     assert "forced off" not in page(operator, EXPERIMENTS)
     monkeypatch.setattr(forced_off, "keys", frozenset({KEY}))
     assert column(page(operator, EXPERIMENTS), "shown_state") == ["running forced off"]
-    html = shown(operator, running)
+    html = page(operator, experiment_url(running))
     assert "running, Day 1, forced off" in text_of(html)
     assert "Forced off in this process by FLAGSTAFF_FORCE_OFF" in html
 
@@ -107,7 +103,7 @@ def test_list_shows_the_verdict_and_what_is_wrong(
 
 def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment) -> None:
     experiments.force(KEY, "42", "treatment")
-    html = shown(operator, draft)
+    html = page(operator, experiment_url(draft))
     text = text_of(html)
     assert "Green? · Not started: every call gets its default" in text
     settings_shown = dict(Screen(html).part("table", having="Variants").rows)
@@ -121,7 +117,7 @@ def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment)
 
 
 def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experiment) -> None:
-    html = shown(operator, better)
+    html = page(operator, experiment_url(better))
     assert count_queries(operator, experiment_url(better)) <= 20
     text, report = text_of(html), experiments.report(KEY)
     assert "treatment the treatment is better orders: 10.0 % → 16.0 %, +60.0 % · 95 %" in text
@@ -144,7 +140,7 @@ def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experi
 
 def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Experiment) -> None:
     Experiment.objects.update(other_metrics=["revenue"], guardrails={"complaints": 0.01})
-    html = shown(operator, better)
+    html = page(operator, experiment_url(better))
     assert "97.5 % interval" in text_of(html)
     assert "Holm's correction" in text_of(html)
     assert "stop: a guardrail got worse" in html
@@ -155,7 +151,7 @@ def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Ex
     assert Screen(html).all("path[stroke-dasharray]")
     assert len({len(row) for row in (orders, revenue, complaints)}) == 1
     experiments.add_metric(KEY, "broken")
-    assert "added on day 13" in table(shown(operator, better), METRICS_TABLE)[2][0]
+    assert "added on day 13" in table(page(operator, experiment_url(better)), METRICS_TABLE)[2][0]
 
 
 def test_result_of_an_earlier_look_names_it(operator: Client, running: Experiment) -> None:
@@ -164,7 +160,7 @@ def test_result_of_an_earlier_look_names_it(operator: Client, running: Experimen
     expose(running, "control", 500, 200, name="later-c", days=0)
     expose(running, "treatment", 500, 130, name="later-t", days=0)
     Experiment.objects.update(started_at=timezone.now() - timedelta(days=7))
-    [orders] = table(shown(operator, running), METRICS_TABLE)
+    [orders] = table(page(operator, experiment_url(running)), METRICS_TABLE)
     assert orders[3].startswith("0 % · 95 % interval: \N{MINUS SIGN}")
     assert orders[5].startswith("better, significant at the look of ")
 
@@ -173,7 +169,7 @@ def test_wrong_shares_are_an_alarm_without_any_figure(
     operator: Client, running: Experiment
 ) -> None:
     expose_both(running, (2000, 200), (1500, 500))
-    html = shown(operator, running)
+    html = page(operator, experiment_url(running))
     text = Screen(html).part(".flagstaff-alarm").text
     assert text.startswith("The shares of the variants are wrong (sample-ratio mismatch): p < ")
     assert "control: 2,000 units, 1,750 expected" in text
@@ -193,7 +189,7 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     expose_both(running, (200, 20), (200, 30), days=1)
     Experiment.objects.update(other_metrics=["revenue"])
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
-    html = shown(operator, running)
+    html = page(operator, experiment_url(running))
     alarm = Screen(html).part(".flagstaff-alarm").text
     assert "There is no verdict: the metric orders fails: data exception" in alarm
     assert "Stop" in actions_of(html)
@@ -202,20 +198,24 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     assert "too early" not in html
     assert "private" not in html
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {}}
-    html = shown(operator, running)
+    html = page(operator, experiment_url(running))
     assert "has no metric" in html
     assert "Stop" in actions_of(html)
     with override("de"):
-        assert "hat keine Metrik 'orders'; vorhanden: keine" in text_of(shown(operator, running))
+        assert "hat keine Metrik 'orders'; vorhanden: keine" in text_of(
+            page(operator, experiment_url(running))
+        )
 
 
 def test_page_says_what_is_missing_and_what_was_left_out(shop: Shop, operator: Client) -> None:
     experiment = shop.experiment(KEY)
-    assert "There is no metric, so there is no verdict." in shown(operator, experiment)
+    assert "There is no metric, so there is no verdict." in page(
+        operator, experiment_url(experiment)
+    )
     Experiment.objects.update(primary_metric="orders")
     for variant in ("control", "treatment"):
         expose(experiment, variant, 3, 0, name="both")
-    text = text_of(shown(operator, experiment))
+    text = text_of(page(operator, experiment_url(experiment)))
     assert "too early for a verdict A verdict needs 100 more units" in text
     assert "Units that met two variants: 3. They are left out of all figures." in text
 
@@ -288,7 +288,7 @@ def test_pages_have_no_inline_style_or_script(operator: Client, better: Experime
 
 def test_actions_depend_on_the_state(operator: Client, draft: Experiment) -> None:
     def names() -> set[str]:
-        return actions_of(shown(operator, draft))
+        return actions_of(page(operator, experiment_url(draft)))
 
     begun = {"Grow the traffic", "Add a metric", "Restart"}
     assert names() == {"Start", "Edit", "Force a unit", "Delete"}
@@ -306,7 +306,9 @@ def test_page_of_an_experiment_that_has_ended_says_what_its_buttons_do(
     operator: Client, running: Experiment
 ) -> None:
     def head() -> str:
-        return " ".join(Screen(shown(operator, running)).texts(".flagstaff-head-line"))
+        return " ".join(
+            Screen(page(operator, experiment_url(running))).texts(".flagstaff-head-line")
+        )
 
     experiments.stop(KEY)
     continues = (
@@ -324,7 +326,7 @@ def test_ship_is_the_filled_button_only_if_a_verdict_says_better(
     operator: Client, running: Experiment
 ) -> None:
     def main() -> list[str]:
-        return Screen(shown(operator, running)).texts("a.flagstaff-main")
+        return Screen(page(operator, experiment_url(running))).texts("a.flagstaff-main")
 
     assert main() == ["Stop…"]
     expose_both(running, (2000, 200), (2000, 320))
@@ -335,6 +337,6 @@ def test_ship_is_the_filled_button_only_if_a_verdict_says_better(
 
 def test_undo_is_not_offered_without_what_it_needs(operator: Client, running: Experiment) -> None:
     experiments.ship(KEY, "treatment")
-    assert "Undo" in actions_of(shown(operator, running))
+    assert "Undo" in actions_of(page(operator, experiment_url(running)))
     Experiment.objects.update(exposures_deleted_at=timezone.now())
-    assert "Undo" not in actions_of(shown(operator, running))
+    assert "Undo" not in actions_of(page(operator, experiment_url(running)))

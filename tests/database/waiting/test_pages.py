@@ -64,10 +64,6 @@ def ben(shop: Shop) -> Client:
     return shop.client("ben")
 
 
-def url_of(waiting: WaitingAction, name: str = "change") -> str:
-    return f"{LIST}{waiting.pk}/{name}/"
-
-
 def urls(client: Client, url: str) -> list[str]:
     """Returns the addresses of the links of a page."""
     return show(client, url).attributes("a", "href")
@@ -80,7 +76,7 @@ def test_time_on_the_page_of_an_action_stores_it_for_then(ben: Client, flag: Fea
     assert (waiting.action, waiting.state) == ("release", State.WAITING)
     [message] = messages_of(response)
     assert "Nothing is changed yet." in message
-    assert url_of(waiting) in dict(message_links(response)).values()
+    assert row_url(waiting) in dict(message_links(response)).values()
     assert rollout(KEY) == 6
 
 
@@ -241,10 +237,10 @@ def test_end_of_a_period_is_approved_with_its_begin(ben: Client, shop: Shop) -> 
     until = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
     ask(f"on summer_banner --at {TOMORROW} --until {until} --request")
     begin, end = WaitingAction.objects.order_by("pk")
-    assert url_of(end, "approve") in urls(ben, url_of(end))
-    act(ben, url_of(end, "approve"))
+    assert row_url(end, "approve") in urls(ben, row_url(end))
+    act(ben, row_url(end, "approve"))
     assert state_of(begin) == State.WAITING
-    assert url_of(end, "approve") not in urls(ben, url_of(end))
+    assert row_url(end, "approve") not in urls(ben, row_url(end))
 
 
 def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
@@ -366,7 +362,7 @@ def test_kill_and_secret_values_offer_no_time(ben: Client, flag: FeatureFlag, sh
 def test_row_and_overview_say_what_waits(ben: Client, flag: FeatureFlag) -> None:
     waiting = ask(f"rollout {KEY} 50 --request")
     for url in (flag_url(flag), OVERVIEW):
-        assert url_of(waiting) in urls(ben, url)
+        assert row_url(waiting) in urls(ben, url)
         shown = show(ben, url).text
         assert TO_HALF in shown
         assert "waits for approval; asked by ana" in shown
@@ -400,34 +396,34 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
     assert waiting.result in show(ben, OVERVIEW).text
     assert waiting.result in show(ben, flag_url(flag)).part(".flagstaff-alarm").text
     # From the page that says so one gets to the flag.
-    assert flag_url(flag) in urls(ben, url_of(waiting))
-    act(ben, url_of(waiting, "cancel"))
+    assert flag_url(flag) in urls(ben, row_url(waiting))
+    act(ben, row_url(waiting, "cancel"))
     assert state_of(waiting) == State.CANCELLED
     for url in (OVERVIEW, flag_url(flag)):
-        assert url_of(waiting) not in urls(ben, url)
+        assert row_url(waiting) not in urls(ben, url)
 
 
 def test_page_names_who_ended_an_action_if_a_person_did(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
 
     def labels() -> list[str]:
-        return [text for text in show(ben, url_of(waiting)).texts("th") if text.startswith("Ended")]
+        return [text for text in show(ben, row_url(waiting)).texts("th") if text.startswith("Ended")]
 
     changes.flags.set_rollout(KEY, 6)
     make_due()
     run_jobs()
     assert labels() == ["Ended"]
-    act(ben, url_of(waiting, "cancel"))
+    act(ben, row_url(waiting, "cancel"))
     assert labels() == ["Ended by"]
 
 
 def test_action_that_has_failed_is_taken_off_the_overview_and_not_cancelled(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
-    assert "Cancel…" in dict(show(ben, url_of(waiting)).links)
+    assert "Cancel…" in dict(show(ben, row_url(waiting)).links)
     changes.flags.set_rollout(KEY, 6)
     make_due()
     run_jobs()
-    page = show(ben, url_of(waiting))
+    page = show(ben, row_url(waiting))
     assert "Cancel…" not in dict(page.links)
     question = show(ben, page.link("Take off the overview…"))
     assert question.heading.startswith("Take off the overview")
@@ -438,7 +434,7 @@ def test_action_that_is_due_for_six_minutes_needs_attention(ben: Client, flag: F
     waiting = ask(f"rollout {KEY} 50")
     make_due(minutes=6)
     waiting.refresh_from_db()
-    for url in (LIST, OVERVIEW, flag_url(flag), url_of(waiting)):
+    for url in (LIST, OVERVIEW, flag_url(flag), row_url(waiting)):
         _before, since, why = show(ben, url).text.partition("due since ")
         assert since
         assert "no run-jobs has run it" in why
@@ -454,7 +450,7 @@ def test_page_of_a_change_names_what_will_not_run_afterwards(
 ) -> None:
     waiting = ask(f"rollout {KEY} 50")
     note = show(ben, flag_url(flag, "release")).part("p", "this will not run: ")
-    assert url_of(waiting) in note.attributes("a", "href")
+    assert row_url(waiting) in note.attributes("a", "href")
 
 
 def test_page_of_a_change_does_not_name_what_has_ended_already(
@@ -468,27 +464,27 @@ def test_page_of_a_change_does_not_name_what_has_ended_already(
 def test_pages_of_a_decision_are_named_after_the_action(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
     for name in ("change", "cancel"):
-        page = show(ben, url_of(waiting, name))
+        page = show(ben, row_url(waiting, name))
         assert page.title.startswith(f"{TO_HALF}, ")
         assert str(waiting.pk) not in page.part(".breadcrumbs").text.split()
-    response = act(ben, url_of(waiting, "cancel"))
+    response = act(ben, row_url(waiting, "cancel"))
     # Django would capitalise a key at the start.
     assert messages_of(response) == [f"“{TO_HALF}”: cancelled."]
 
 
 def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     waiting = ask(f'rollout {KEY} 50 --request --reason "tests are green"')
-    page = show(ben, url_of(waiting))
+    page = show(ben, row_url(waiting))
     assert page.heading.startswith(TO_HALF)
     assert "tests are green" in page.text
-    shown = show(ben, url_of(waiting, "approve")).texts(".flagstaff-notice")
+    shown = show(ben, row_url(waiting, "approve")).texts(".flagstaff-notice")
     assert "Asked by ana: “tests are green”" in shown
     assert [text for text in shown if text.startswith("When asked: 5 → 50 %")]
     assert "this will not run" not in " ".join(shown)
-    act(ben, url_of(waiting, "approve"))
+    act(ben, row_url(waiting, "approve"))
     assert state_of(waiting) == State.WAITING
-    assert "due now" in show(ben, url_of(waiting)).text
-    assert "waits for its time" not in show(ben, url_of(waiting)).text
+    assert "due now" in show(ben, row_url(waiting)).text
+    assert "waits for its time" not in show(ben, row_url(waiting)).text
 
 
 def test_user_who_may_not_see_users_sees_rounded_numbers_of_now_and_of_the_asking(
@@ -497,7 +493,7 @@ def test_user_who_may_not_see_users_sees_rounded_numbers_of_now_and_of_the_askin
     User.objects.bulk_create(User(pk=10**6 + number, username=f"u{number}") for number in range(99))
     waiting = ask(f"rollout {KEY} 50 --request")
     User.objects.filter(pk__gte=10**6 + 50).delete()
-    url = url_of(waiting, "approve")
+    url = row_url(waiting, "approve")
     shown = show(shop.client("bob", "change_featureflag"), url).texts(".flagstaff-notice")
     [now, then] = [text for text in shown if "users gain the flag" in text]
     assert now.startswith("5 → 50 %: about ")
@@ -515,27 +511,27 @@ def test_user_who_may_not_see_users_approves_what_was_not_counted(shop: Shop) ->
     waiting = ask(f"rollout {KEY} 45 --request")
     assert waiting.consequence == Consequence.MOST
     client = shop.client("bob", "change_featureflag")
-    act(client, url_of(waiting, "approve"))
+    act(client, row_url(waiting, "approve"))
     assert state_of(waiting) == State.WAITING
 
 
 def test_user_who_asked_may_only_cancel(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50 --request", actor="ben")
-    assert "Another user has to approve it." in show(ben, url_of(waiting)).text
-    assert url_of(waiting, "approve") not in urls(ben, url_of(waiting))
+    assert "Another user has to approve it." in show(ben, row_url(waiting)).text
+    assert row_url(waiting, "approve") not in urls(ben, row_url(waiting))
     for name in ("approve", "refuse"):
-        assert ben.get(url_of(waiting, name)).status_code == 403
-    act(ben, url_of(waiting, "cancel"))
+        assert ben.get(row_url(waiting, name)).status_code == 403
+    act(ben, row_url(waiting, "cancel"))
     assert state_of(waiting) == State.CANCELLED
 
 
 def test_user_without_the_right_only_reads(shop: Shop) -> None:
     viewer, waiting = shop.client("bob", "view_featureflag"), ask(f"rollout {KEY} 50 --request")
     for name in ("approve", "refuse", "cancel"):
-        assert url_of(waiting, name) not in urls(viewer, url_of(waiting))
-        assert viewer.get(url_of(waiting, name)).status_code == 403
+        assert row_url(waiting, name) not in urls(viewer, row_url(waiting))
+        assert viewer.get(row_url(waiting, name)).status_code == 403
     # Exact numbers of users need another permission.
-    assert "fewer than 5 users gain the flag." in show(viewer, url_of(waiting)).text
+    assert "fewer than 5 users gain the flag." in show(viewer, row_url(waiting)).text
 
 
 def test_approval_is_needed_for_the_mark_as_secret_and_refuses_a_value_beside_it(
@@ -562,7 +558,7 @@ def test_value_that_has_become_secret_without_triggers_is_masked(ben: Client, sh
     execute("SET session_replication_role = replica")
     execute("UPDATE flagstaff_keyvaluestore SET secret = true")
     execute("SET session_replication_role = DEFAULT")
-    shown = [show(ben, url).text for url in (url_of(done), url_of(waiting), LIST, OVERVIEW)]
+    shown = [show(ben, url).text for url in (row_url(done), row_url(waiting), LIST, OVERVIEW)]
     shown += [str(document(*line.split())) for line in (f"waiting show {done.pk}", "waiting list")]
     assert "hunter1" in str(WaitingAction.objects.values())
     assert "hunter" not in " ".join(shown)
@@ -573,7 +569,7 @@ def test_action_of_rows_that_the_user_may_not_see_is_nowhere(shop: Shop) -> None
     waiting, viewer = ask("value set page_size 2"), shop.client("bob", "view_featureflag")
     for url in (LIST, OVERVIEW):
         assert "page_size" not in show(viewer, url).text
-    response = viewer.get(url_of(waiting), follow=True)
+    response = viewer.get(row_url(waiting), follow=True)
     assert "exist" in " ".join(messages_of(response))
 
 
@@ -616,14 +612,14 @@ def test_list_shows_the_state_and_filters_by_it(ben: Client) -> None:
 
 def test_nobody_adds_or_deletes_one(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
-    for url in (f"{LIST}add/", url_of(waiting, "delete")):
+    for url in (f"{LIST}add/", row_url(waiting, "delete")):
         assert ben.get(url).status_code == 403
-    assert ben.get(url_of(waiting, "history")).status_code == 200
+    assert ben.get(row_url(waiting, "history")).status_code == 200
 
 
 def again(client: Client, waiting: WaitingAction) -> str:
     """Returns the address of the link on the page of an action that does not run."""
-    alarm = show(client, url_of(waiting)).part(".flagstaff-alarm")
+    alarm = show(client, row_url(waiting)).part(".flagstaff-alarm")
     assert "will not run: " in alarm.text
     return alarm.link("Ask again…")
 
@@ -633,7 +629,7 @@ def test_action_that_will_not_run_is_asked_for_again_with_its_arguments_and_time
     ben: Client,
 ) -> None:
     waiting = ask(f"rollout {KEY} 50")
-    assert "Ask again…" not in show(ben, url_of(waiting)).text
+    assert "Ask again…" not in show(ben, row_url(waiting)).text
     changes.flags.set_rollout(KEY, 6)
     url = again(ben, waiting)
     page = show(ben, url)

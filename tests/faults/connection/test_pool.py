@@ -65,13 +65,9 @@ def reporting(url: str, usage_interval: float = 60) -> Worker:
     return Worker(url, POOL_SIZE=POOL_SIZE, POOL_IDLE=60, **settings).loaded()
 
 
-def request(worker: Worker) -> None:
-    worker.call(requests, KEY, [1], 200)
-
-
 def reports(worker: Worker, query: Query, run: int, times: int) -> None:
     """Makes a request, and waits until exactly this many are counted in all."""
-    request(worker)
+    worker.call(requests, KEY, [1], 200)
     assert within(20, lambda: sum(counted(query, run, "r")) >= times), worker.ask("status")
     assert sum(counted(query, run, "r")) == times
 
@@ -85,7 +81,7 @@ def faults(proxy: Proxy, query: Query) -> list[Callable[[Worker], None]]:
 
     def freeze(worker: Worker) -> None:
         proxy.stop()
-        request(worker)
+        worker.call(requests, KEY, [1], 200)
         proxy.cut()
         proxy.resume()
 
@@ -96,7 +92,7 @@ def faults(proxy: Proxy, query: Query) -> list[Callable[[Worker], None]]:
             query(f"BEGIN READ WRITE; {change}; COMMIT")
             query(TERMINATE)
             if value == "on":
-                request(worker)
+                worker.call(requests, KEY, [1], 200)
                 refused = calling(has_problem, REFUSED)
                 worker.sees(refused, True, within=20)
 
@@ -133,7 +129,7 @@ def test_frozen_server_delays_no_evaluation_and_holds_no_more_sockets_than_the_p
     with reporting(proxy.url, usage_interval=1) as worker:
         reports(worker, query, run, 1)
         proxy.stop()
-        request(worker)
+        worker.call(requests, KEY, [1], 200)
         connections = len(proxy.connections)
         # Two flushes have missed their deadline, and others have begun.
         while len(proxy.connections) < connections + 2:

@@ -75,7 +75,6 @@ class Reader:
 
 
 def stored_slots(database: str) -> dict[str, Any]:
-    """Returns the slots in the database."""
     with psycopg.connect(database) as session:
         flags = session.execute(
             f"SELECT key, rollout_percent, array(SELECT user_id FROM {ALLOWED_USERS} AS a"

@@ -72,7 +72,6 @@ def log_in(request: Any) -> JsonResponse:
 
 
 def log_out(request: Any) -> JsonResponse:
-    """Logs the user out."""
     logout(request)
     return JsonResponse({})
 

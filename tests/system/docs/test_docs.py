@@ -127,7 +127,6 @@ def expected_names() -> dict[str, Any]:
 
 
 def run(block: Block) -> dict[str, Any]:
-    """Runs a block and returns its names."""
     names = expected_names()
     with isolate_apps("flagstaff"):
         exec(compile(block.code, str(block), "exec", dont_inherit=True), names)

@@ -86,7 +86,6 @@ row.save()
 
 @pytest.fixture
 def shop(tmp_path: Path, empty_database: str) -> Project:
-    """A project with waffle, on an empty database."""
     files = {"urls.py": VIEWS, "home.html": HOME}
     return Project(tmp_path, empty_database, settings=WAFFLE, files=files)
 

@@ -60,10 +60,6 @@ def worker(database: str, session: psycopg.Connection[Any]) -> Iterator[Worker]:
         yield opened
 
 
-def sees(worker: Worker, user: int, expected: bool) -> None:
-    worker.sees(["flag_enabled", KEY, user], expected, within=SOON)
-
-
 def test_age_of_members_is_unknown_without_a_rule_that_reads_groups(
     worker: Worker, session: psycopg.Connection[Any]
 ) -> None:
@@ -78,10 +74,10 @@ def test_user_that_joins_and_leaves_a_group_gains_and_loses_the_flag(
     with Worker(database) as other:
         pk = other.call(add_user, "grace", "beta")
         for each in (worker, other):
-            sees(each, pk, True)
+            each.sees(["flag_enabled", KEY, pk], True, within=SOON)
         other.call(change_group, pk, "remove", "beta")
         for each in (worker, other):
-            sees(each, pk, False)
+            each.sees(["flag_enabled", KEY, pk], False, within=SOON)
 
 
 def test_new_member_gets_the_value_of_a_rule_that_alone_reads_the_group(
@@ -158,8 +154,8 @@ def test_member_added_while_the_first_rule_was_written_arrives_with_the_next_pol
             [pk],
         )
         session.execute("UPDATE flagstaff_featureflag SET rules = %s", [rules("staff")])
-        sees(worker, 1, False)
-    sees(worker, pk, True)
+        worker.sees(["flag_enabled", KEY, 1], False, within=SOON)
+    worker.sees(["flag_enabled", KEY, pk], True, within=SOON)
 
 
 def test_kill_arrives_while_the_tables_of_groups_are_locked(
@@ -172,7 +168,7 @@ def test_kill_arrives_while_the_tables_of_groups_are_locked(
             "UPDATE flagstaff_featureflag SET rules = %s, rollout_percent = 100",
             [rules("beta", "staff")],
         )
-        sees(worker, 99, True)
+        worker.sees(["flag_enabled", KEY, 99], True, within=SOON)
         # The last known members stay.
         assert worker.ask("flag_enabled", KEY, 1) is True
         [problem] = worker.ask("problems")
@@ -180,7 +176,7 @@ def test_kill_arrives_while_the_tables_of_groups_are_locked(
             "the members of groups cannot be read, so the last known members stay: "
         )
         session.execute("UPDATE flagstaff_featureflag SET enabled = false")
-        sees(worker, 99, False)
+        worker.sees(["flag_enabled", KEY, 99], False, within=SOON)
     missing = 'the rules of flag "new_checkout" name a group that does not exist: "staff"'
     worker.sees(["problems"], [missing], within=SOON)
 
@@ -215,7 +211,7 @@ def test_role_without_rights_on_groups_loads_flags_and_says_what_is_missing(
     with Worker(as_role).loaded() as other:
         assert other.ask("flag_enabled", KEY, 1) is False
         session.execute("UPDATE flagstaff_featureflag SET rollout_percent = 100")
-        sees(other, 99, True)
+        other.sees(["flag_enabled", KEY, 99], True, within=SOON)
         unreadable = "the members of groups cannot be read, so conditions on groups are false: "
         assert any(problem.startswith(unreadable) for problem in other.ask("problems"))
     session.execute("DROP OWNED BY flags_only; DROP ROLE flags_only")

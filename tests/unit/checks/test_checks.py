@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.core.checks import CheckMessage
 from django.core.validators import MaxValueValidator
 from django.db import OperationalError, connections, models
 from django.test import override_settings
@@ -37,11 +36,6 @@ CODE = [
 USED = re.findall(r'"(flagstaff\.[EWI]\d+)"', "".join(file.read_text() for file in CODE))
 TESTS = [*TESTED.glob("unit/**/test_*.py"), *TESTED.glob("database/**/test_*.py")]
 PAGE = TESTED.parent / "docs" / "reference" / "checks.md"
-
-
-def messages() -> list[CheckMessage]:
-    """The messages of the checks that do not connect."""
-    return check_messages("flagstaff")
 
 
 NO_COLUMN = "not a column of the user model"
@@ -79,7 +73,7 @@ def test_setting_that_names_what_cannot_be_used_is_reported(
     names = ["email", name] if setting == "ATTRIBUTES" else name
     with override_settings(FLAGSTAFF={setting: names}):
         message = f'FLAGSTAFF["{setting}"] names {name!r}, {problem}'
-        assert only_message(messages()) == ("flagstaff.E001", message, hint)
+        assert only_message(check_messages("flagstaff")) == ("flagstaff.E001", message, hint)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +99,7 @@ def test_attribute_of_objects_that_cannot_be_read_is_reported(
     with override_settings(FLAGSTAFF={"ATTRIBUTES": [{"name": "organizations", **source}]}):
         message = f"FLAGSTAFF[\"ATTRIBUTES\"] names for 'organizations' {problem}"
         hint = "correct it, or install the app of the model"
-        assert only_message(messages()) == ("flagstaff.E001", message, hint)
+        assert only_message(check_messages("flagstaff")) == ("flagstaff.E001", message, hint)
 
 
 def test_function_of_an_extra_that_is_not_installed_names_the_extra(
@@ -115,7 +109,7 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "crawleruseragents", None)
     with override_settings(FLAGSTAFF={"IS_CRAWLER": "flagstaff.experiments.crawlers.is_crawler"}):
-        check, message, hint = only_message(messages())
+        check, message, hint = only_message(check_messages("flagstaff"))
     assert check == "flagstaff.E001"
     assert message.endswith('run: pip install "django-flagstaff[crawlers]"')
     assert hint == "correct the path, or install what it needs"
@@ -133,7 +127,7 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
 )
 def test_setting_that_names_what_exists_is_accepted(own_settings: dict[str, Any]) -> None:
     with override_settings(FLAGSTAFF=own_settings):
-        assert messages() == []
+        assert check_messages("flagstaff") == []
 
 
 class OwnMiddleware(FlagstaffMiddleware):
@@ -174,25 +168,25 @@ def test_missing_middleware_is_reported_with_what_needs_it(
         *dict.fromkeys([*reports_middleware.INSTALLED_APPS, *apps])
     ]
     reports_middleware.FLAGSTAFF = own_settings
-    assert only_message(messages()) == (
+    assert only_message(check_messages("flagstaff")) == (
         "flagstaff.W007",
         f"FlagstaffMiddleware is not in MIDDLEWARE, but needed by {need}",
         f'add "{OURS}" after AuthenticationMiddleware, {SILENCE} if no request evaluates a flag',
     )
     for path in (OURS, OWN):
         reports_middleware.MIDDLEWARE = [DJANGOS, "shop.missing", path]
-        assert messages() == []
+        assert check_messages("flagstaff") == []
 
 
 def test_project_that_needs_no_middleware_is_accepted_without_it(reports_middleware: Any) -> None:
     reports_middleware.FLAGSTAFF = {"ATTRIBUTES": ["email"], "VISITOR_COOKIE": False}
-    assert messages() == []
+    assert check_messages("flagstaff") == []
 
 
 @pytest.mark.parametrize("path", [OURS, OWN])
 def test_middleware_before_that_of_users_is_reported(path: str, reports_middleware: Any) -> None:
     reports_middleware.MIDDLEWARE = [path, DJANGOS]
-    assert only_message(messages())[:2] == (
+    assert only_message(check_messages("flagstaff"))[:2] == (
         "flagstaff.W008",
         (
             "FlagstaffMiddleware is before AuthenticationMiddleware in MIDDLEWARE, so what runs "
@@ -200,19 +194,18 @@ def test_middleware_before_that_of_users_is_reported(path: str, reports_middlewa
         ),
     )
     reports_middleware.MIDDLEWARE = [path]
-    assert messages() == []
+    assert check_messages("flagstaff") == []
 
 
 def test_invalid_settings_skip_all_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conf, "flag_model", flag_model_of(enabled=None))
     with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
-        assert [message.id for message in messages()] == ["flagstaff.E001"]
+        assert [message.id for message in check_messages("flagstaff")] == ["flagstaff.E001"]
         assert [*database_messages(["default"])] == []
 
 
 @pytest.fixture
 def set_options(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], None]:
-    """Sets OPTIONS of the database."""
     settings = connections["default"].settings_dict
     return lambda options: monkeypatch.setitem(settings, "OPTIONS", options)
 
@@ -236,18 +229,18 @@ def test_connection_parameter_that_the_engine_refuses_is_reported(
     options: dict[str, Any], problem: str, set_options: Any
 ) -> None:
     set_options(options)
-    assert only_message(messages())[:2] == ("flagstaff.E003", REFUSED + problem)
+    assert only_message(check_messages("flagstaff"))[:2] == ("flagstaff.E003", REFUSED + problem)
 
 
 def test_unsupported_environment_variable_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGREQUIREPEER", "postgres")
-    assert only_message(messages())[1] == REFUSED + "requirepeer is not supported"
+    assert only_message(check_messages("flagstaff"))[1] == REFUSED + "requirepeer is not supported"
 
 
 def test_missing_service_is_reported(monkeypatch: pytest.MonkeyPatch, set_options: Any) -> None:
     monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
     set_options({"service": "shop"})
-    check, message, hint = only_message(messages())
+    check, message, hint = only_message(check_messages("flagstaff"))
     assert check == "flagstaff.E003"
     assert message.startswith('database "default": the connection service "shop" is not found')
     assert hint.startswith("correct it in OPTIONS, in the environment or in the service")
@@ -266,12 +259,12 @@ def test_supported_and_ignored_parameters_are_accepted(
     options: dict[str, Any], set_options: Any
 ) -> None:
     set_options(options)
-    assert messages() == []
+    assert check_messages("flagstaff") == []
 
 
 def test_custom_backend_is_not_called_for_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(connections["default"]), "get_connection_params", pytest.fail)
-    assert messages() == []
+    assert check_messages("flagstaff") == []
 
 
 def test_database_without_a_name_is_left_to_django(
@@ -279,7 +272,7 @@ def test_database_without_a_name_is_left_to_django(
 ) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "NAME", "")
     set_options({})
-    assert messages() == []
+    assert check_messages("flagstaff") == []
 
 
 class Elsewhere:
@@ -297,7 +290,7 @@ def flags_alias(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_model_written_to_another_database_is_reported(flags_alias: Any) -> None:
     with override_settings(DATABASE_ROUTERS=[Elsewhere()], FLAGSTAFF={"DATABASE": "default"}):
-        assert only_message(messages()) == (
+        assert only_message(check_messages("flagstaff")) == (
             "flagstaff.W004",
             (
                 'flagstaff.FeatureFlag: this model is read from database "default", '
@@ -312,7 +305,7 @@ def test_model_written_to_another_database_is_reported(flags_alias: Any) -> None
         )
     # Values, which are written to another database than flags.
     with override_settings(DATABASE_ROUTERS=[Elsewhere()]):
-        assert only_message(messages())[1] == (
+        assert only_message(check_messages("flagstaff"))[1] == (
             'flagstaff.KeyValueStore: this model is read from database "flags", '
             'but written to "default"'
         )
@@ -326,13 +319,13 @@ def test_other_alias_of_the_same_database_is_accepted(
 ) -> None:
     flags_alias.update({"NAME": connections.settings["default"]["NAME"], **changed})
     with override_settings(FLAGSTAFF={"DATABASE": "flags"}):
-        assert messages() == []
+        assert check_messages("flagstaff") == []
 
 
 def test_database_that_is_not_supported_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("vendor", "mysql"), ("display_name", "MySQL")):
         monkeypatch.setattr(connections["default"], name, value)
-    assert only_message(messages()) == (
+    assert only_message(check_messages("flagstaff")) == (
         "flagstaff.E049",
         'database "default" is MySQL, which flagstaff does not support',
         (
@@ -369,7 +362,7 @@ def test_model_that_does_not_inherit_is_reported_with_the_line_to_write(
     setting: str, fields: Any, base: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Conf, setting, model_of("Shop", copied(fields)))
-    assert only_message(messages()) == (
+    assert only_message(check_messages("flagstaff")) == (
         "flagstaff.E005",
         f"common.Shop: the model does not inherit from {base}",
         (
@@ -389,7 +382,7 @@ def test_own_fields_with_names_of_ours_are_to_be_renamed_before_the_model_inheri
         "description": models.TextField(),
     }
     monkeypatch.setattr(Conf, "flag_model", model_of("Shop", fields))
-    hint = only_message(messages())[2]
+    hint = only_message(check_messages("flagstaff"))[2]
     assert hint.startswith(
         "rename rules, owner and run makemigrations and migrate with --skip-checks; write"
     )
@@ -417,7 +410,7 @@ def test_inherited_field_that_is_replaced_or_removed_is_reported(
     fields: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Conf, "flag_model", flag_model_of(**copied(fields)))
-    check, text, hint = only_message(messages())
+    check, text, hint = only_message(check_messages("flagstaff"))
     assert check == "flagstaff.E005"
     assert message in text
     assert hint.startswith(f"remove {next(iter(fields))} from the class, and run makemigrations")
@@ -426,7 +419,7 @@ def test_inherited_field_that_is_replaced_or_removed_is_reported(
 def test_field_in_the_table_of_a_parent_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     parent = value_model_of("Parent")
     monkeypatch.setattr(Conf, "value_model", model_of("Setting", {}, parent))
-    texts = {str(message.msg) for message in messages()}
+    texts = {str(message.msg) for message in check_messages("flagstaff")}
     assert "rules is stored in the table of common.Parent, expected one table for all" in texts
 
 
@@ -434,7 +427,7 @@ def test_model_whose_meta_does_not_inherit_is_reported(monkeypatch: pytest.Monke
     model = flag_model_of()
     monkeypatch.setattr(model._meta, "constraints", [])
     monkeypatch.setattr(Conf, "flag_model", model)
-    assert only_message(messages())[1:] == (
+    assert only_message(check_messages("flagstaff"))[1:] == (
         "common.Switch: its Meta lacks the constraints of AbstractFeatureFlag",
         'write "class Meta(AbstractFeatureFlag.Meta):", and run makemigrations and migrate',
     )
@@ -447,7 +440,7 @@ def test_model_with_more_fields_defaults_and_validators_is_accepted(
     flags = flag_model_of(team=models.TextField(), rollout_percent=percent)
     monkeypatch.setattr(Conf, "flag_model", flags)
     monkeypatch.setattr(Conf, "value_model", value_model_of(team=models.TextField()))
-    assert messages() == []
+    assert check_messages("flagstaff") == []
 
 
 class Rows(models.Manager[Any]):
@@ -502,7 +495,9 @@ def test_manager_is_reported_if_it_hides_rows(
 ) -> None:
     model = flag_model_of(team=models.TextField(), objects=Rows(of))
     monkeypatch.setattr(Conf, "flag_model", model)
-    reported = [(message.id, message.msg.partition(",")[0]) for message in messages()]
+    reported = [
+        (message.id, message.msg.partition(",")[0]) for message in check_messages("flagstaff")
+    ]
     expected = ("flagstaff.W006", "its manager objects hides rows")
     assert reported == ([expected] if hides else [])
 
@@ -519,7 +514,9 @@ def test_each_manager_that_pages_and_code_use_by_default_is_checked(
     ):
         own: dict[str, Any] = {attribute: Rows(of) for attribute, of in managers.items()}
         monkeypatch.setattr(Conf, "flag_model", flag_model_of(team=models.TextField(), **own))
-        assert [message.msg.split()[2] for message in messages()] == [name] * bool(name)
+        assert [message.msg.split()[2] for message in check_messages("flagstaff")] == [name] * bool(
+            name
+        )
 
 
 def copied(fields: dict[str, Any]) -> dict[str, Any]:
@@ -528,7 +525,7 @@ def copied(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_default_settings_have_no_messages_and_checks_without_a_database_do_not_connect() -> None:
-    assert messages() == []
+    assert check_messages("flagstaff") == []
     # The test runner forbids the database here.
     assert check_messages() == []
     assert [*database_messages(["another"]), *database_messages(None)] == []

@@ -49,10 +49,6 @@ def uses(folder: Path, code: str) -> list[Use]:
     return [*PythonReader([folder]).uses(str(path), code)]
 
 
-def keys(folder: Path, code: str) -> list[tuple[str, str]]:
-    return [(use.kind, use.key) for use in uses(folder, code)]
-
-
 @pytest.mark.parametrize(
     "code",
     [
@@ -86,7 +82,7 @@ def keys(folder: Path, code: str) -> list[tuple[str, str]]:
     ],
 )
 def test_use_of_a_flag_is_found(folder: Path, code: str) -> None:
-    assert keys(folder, code) == [("flag", "new")]
+    assert [(use.kind, use.key) for use in uses(folder, code)] == [("flag", "new")]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +94,7 @@ def test_use_of_a_flag_is_found(folder: Path, code: str) -> None:
     ],
 )
 def test_use_of_a_value_is_found(folder: Path, code: str) -> None:
-    assert keys(folder, code) == [("value", "size")]
+    assert [(use.kind, use.key) for use in uses(folder, code)] == [("value", "size")]
 
 
 @pytest.mark.parametrize(

@@ -270,5 +270,4 @@ def test_upload_needs_the_csrf_token(shop: Shop, staging: dict[str, Any]) -> Non
 
 
 def _values(page: Screen) -> list[str]:
-    """Returns the values of the boxes."""
     return page.attributes(f"input[name={ACTION_CHECKBOX_NAME}]", "value")

@@ -72,7 +72,6 @@ def plan() -> Plan:
 
 @pytest.fixture
 def experiment() -> Experiment:
-    """An experiment that runs."""
     experiments.create("button")
     return experiments.start("button")
 

@@ -40,7 +40,6 @@ def connect(live_server: Any) -> Iterator[Connect]:
 
 @pytest.fixture
 def client(connect: Connect) -> OpenFeatureClient:
-    """The client of a service."""
     return connect(**BEARER)
 
 

@@ -1,7 +1,6 @@
 """The pages of the actions of a plan: what they ask, and what they do."""
 
 import re
-from functools import partial
 from typing import Any
 
 import pytest
@@ -45,7 +44,6 @@ from tests.support.plans import (
     rollout,
 )
 from tests.support.screen import Screen
-from tests.support.sql import statements_of
 from tests.support.users import create_users
 
 ADD = f"{PLANS}add/?key={KEY}"
@@ -158,13 +156,6 @@ def test_mistake_is_explained_and_nothing_is_created(
     response = act(operator, ADD, **fields)
     assert any(message in error for error in errors_of(response)), errors_of(response)
     assert not Plan.objects.exists()
-
-
-def test_page_of_a_start_writes_and_locks_nothing(operator: Client, pending: Plan) -> None:
-    written = re.compile(r"^(INSERT|UPDATE|DELETE)|FOR UPDATE|LOCK TABLE")
-    statements = statements_of(partial(operator.get, action_url(pending, "start")))
-    assert not [text for text in statements if written.search(text) and "session" not in text]
-    assert state_of_plan() == (State.PENDING, None, 0)
 
 
 def test_page_says_at_once_what_keeps_a_plan_from_its_start(
