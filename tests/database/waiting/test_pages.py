@@ -407,7 +407,9 @@ def test_page_names_who_ended_an_action_if_a_person_did(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
 
     def labels() -> list[str]:
-        return [text for text in show(ben, row_url(waiting)).texts("th") if text.startswith("Ended")]
+        return [
+            text for text in show(ben, row_url(waiting)).texts("th") if text.startswith("Ended")
+        ]
 
     changes.flags.set_rollout(KEY, 6)
     make_due()
