@@ -86,7 +86,7 @@ DELAYED = [
 ]
 #: With those of the session, the user and the rights. Of a restore, and of the two steps of a plan,
 #: there is more to read; of most, also what rules need, and what needs the row.
-MAX_QUERIES, MORE_QUERIES = 31, 40
+MAX_QUERIES, MORE_QUERIES = 30, 39
 
 
 def pk_of(sample: Sample) -> int:
