@@ -3,10 +3,19 @@
 from typing import Any
 
 import pytest
+from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import override
 
-from flagstaff.actions.arguments import Argument, Json, JsonFile, Parsed, YesNo, percent
+from flagstaff.actions.arguments import (
+    Argument,
+    Json,
+    JsonFile,
+    Parsed,
+    Several,
+    YesNo,
+    percent,
+)
 
 TEXT = Argument("a text")
 PERCENT = Parsed("a number", "PERCENT", percent)
@@ -51,6 +60,13 @@ def test_field_refuses_what_the_action_cannot_get(
     with pytest.raises(ValidationError) as error:
         argument.form_field("Label", required=True).clean(typed)
     assert problem in " ".join(error.value.messages)
+
+
+@pytest.mark.parametrize(
+    ("argument", "widget"), [(PERCENT, forms.TextInput), (Several("tags"), forms.Textarea)]
+)
+def test_only_an_argument_of_several_texts_has_lines(argument: Argument, widget: Any) -> None:
+    assert type(argument.form_field("Label", required=False).widget) is widget
 
 
 def test_problem_is_in_the_language_of_the_page() -> None:
