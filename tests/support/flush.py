@@ -29,7 +29,7 @@ DECLARE
     flushed text;
 BEGIN
     PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
-    -- A sender in this process writes its row of reports first and then what it counted. Without the
+    -- A sender in this process writes its row of reports first, then what it counted. Without the
     -- lock it would hold the one and wait for the other, which are deleted here in another order.
     IF pg_catalog.to_regclass('flagstaff_report') IS NOT NULL THEN
         LOCK TABLE flagstaff_report IN SHARE ROW EXCLUSIVE MODE;
