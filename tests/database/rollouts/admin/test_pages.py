@@ -480,7 +480,9 @@ def test_flags_make_four_queries_for_all_plans_and_their_flags(
     urls = (FLAGS, flag_url(flag))
     with_plans = [count_queries(operator, url) for url in urls]
     monkeypatch.setattr("flagstaff.stale.facts.PLANNED_FLAGS", ())
-    without_flags = AppPages(Plan, PlanEvent, "plan", PAGES.describe, PAGES.overview_lines)
+    without_flags = AppPages(
+        Plan, PlanEvent, "plan", PAGES.describe, PAGES.overview_lines, PAGES.deleted_rows
+    )
     monkeypatch.setattr("flagstaff.rollouts.admin.plans.PAGES", without_flags)
     assert [count_queries(operator, url) + 4 for url in urls] == with_plans
 
