@@ -114,6 +114,8 @@ JOBS: Hook[Job] = Hook("jobs")
 RETENTIONS: Hook[Callable[[], Retention]] = Hook("retention")
 #: The models whose tables the engine uses, by placeholder. They are in the database of the flags.
 TABLES: Hook[Mapping[str, type[Model]]] = Hook("tables")
+#: The model whose deleted rows keep their events as long as the history: see `history.deleted`.
+DELETED_ROWS: Hook[type[Model]] = Hook("deleted_rows")
 #: Removes a deleted user, given by the text of the primary key, as an actor from the tables.
 FORGET_USER: Hook[Callable[[str], None]] = Hook("forget_user")
 #: Returns the keys that no flag and no value may have, by what they are of, such as "experiment".

@@ -46,7 +46,7 @@ from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 ACTS_AS = " as "
 #: The source of what `loaddata` writes, unless it is attributed: no person has decided it.
 LOADDATA = "loaddata"
-_DELETED_USER = "a deleted user"
+DELETED_USER = "a deleted user"
 _MAX_SHOWN = 5
 # How many usernames are compared with a misspelt one.
 _MAX_COMPARED = 1_000
@@ -296,14 +296,14 @@ class UserTable:
 
 
 def forget_actor(rows: QuerySet[Any], pk: str) -> None:
-    """Removes a user as the actor of rows. Of two users, the other one stays.
+    """Replaces a user as the actor of rows by "a deleted user". Of two users, the other one stays.
 
-    The place of the forgotten one is kept: the change of an operator must not become one of the
-    user that the operator acted as. The history has a statement of its own: forget_user_v1.sql.
+    Without that, the change of an operator would become one of the user that the operator acted as.
+    The history has a statement of its own: forget_user_v1.sql.
     """
-    rows.filter(actor=pk).update(actor="")
+    rows.filter(actor=pk).update(actor=DELETED_USER)
     users = Func("actor", Value(ACTS_AS), function="string_to_array")
-    others = Func(users, Value(pk), Value(_DELETED_USER), function="array_replace")
+    others = Func(users, Value(pk), Value(DELETED_USER), function="array_replace")
     text = Func(others, Value(ACTS_AS), function="array_to_string", output_field=TextField())
     pair = Q(actor__startswith=f"{pk}{ACTS_AS}") | Q(actor__endswith=f"{ACTS_AS}{pk}")
     rows.filter(pair).update(actor=text)

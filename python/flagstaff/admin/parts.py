@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
@@ -120,6 +120,8 @@ class AppPages:
     #: Returns what the overview shows to a user who may view the rows, on PostgreSQL. Makes few
     #: queries, whose number depends on nothing; a job computes what takes longer.
     overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]
+    #: Returns the deleted rows whose events the user may see.
+    deleted_rows: Callable[[AdminSite, HttpRequest], QuerySet[Any]]
     #: Returns what the app says of some flags, by the text of the primary key. Makes a number of
     #: queries that does not depend on the number of flags.
     flag_notes: Callable[[HttpRequest, Sequence[Any]], Mapping[str, Note]] | None = None

@@ -340,9 +340,9 @@ def undo(key: str) -> Done:
     can_wait=False,
 )
 def delete(key: str) -> Done:
-    """Delete the experiment with its exposures and events.
+    """Delete the experiment with its exposures.
 
-    Stop one that runs first.
+    Stop one that runs first. Its events stay in the history.
     """
     lifecycle.delete(key)
     text = f"{key}: deleted; every call returns its default; this cannot be undone"

@@ -19,6 +19,7 @@ class ExperimentsConfig(AppConfig):
         "tables": "flagstaff.experiments.models.TABLES",
         "keys": "flagstaff.experiments.hooks.keys",
         "rules": "flagstaff.experiments.hooks.rules",
+        "deleted_rows": "flagstaff.experiments.models.Experiment",
         "forget_user": "flagstaff.experiments.hooks.forget_user",
         "jobs": "flagstaff.experiments.jobs.VERDICTS",
         "retention": "flagstaff.experiments.jobs.retention",

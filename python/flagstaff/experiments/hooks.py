@@ -14,7 +14,7 @@ from flagstaff.extensions import OtherRules
 
 def keys() -> Mapping[str, Collection[str]]:
     """Returns the keys of all experiments. Makes one query."""
-    rows = Experiment._base_manager.using(db.alias)
+    rows = db.rows(Experiment)
     try:
         with db.atomic():
             return {"experiment": {*rows.values_list("key", flat=True)}}
@@ -25,8 +25,7 @@ def keys() -> Mapping[str, Collection[str]]:
 
 def rules() -> Reading:
     """Reads the rules of all experiments."""
-    rows = Experiment._base_manager.using(db.alias)
-    experiments = yield rows.only("key", "state", "rules", "bucket_by")
+    experiments = yield db.rows(Experiment).only("key", "state", "rules", "bucket_by")
     return [
         OtherRules(
             Experiment,

@@ -24,6 +24,7 @@ from flagstaff.experiments.requirements import (
 from flagstaff.experiments.rows import (
     Kind,
     begin_run,
+    database_time,
     find,
     locked,
     newest_event,
@@ -31,6 +32,7 @@ from flagstaff.experiments.rows import (
     set_state,
 )
 from flagstaff.experiments.variants import shares_of
+from flagstaff.history.deleted import key_of_deleted
 from flagstaff.models import WaitingAction
 
 #: The kind of row of what waits for an experiment.
@@ -94,13 +96,35 @@ def stopped(key: str) -> tuple[Experiment, tuple[int, ...]]:
 
 
 def delete(key: str) -> None:
-    """Deletes an experiment with its exposures and events. Every call returns its default.
+    """Deletes an experiment with its exposures and report. Its events are kept.
+
+    Every call returns its default.
 
     Raises UnknownExperimentError, or ExperimentError while it runs.
     """
     with locked(key) as experiment:
         require_now(experiment, "delete")
+        _keep_events(experiment)
         experiment.delete(using=db.alias)
+
+
+def _keep_events(experiment: Experiment) -> None:
+    """Records the deletion, and moves the events of an experiment to a row that decides nothing."""
+    text = say("deleted; it was {state}", state=say(experiment.state))
+    record(experiment, Kind.DELETED, text)
+    now = database_time(experiment)
+    kept = Experiment(
+        key=key_of_deleted(experiment.key, experiment.pk),
+        state=State.STOPPED,
+        variants=experiment.variants,
+        started_at=experiment.started_at,
+        ended_at=now,
+        # So that a worker of any release refuses to start it.
+        exposures_deleted_at=now,
+    )
+    kept.save(using=db.alias, force_insert=True)
+    events = db.rows(ExperimentEvent).filter(experiment_id=experiment.pk)
+    events.update(experiment_id=kept.pk)
 
 
 def ship(key: str, winner: str) -> Experiment:

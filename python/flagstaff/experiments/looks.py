@@ -262,7 +262,12 @@ def look_at_undo(key: str, *, viewer: HasPermissions | None = None) -> Look:
 def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """What is lost for good."""
     experiment = _experiment(key, "delete")
-    notes = [say("Its exposures, report and events are deleted, too. This cannot be undone.")]
+    notes = [
+        say(
+            "Its exposures and its report are deleted, too; its events stay among the recent "
+            "changes. This cannot be undone."
+        )
+    ]
     if winner := experiment.winner:
         text = say("Everyone gets “{winner}” now: remove the experiment from the code first.")
         notes.append(say(text, winner=winner))

@@ -18,6 +18,7 @@ from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times, readable_json
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.variants import valid_variants, variants_of
+from flagstaff.history.deleted import is_deleted
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH
 
 __all__ = [
@@ -46,6 +47,13 @@ class State(models.TextChoices):
     RUNNING = "running", say("running").lazy
     STOPPED = "stopped", say("stopped").lazy
     SHIPPED = "shipped", say("shipped").lazy
+
+
+class ExperimentManager(models.Manager["Experiment"]):
+    """The experiments that were not deleted."""
+
+    def get_queryset(self) -> models.QuerySet[Experiment]:
+        return super().get_queryset().exclude(is_deleted())
 
 
 class Experiment(models.Model):
@@ -105,6 +113,8 @@ class Experiment(models.Model):
     #: The same, later by the time for which the run was stopped.
     runs_since: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+
+    objects = ExperimentManager()
 
     class Meta:
         verbose_name = say("experiment").lazy
@@ -176,6 +186,7 @@ class ExperimentEvent(models.Model):
         SHIPPED = "shipped", say("shipped").lazy
         UNDONE = "undone", say("undone").lazy
         MOVED = "moved", say("other users").lazy
+        DELETED = "deleted", say("deleted").lazy
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())

@@ -311,7 +311,10 @@ def facts(metric: MetricReport) -> list[str]:
     kind = say(kinds.get(metric["kind"], metric["kind"]), window=window).local
     direction = "" if metric["higher_is_better"] else say("lower is better").local
     count = say(
-        "{count} unit with a full window", "{count} units with a full window", count=metric["units"]
+        "{count} unit observed for the full {window}",
+        "{count} units observed for the full {window}",
+        count=metric["units"],
+        window=window,
     ).local
     warning = localized(metric["warning"] or "")
     return [text for text in (metric["description"] or kind, direction, count, warning) if text]
@@ -377,11 +380,11 @@ def shares_text(report: Report) -> str:
     """Returns whether the shares are as expected."""
     counts = report["exposures"]
     if not any(counts["units"].values()):
-        return say("No unit had met a variant at the last full hour.").local
+        return say("No unit has met a variant yet; the counts are updated every hour.").local
     text = (
-        say("The shares are wrong: {p}, at every look.")
+        say("The shares are wrong: {p}, valid however often you look.")
         if report["has_mismatch"]
-        else say("The shares are as expected: {p}, at every look.")
+        else say("The shares are as expected: {p}, valid however often you look.")
     )
     return say(text, p=p_sentence(counts["mismatch_p_value"])).local
 

@@ -13,7 +13,8 @@ from flagstaff._tables.rows import Kind, uncached
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.times import full_time
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.extensions import FORGET_USER
+from flagstaff.extensions import DELETED_ROWS, FORGET_USER
+from flagstaff.history.deleted import deleted_rows
 from flagstaff.history.log import Change, require_history
 
 # The entries that one transaction deletes: some ten milliseconds.
@@ -37,6 +38,7 @@ def prune(older_than: timedelta) -> int:
 def prune_in_batches(before: datetime) -> Iterator[int]:
     """Deletes entries older than a time, and yields the number of each batch, which is committed.
 
+    Then the events of rows of optional apps that were deleted before that.
     A caller may stop between two batches. Raises NoHistoryError, and FlagstaffError as `prune`.
     """
     require_history()
@@ -44,6 +46,10 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
     tables = {f"{kind.value}s": db.table(kind.model) for kind in Kind}
     yield from db.delete_in_batches(statement, {**tables, "before": before}, _BATCH)
     _require_order(before)
+    for model in DELETED_ROWS:
+        rows = deleted_rows(model).filter(ended_at__lt=before)
+        yield rows.count()
+        rows.delete()
 
 
 def _require_order(before: datetime) -> None:

@@ -52,8 +52,9 @@ _RequiredUsers = Annotated[
     int | None,
     Parsed(
         say(
-            "a step whose time is over also passes with this many users with the flag, if the "
-            "guards see no sign of harm; by default {users}",
+            "after this many users with the flag, a step whose time is over passes even if too few "
+            "of them have failed for a comparison, unless the guards see a sign of harm; by "
+            "default {users}",
             users=USUAL.required_users,
         ),
         "N",
@@ -255,9 +256,9 @@ def roll_back(key: str) -> Done:
     button=say("Delete the plan of {key}"),
 )
 def delete(key: str) -> Done:
-    """Delete the plan with its counts and events.
+    """Delete the plan with its counts.
 
-    Pause a plan that runs first. The rollout stays as it is.
+    Pause a plan that runs first. The rollout stays as it is, and the events stay in the history.
     """
     plans.delete(key)
     again = quoted_command(PLAN, "create", key)

@@ -19,6 +19,7 @@ class RolloutsConfig(AppConfig):
         "observer": "flagstaff.rollouts.requests.exclude_body",
         "database_checks": "flagstaff.rollouts.hooks.check_plans",
         "tables": "flagstaff.rollouts.models.TABLES",
+        "deleted_rows": "flagstaff.rollouts.models.Plan",
         "forget_user": "flagstaff.rollouts.hooks.forget_user",
         "planned_flags": "flagstaff.rollouts.hooks.planned_flags",
         "jobs": "flagstaff.rollouts.hooks.PLANS",

@@ -36,6 +36,7 @@ from flagstaff.rollouts.evidence import (
     verdict_of,
 )
 from flagstaff.rollouts.models import (
+    ACTOR,
     GUARDED_FOR,
     WATCHED_STATES,
     ClockTimestamp,
@@ -48,8 +49,7 @@ from flagstaff.rollouts.models import (
 from flagstaff.rollouts.steps_and_guards import ALL, StepVerdict
 from flagstaff.rollouts.transitions import foreign_change, record
 
-#: The actor of the changes that the driver makes, in the history.
-ACTOR = "rollout plan"
+# Where the changes that the driver makes come from, in the history.
 _SOURCE = "plan"
 
 # Each write makes every worker load the plans, so the time is not written at every run.
@@ -205,7 +205,8 @@ def _wait_for_workers(plan: Plan) -> None:
     else:
         message = joined([*propagation_messages(propagation)], " ")
         figures = propagation.as_dict()
-    record(plan, PlanEvent.Kind.PROPAGATED, message, figures)
+    with acting_as(ACTOR, source=_SOURCE):
+        record(plan, PlanEvent.Kind.PROPAGATED, message, figures)
 
 
 # What is done to one locked plan.

@@ -228,13 +228,16 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
     plan = plans.find_plan(key)
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(key))
-    text = say("The flag stays as it is. The events and the figures of the plan are deleted.").local
+    text = say(
+        "The flag stays as it is. The figures of the plan are deleted; its events stay among the "
+        "recent changes."
+    ).local
     return Look(
         lines=[_plan_line(plan, say("deleted").local), *_kept_rollout(plan)],
         notes=[text],
         asks=True,
         asks_always=True,
-        question=f"Delete the rollout plan of {key} and its events?",
+        question=f"Delete the rollout plan of {key}?",
         models=(Plan,),
     )
 

@@ -22,6 +22,7 @@ from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
+from flagstaff.history.deleted import is_deleted
 from flagstaff.rollouts.steps_and_guards import Guard, Step, parse_guards, parse_steps
 from flagstaff.validators import KEY_MAX_LENGTH
 
@@ -29,6 +30,8 @@ from flagstaff.validators import KEY_MAX_LENGTH
 GUARDED_FOR = timedelta(minutes=5)
 #: The member of an event's figures with the version of the flag that the event has written.
 FLAG_VERSION = "flag_version"
+#: The actor of what run-jobs does to a plan.
+ACTOR = "rollout plan"
 _SALT_BYTES = 16
 
 
@@ -82,17 +85,22 @@ def new_salt() -> bytes:
 
 
 class PlanManager(models.Manager["Plan"]):
-    """The plans in the flags' database, each with the time of its clock when it was read."""
+    """The plans in the flags' database that were not deleted.
+
+    Each has the time of the database's clock when it was read.
+    """
 
     def get_queryset(self) -> QuerySet[Plan]:
         # For mypy, an annotation must not have the name of an attribute.
         time = {"now": ClockTimestamp()}
-        return super().get_queryset().using(db.alias).annotate(**time)
+        return self._existing().annotate(**time)
 
     def locked(self, *, skip_locked: bool = False) -> QuerySet[Plan]:
         """Returns the plans, which stay locked. Their time is read after the wait for the lock."""
-        plans = super().get_queryset().using(db.alias)
-        return plans.select_for_update(skip_locked=skip_locked)
+        return self._existing().select_for_update(skip_locked=skip_locked)
+
+    def _existing(self) -> QuerySet[Plan]:
+        return super().get_queryset().using(db.alias).exclude(is_deleted())
 
     def active(self) -> QuerySet[Plan]:
         """Returns the plans that have not ended."""
@@ -292,6 +300,7 @@ class PlanEvent(models.Model):
         ROLLED_BACK = "rolled_back", say("rolled back").lazy
         PROPAGATED = "propagated", say("propagated").lazy
         DONE = "done", say("done").lazy
+        DELETED = "deleted", say("deleted").lazy
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
@@ -308,6 +317,11 @@ class PlanEvent(models.Model):
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether run-jobs made it, and no person."""
+        return bool(self.actor == ACTOR)
 
     @property
     def written_version(self) -> object:

@@ -314,8 +314,9 @@ def _notes_of_releases(plan: Plan) -> Iterator[Sentence]:
     # No worker has counted yet: this process has the settings of the others.
     if not (conf.release if present is None else present):
         yield say(
-            "workers do not say which build they run, so a bad build in the middle of a step can "
-            "pass with what the build before has shown; the project's setting RELEASE names it"
+            "it is not known which build the workers run, so a bad build in the middle of a step "
+            "can pass with what the build before has shown; a developer can name the build in the "
+            "project's settings (RELEASE)"
         )
 
 
@@ -328,7 +329,8 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
     traffic = None if run is None else traffic_of(run, plan.now)
     if traffic is None or not any(map(traffic.is_enough_for, steps)):
         needs = say(
-            "a step needs {required} users with the flag, or enough failures to compare",
+            "a step passes after {required} users with the flag, or after enough failures to "
+            "compare",
             required=plan.required_users,
         )
         if plan.step is None:
@@ -340,8 +342,8 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
         yield needs
         return
     yield say(
-        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step needs "
-        "{required}, or enough failures to compare",
+        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step passes "
+        "after {required}, or after enough failures to compare",
         time=duration(traffic.seconds),
         users=round(traffic.users),
         percent=steps[0].percent,

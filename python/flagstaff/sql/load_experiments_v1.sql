@@ -1,4 +1,4 @@
--- All experiments. rules is NULL for an experiment that everyone takes part in, bucket_by for one whose
+-- The experiments that were not deleted. rules is NULL for an experiment that everyone takes part in, bucket_by for one whose
 -- unit is the user.
 SELECT
     id::text AS pk,
@@ -11,5 +11,6 @@ SELECT
     overrides::text AS overrides,
     CASE WHEN rules::text OPERATOR(pg_catalog.<>) '[]' THEN rules::text END AS rules,
     CASE WHEN bucket_by OPERATOR(pg_catalog.<>) 'user' THEN bucket_by::text END AS bucket_by
-FROM {experiment_table}
-{restriction}
+FROM (SELECT * FROM {experiment_table} {restriction}) AS experiment
+-- No valid key has a space: see history/deleted.py.
+WHERE pg_catalog.strpos(key::text, ' (deleted ') OPERATOR(pg_catalog.=) 0

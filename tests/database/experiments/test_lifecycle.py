@@ -10,7 +10,7 @@ from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError, UnknownExperimentError
-from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.experiments.variants import shares_of
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during
@@ -289,6 +289,20 @@ def test_ship_is_refused_if_the_experiment_changes_while_its_report_is_made(
             lambda: experiments.ship(KEY, "treatment"),
         )
     assert (stored().state, stored().run) == (State.RUNNING, 1)
+
+
+def test_deleted_experiment_leaves_its_events_and_a_free_key(running: Experiment) -> None:
+    changes.segments.create("big", [{"attribute": "plan", "operator": "in", "values": ["pro"]}])
+    Experiment.objects.update(rules=rules("big"))
+    experiments.stop(KEY)
+    experiments.delete(KEY)
+    changes.segments.delete("big")
+    assert not Exposure.objects.exists()
+    experiments.create(KEY, variants=["control", "treatment"])
+    kept = ExperimentEvent.objects.filter(experiment__key=f"{KEY} (deleted {running.pk})")
+    kinds = ["created", "started", "stopped", "deleted"]
+    assert [event.kind for event in kept] == kinds
+    assert kept[3].message == "deleted; it was stopped"
 
 
 def test_undo_to_running_is_refused_after_the_exposures_were_deleted(shipped: Experiment) -> None:

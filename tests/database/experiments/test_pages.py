@@ -128,7 +128,9 @@ def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experi
     assert look is not None
     assert look["relative_difference"] is not None
     name, control, value, change, p_value, result = orders
-    assert name == ("orders primary metric a customer has paid · 4,000 units with a full window")
+    assert name == (
+        "orders primary metric a customer has paid · 4,000 units observed for the full 1 d"
+    )
     assert (control, value) == ("10.0 %", "16.0 %")
     assert (p_value, result) == ("< 0.0001", "better, significant")
     lift = look["relative_difference"]

@@ -82,7 +82,7 @@ def test_terminal_prints_the_verdict_the_metrics_and_the_units(better: Experimen
         "treatment: the treatment is better",
     ]
     metric = lines.index(
-        "orders · primary metric · a customer has paid · 4,000 units with a full window"
+        "orders · primary metric · a customer has paid · 4,000 units observed for the full 1 d"
     )
     assert lines[metric + 1] == (
         f"  treatment: 10.0 % → 16.0 %, +60.0 % · 95 % interval: {low} to {high}, p < 0.0001: "
@@ -92,7 +92,7 @@ def test_terminal_prints_the_verdict_the_metrics_and_the_units(better: Experimen
     assert lines[-3:] == [
         "control: planned 50.0 %, seen 50.0 %, units 2,000, expected 2,000",
         "treatment: planned 50.0 %, seen 50.0 %, units 2,000, expected 2,000",
-        "The shares are as expected: p = 1.0000, at every look.",
+        "The shares are as expected: p = 1.0000, valid however often you look.",
     ]
 
 

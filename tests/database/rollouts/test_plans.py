@@ -13,12 +13,14 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff._jobs import RetentionJob, RetentionReport
 from flagstaff._text.rules import can_grant
 from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, UnknownPlanError
-from flagstaff.history import forget_user
+from flagstaff.history import forget_user, prune
+from flagstaff.history.deleted import deleted_rows
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import hooks
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.looks import look_at_roll_back, look_at_start
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun, database_now
+from flagstaff.rollouts.plans import find_plan
 from flagstaff.rollouts.status import plan_record
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
@@ -257,7 +259,7 @@ def test_actor_is_the_primary_key_of_the_user_until_it_is_forgotten(flag: Featur
         rollouts.start(KEY, STEPS)
     assert actors() == {str(ana.pk)}
     forget_user(ana)
-    assert actors() == {""}
+    assert actors() == {"a deleted user"}
 
 
 def test_plan_can_begin_at_the_present_rollout() -> None:
@@ -283,6 +285,34 @@ def test_plan_of_a_deleted_flag_can_only_be_deleted(
     assert not is_used_again or rollout() == 70
     rollouts.delete(KEY)
     assert not Plan.objects.exists()
+
+
+def test_deletion_keeps_the_events_and_their_actors_until_the_user_is_forgotten(
+    running: Plan,
+) -> None:
+    user = User.objects.create(username="ana")
+    kinds = [*PlanEvent.objects.values_list("kind", flat=True), "paused", "deleted"]
+    with acting_as(user):
+        rollouts.pause(KEY)
+        rollouts.delete(KEY)
+    events = PlanEvent.objects.all()
+    assert [event.kind for event in events] == kinds
+    assert {event.plan.key for event in events} == {f"{KEY} (deleted {running.pk})"}
+    assert (events[len(kinds) - 1].actor, StepRun.objects.exists()) == (str(user.pk), False)
+    assert find_plan(KEY) is None
+    forget_user(user)
+    assert str(user.pk) not in {event.actor for event in events.all()}
+
+
+def test_events_of_a_plan_that_was_deleted_long_ago_are_pruned_with_the_history(
+    pending: Plan,
+) -> None:
+    rollouts.delete(KEY)
+    rollouts.create(KEY, STEPS)
+    assert prune(timedelta(days=90)) == 0
+    deleted_rows(Plan).update(ended_at=database_now() - timedelta(days=100))
+    assert prune(timedelta(days=90)) == 1
+    assert [event.plan.key for event in PlanEvent.objects.all()] == [KEY]
 
 
 def test_rollback_of_a_renamed_flag_writes_that_flag_and_not_the_one_with_its_key(

@@ -43,7 +43,7 @@ def test_page_names_what_was_measured_and_warns_of_the_steps_that_see_too_few_us
     assert re.search(
         r"in 1 d, (2,9\d\d|3,0\d\d) users evaluated this flag: (29|30|31) at 1 %", text
     )
-    assert "a step needs 100, or enough failures to compare" in text
+    assert "a step passes after 100, or after enough failures to compare" in text
     assert "so the plan may hold: 1 % for 1 h; steps that fit: 5 % for 1 d, 25 % for 1 d" in text
 
 
@@ -71,7 +71,7 @@ def test_less_than_a_day_says_nothing_but_of_a_step_that_is_not_longer(
 
 
 def test_started_plan_without_known_traffic_says_only_what_a_step_needs(running: Plan) -> None:
-    text = "a step needs 100 users with the flag, or enough failures to compare; at 100 %"
+    text = "a step passes after 100 users with the flag, or after enough failures to compare; at "
     assert notes().startswith(text)
 
 
@@ -109,7 +109,7 @@ def test_missing_release_is_noted_before_the_start(
     settings.FLAGSTAFF = {"RELEASE": setting}
     if reported is not None:
         register_worker("measurements", release=reported)
-    assert ("do not say which build they run" in notes()) is is_noted
+    assert ("not known which build the workers run" in notes()) is is_noted
 
 
 def test_step_sees_its_part_of_the_users_in_its_time_and_no_more_in_longer_time() -> None:

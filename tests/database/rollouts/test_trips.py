@@ -10,9 +10,8 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff._tables.rows import Kind
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import driver
 from flagstaff.rollouts.driver import PlanReport, run_plans
-from flagstaff.rollouts.models import Plan, PlanEvent, State
+from flagstaff.rollouts.models import ACTOR, Plan, PlanEvent, State
 from flagstaff.rollouts.status import plan_record
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
@@ -209,4 +208,4 @@ def test_trip_disables_a_flag_whose_history_cannot_be_read(monkeypatch: pytest.M
     [report] = trip(monkeypatch)
     flag = FeatureFlag.objects.get()
     assert (report.event, flag.enabled, flag.rollout_percent) == ("tripped", False, 0)
-    assert driver.ACTOR in {event.actor for event in flag_history(KEY)}
+    assert ACTOR in {event.actor for event in flag_history(KEY)}

@@ -19,7 +19,7 @@ from django.utils.translation import override
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows
-from flagstaff._tables.user_lookup import LOADDATA, actor_table
+from flagstaff._tables.user_lookup import DELETED_USER, LOADDATA, actor_table
 from flagstaff._text import say
 from flagstaff._text.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.table import right_to_undo
@@ -217,13 +217,22 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
     names = actor_table().names(actors) if actors else {}
 
     def shown_row(event: Any) -> EventRow:
-        actor, at = names.get(event.actor, event.actor) or say("not known").local, aware(event.at)
+        actor, at = _actor_of_app(event, names), aware(event.at)
         # Plans have no reasons, and experiments write no flags.
         details = _details(actor, at, "", getattr(event, "reason", ""))
         version = getattr(event, "written_version", None)
         return EventRow(at, _event_text(event), details, version=str(version or ""))
 
     return [*map(shown_row, events)]
+
+
+def _actor_of_app(event: Any, names: Names) -> str:
+    """Returns who has made an event of an app: a user, a name, or the app itself."""
+    if getattr(event, "is_automatic", False):
+        return say("automatically").local
+    if event.actor == DELETED_USER:
+        return say("a deleted user").local
+    return names.get(event.actor, event.actor) or say("no name given").local
 
 
 def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> EventRow:
@@ -233,11 +242,13 @@ def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> Ev
 
 
 def _event_text(event: Any) -> str:
-    """Returns the text of an event, which is stored in English, after its translated kind."""
+    """Returns the kind of an event and its text. Other languages quote it: it is in English."""
     kind = event.get_kind_display()
     with override("en"):
         english = event.get_kind_display()
     text = event.message.removeprefix(f"{english}: ")
+    if kind != english:
+        return kind if text == english else f"{kind}: {say('“{text}”', text=text).local}"
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 

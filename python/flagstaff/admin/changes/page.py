@@ -49,6 +49,7 @@ from flagstaff.admin.looks import parse_version
 from flagstaff.admin.parts import PAGES, AppPages
 from flagstaff.admin.rights import can_read, hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link
+from flagstaff.history.deleted import former_key, has_key
 from flagstaff.history.describe import may_see_users
 from flagstaff.history.export import csv_lines
 from flagstaff.history.log import (
@@ -431,12 +432,15 @@ def _rows_of_apps(
         events, rows_of_app([app_event for _pages, app_event in events]), strict=True
     ):
         subject = getattr(event, pages.name)
-        url = page_url(site, pages.model, "change", subject.pk)
+        deleted_key = former_key(subject.key)
+        url = "" if deleted_key else page_url(site, pages.model, "change", subject.pk)
+        state = say("no longer exists").local if deleted_key else ""
         if row.version in changes:
             label = link(url, pages.label)
             changes[row.version] = as_one_act(changes[row.version], row, label)
         elif filters.of_kind in {"", pages.name}:
-            rows.append(with_subject(row, subject.key, url, pages.label))
+            key = deleted_key or subject.key
+            rows.append(with_subject(row, key, url, pages.label, state))
     return rows
 
 
@@ -448,8 +452,8 @@ def _events_of_app(
     times: tuple[datetime | None, datetime | None],
 ) -> Any:
     """Returns the events of an app that meet the filters, newest first."""
+    row = f"{pages.name}__"
     conditions = {
-        f"{pages.name}__key": filters.of_key or None,
         "at__gte": times[0],
         "at__lt": times[1],
         "actor__in": filters.actors,
@@ -457,13 +461,16 @@ def _events_of_app(
     events = all_rows(pages.events).filter(
         **{name: value for name, value in conditions.items() if value is not None}
     )
+    if filters.of_key:
+        events = events.filter(has_key(filters.of_key, row))
     if filters.text:
         events = events.filter(
-            Q(**{f"{pages.name}__key__icontains": filters.text}) | Q(actor__in=filters.text_actors)
+            Q(**{f"{row}key__icontains": filters.text}) | Q(actor__in=filters.text_actors)
         )
-    # The rows that their list shows.
-    shown = site.get_model_admin(pages.model).get_queryset(request).order_by().values("pk")
-    events = events.filter(**{f"{pages.name}__in": shown})
+    # The rows that their list shows, and those that it would.
+    listed = site.get_model_admin(pages.model).get_queryset(request).order_by().values("pk")
+    deleted = pages.deleted_rows(site, request).order_by().values("pk")
+    events = events.filter(Q(**{f"{row}in": listed}) | Q(**{f"{row}in": deleted}))
     return events.select_related(pages.name).order_by("-at", "-pk")
 
 

@@ -48,6 +48,7 @@ from flagstaff.experiments.reporting import read_report
 from flagstaff.experiments.requirements import refusal
 from flagstaff.experiments.rows import newest_event
 from flagstaff.experiments.verdict import Outcome, outcome_text
+from flagstaff.history.deleted import deleted_rows
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -310,4 +311,11 @@ def day_text(experiment: Experiment, now: datetime) -> str:
     return say("Day {number}", number=max((now - started).days, 0) + 1).local
 
 
-PAGES = AppPages(Experiment, ExperimentEvent, "experiment", _search_texts, overview_lines)
+PAGES = AppPages(
+    Experiment,
+    ExperimentEvent,
+    "experiment",
+    _search_texts,
+    overview_lines,
+    lambda _site, _request: deleted_rows(Experiment),
+)

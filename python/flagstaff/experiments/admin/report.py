@@ -192,9 +192,9 @@ def before(report: Report) -> Section:
     variants = (variant["key"] for variant in report["settings"]["variants"])
     columns = [Column(say("Metric").local), *(Column(key, is_number=True) for key in variants)]
     note = say(
-        "These units had a full window when a flag or a segment that the rules need was changed, "
-        "on {time}. They are in no result, and no test is made of them: of two parts, one would "
-        "choose the better one.",
+        "The full time of these units was over when a flag or a segment that the rules need was "
+        "changed, on {time}. They are in no result, and no test is made of them: of two parts, one "
+        "would choose the better one.",
         time=changed[0][1],
     ).local
     rows = [(name, *figures.values()) for name, _time, figures in changed]

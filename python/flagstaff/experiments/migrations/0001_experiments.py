@@ -119,6 +119,7 @@ class Migration(migrations.Migration):
                             ("shipped", "shipped"),
                             ("undone", "undone"),
                             ("moved", "other users"),
+                            ("deleted", "deleted"),
                         ],
                         max_length=16,
                     ),

@@ -140,5 +140,13 @@ def prepare_fields(form: ArgumentForm) -> None:
         (REQUESTS, say("requests").local),
     ]
     form.fields["compare"] = forms.TypedChoiceField(
-        label=say("Compare").local, choices=choices, required=False, empty_value=None
+        label=say("Compare").local,
+        choices=choices,
+        required=False,
+        empty_value=None,
+        help_text=say(
+            "Users: how many of them have failed. Requests: how many of their requests have "
+            "failed, which is fairer if users with the flag make more of them. With both, either "
+            "can show harm."
+        ).local,
     )

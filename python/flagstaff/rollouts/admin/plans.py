@@ -36,6 +36,7 @@ from flagstaff.admin.row_page import AppRowAdmin
 from flagstaff.admin.words import Column, Table, badge, colour_of, key_link, two_lines
 from flagstaff.changes.fields import quoted_command
 from flagstaff.conf import conf
+from flagstaff.history.deleted import deleted_rows
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
@@ -192,12 +193,19 @@ def _describe(plans: Sequence[Plan]) -> list[tuple[str, str]]:
     return [(badge(*state_name(plan)), state_sentence(plan)) for plan in with_flags(plans)]
 
 
+def _deleted_rows(site: AdminSite, request: HttpRequest) -> QuerySet[Plan]:
+    """Returns the deleted plans without those of hidden flags."""
+    hidden = hidden_rows(site, request, conf.flag_model)
+    return deleted_rows(Plan).exclude(flag_pk__in=[*hidden])
+
+
 PAGES = AppPages(
     Plan,
     PlanEvent,
     "plan",
     _describe,
     _overview_lines,
+    _deleted_rows,
     flag_notes=_notes_of_flags,
     flag_preview=_preview,
     on_flag=_on_flag,
@@ -252,9 +260,10 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     note = say(
         "A step passes when its time is over, and one of two things is true: users with the flag "
         "fail less often than the limit allows, or {users} of them were seen and nothing looks "
-        "like harm. Of each user, the requests until the first failure are compared, too. Each "
-        "plan also has a brake: while at most half of the users have the flag, it "
-        "rolls back if several of them fail before any user without it.",
+        "like harm. Users count as failed once, however often they fail. The share of requests "
+        "that fail is compared, too, without what users request after their first failure. While "
+        "at most half of the users have the flag, every plan is also rolled back if several of "
+        "them fail before any user without it.",
         users=plan.required_users,
     ).local
     if plan.compare:

@@ -281,6 +281,7 @@ class Migration(migrations.Migration):
                             ("rolled_back", "rolled back"),
                             ("propagated", "propagated"),
                             ("done", "done"),
+                            ("deleted", "deleted"),
                         ],
                         max_length=16,
                     ),

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 from django.utils.timezone import get_fixed_timezone
 
-from flagstaff import acting_as, changes
+from flagstaff import acting_as, changes, experiments
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.changes import events
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -298,7 +298,7 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
         assert (row in event_keys(page(operator, RECENT, q=text))) is is_found
     with override_settings(LANGUAGE_CODE="de"):
         text = content_of(page(operator, RECENT, kind="plan"))
-    assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
+    assert "angelegt: „created with the steps 10 % for 1 h, 50 % for 1 h“" in text
 
 
 def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
@@ -322,6 +322,57 @@ def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
             line.startswith(f"search_v2 {text}") for line, text in zip(lines, expected, strict=True)
         )
     assert event_keys(page(operator, RECENT, kind="plan")) == ["search_v2 rollout plan"] * 3
+
+
+@pytest.mark.parametrize(
+    ("actor", "shown"),
+    [
+        ("rollout plan", "automatically"),
+        ("a deleted user", "a deleted user"),
+        ("", "no name given"),
+        ("deploy", "deploy"),
+    ],
+)
+def test_event_of_a_plan_says_who_made_it(operator: Client, actor: str, shown: str) -> None:
+    plans.create(KEY, ["10:1h", "50:1h"], guards=())
+    PlanEvent.objects.update(actor=actor)
+    [line] = events_of(page(operator, RECENT, kind="plan"))
+    assert f" {shown} · " in line
+
+
+def test_events_of_deleted_plans_and_experiments_stay_among_the_changes(
+    operator: Client, shop: Shop
+) -> None:
+    drive_recently()
+    shop.flag("search_v2")
+    plans.start("search_v2", ["10:1h", "50:1h"], guards=())
+    plans.pause("search_v2")
+    shop.experiment("banner")
+    experiments.stop("banner")
+    with acting_as("ana"):
+        plans.delete("search_v2")
+        experiments.delete("banner")
+    plan_texts = [
+        "rollout plan, no longer exists deleted; it was paused at 10 %",
+        "rollout plan, no longer exists paused",
+        "rollout plan: started, rollout 0 → 10 %",
+        "rollout plan, no longer exists created with the steps 10 % for 1 h, 50 % for 1 h",
+    ]
+    experiment_texts = [
+        "experiment, no longer exists deleted; it was stopped",
+        "experiment, no longer exists stopped",
+        "experiment, no longer exists started",
+        "experiment, no longer exists created",
+    ]
+    for key, expected in (("search_v2", plan_texts), ("banner", experiment_texts)):
+        html = page(operator, RECENT, key=key)
+        lines = events_of(html)[: len(expected)]
+        for line, text in zip(lines, expected, strict=True):
+            assert line.startswith(f"{key} {text}")
+        assert "ana" in lines[0]
+        assert "(deleted " not in html
+    [newest] = keys(operator, kind="experiment", actor="ana")
+    assert newest == "banner experiment, no longer exists"
 
 
 def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator: Client) -> None:

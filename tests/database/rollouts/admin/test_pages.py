@@ -357,8 +357,8 @@ def test_stored_texts_are_shown_in_english_beside_the_german_kind(
     with override_settings(LANGUAGE_CODE="de"):
         html = page(operator, plan_url(running))
         held, started, _created = events_of(html)
-        assert held.startswith(f"angehalten: {why}")
-        assert "gestartet: rollout 0 → 25 %" in started
+        assert held.startswith(f"angehalten: „{why}“")
+        assert "gestartet: „rollout 0 → 25 %“" in started
         assert f"Schritt 1 von 2, 25 % \N{EN DASH} {why}" in text_of(html)
         assert why in text_of(page(operator, PLANS))
 
@@ -480,7 +480,9 @@ def test_flags_make_four_queries_for_all_plans_and_their_flags(
     urls = (FLAGS, flag_url(flag))
     with_plans = [count_queries(operator, url) for url in urls]
     monkeypatch.setattr("flagstaff.stale.facts.PLANNED_FLAGS", ())
-    without_flags = AppPages(Plan, PlanEvent, "plan", PAGES.describe, PAGES.overview_lines)
+    without_flags = AppPages(
+        Plan, PlanEvent, "plan", PAGES.describe, PAGES.overview_lines, PAGES.deleted_rows
+    )
     monkeypatch.setattr("flagstaff.rollouts.admin.plans.PAGES", without_flags)
     assert [count_queries(operator, url) + 4 for url in urls] == with_plans
 

@@ -1,0 +1,52 @@
+"""Deleted rows of optional apps, whose events are kept as long as the history.
+
+Events refer to their row. So a deletion moves them to a row that decides nothing, whose key says
+that it was deleted: no valid key has a space. Managers of the apps hide these rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Model, Q, QuerySet
+
+from flagstaff._tables.rows import all_rows
+from flagstaff.validators import KEY_MAX_LENGTH
+
+_MARK = " (deleted "
+# For the mark and the number.
+_MARK_LENGTH = 32
+_KEPT_LENGTH = KEY_MAX_LENGTH - _MARK_LENGTH
+
+
+def key_of_deleted(key: str, number: int) -> str:
+    """Returns the key of the row that keeps the events of a deleted one, given by its number.
+
+    >>> key_of_deleted("new_checkout", 7)
+    'new_checkout (deleted 7)'
+    """
+    return f"{key[:_KEPT_LENGTH]}{_MARK}{number})"
+
+
+def former_key(key: str) -> str | None:
+    """Returns the key that a deleted row had, of a very long one its beginning; or else None."""
+    return key.rpartition(_MARK)[0] or None
+
+
+def is_deleted() -> Q:
+    """Selects deleted rows."""
+    return Q(key__contains=_MARK)
+
+
+def deleted_rows(model: type[Model]) -> QuerySet[Any]:
+    """Returns the deleted rows of a model."""
+    return all_rows(model).filter(is_deleted())
+
+
+def has_key(key: str, path: str) -> Q:
+    """Selects what belongs to the row with a key, or to deleted rows that had it.
+
+    `path` leads to the row, such as "plan__".
+    """
+    was = Q(**{f"{path}key__startswith": f"{key[:_KEPT_LENGTH]}{_MARK}"})
+    return Q(**{f"{path}key": key}) | was
