@@ -372,6 +372,7 @@ def _keep_events(plan: Plan) -> None:
         key=key_of_deleted(plan.key, plan.pk),
         state=State.DONE if plan.state in ACTIVE_STATES else plan.state,
         steps=plan.steps,
+        step=plan.step,
         guards=plan.guards,
         reason="deleted",
         ended_at=plan.now,

@@ -327,6 +327,22 @@ def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
     assert keys(operator, kind="plan") == ["search_v2 rollout plan"] * 3
 
 
+@pytest.mark.parametrize(
+    ("actor", "shown"),
+    [
+        ("rollout plan", "automatically"),
+        ("a deleted user", "a deleted user"),
+        ("", "no name given"),
+        ("deploy", "deploy"),
+    ],
+)
+def test_event_of_a_plan_says_who_made_it(operator: Client, actor: str, shown: str) -> None:
+    plans.create(KEY, ["10:1h", "50:1h"], guards=())
+    PlanEvent.objects.update(actor=actor)
+    [line] = events_of(page(operator, RECENT, kind="plan"))
+    assert f" {shown} · " in line
+
+
 def test_events_of_deleted_plans_and_experiments_stay_among_the_changes(
     operator: Client, shop: Shop
 ) -> None:
