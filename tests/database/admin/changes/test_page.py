@@ -340,22 +340,6 @@ def test_event_of_a_plan_says_who_made_it(operator: Client, actor: str, shown: s
     assert f" {shown} · " in line
 
 
-@pytest.mark.parametrize(
-    ("actor", "shown"),
-    [
-        ("rollout plan", "automatically"),
-        ("a deleted user", "a deleted user"),
-        ("", "no name given"),
-        ("deploy", "deploy"),
-    ],
-)
-def test_event_of_a_plan_says_who_made_it(operator: Client, actor: str, shown: str) -> None:
-    plans.create(KEY, ["10:1h", "50:1h"], guards=())
-    PlanEvent.objects.update(actor=actor)
-    [line] = events_of(page(operator, RECENT, kind="plan"))
-    assert f" {shown} · " in line
-
-
 def test_events_of_deleted_plans_and_experiments_stay_among_the_changes(
     operator: Client, shop: Shop
 ) -> None:
