@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from django.db import DatabaseError
 
 from flagstaff._tables.database import Reading, db
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import forget_actor
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.extensions import OtherRules
@@ -65,4 +66,4 @@ def forget_user(pk: str) -> None:
                 unit: variant for unit, variant in present.items() if unit != pk
             }
             experiment.save(using=db.alias, update_fields=["overrides"])
-        forget_actor(db.rows(ExperimentEvent), pk)
+        forget_actor(all_rows(ExperimentEvent), pk)

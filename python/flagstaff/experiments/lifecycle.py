@@ -10,6 +10,7 @@ from datetime import datetime
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import all_rows
 from flagstaff._text import Sentence, joined, say, storable
 from flagstaff.changes.rule_use import missing_name
 from flagstaff.exceptions import ExperimentError
@@ -116,15 +117,15 @@ def _keep_events(experiment: Experiment) -> None:
     kept = Experiment(
         key=key_of_deleted(experiment.key, experiment.pk),
         state=State.STOPPED,
-        variants=experiment.variants,
+        # SQL may have written the null of JSON, which would be saved as NULL.
+        variants=experiment.variants or [],
         started_at=experiment.started_at,
         ended_at=now,
         # So that a worker of any release refuses to start it.
         exposures_deleted_at=now,
     )
     kept.save(using=db.alias, force_insert=True)
-    events = db.rows(ExperimentEvent).filter(experiment_id=experiment.pk)
-    events.update(experiment_id=kept.pk)
+    all_rows(ExperimentEvent).filter(experiment_id=experiment.pk).update(experiment_id=kept.pk)
 
 
 def ship(key: str, winner: str) -> Experiment:

@@ -173,6 +173,13 @@ def _unreadable(column: str) -> Sentence:
     )
 
 
+class ExperimentEventManager(models.Manager["ExperimentEvent"]):
+    """The events of experiments that were not deleted."""
+
+    def get_queryset(self) -> models.QuerySet[ExperimentEvent]:
+        return super().get_queryset().exclude(is_deleted("experiment__"))
+
+
 class ExperimentEvent(models.Model):
     """Something that happened to an experiment."""
 
@@ -197,6 +204,8 @@ class ExperimentEvent(models.Model):
     before: models.Field[Any, Any] = models.JSONField(null=True)
     reason: models.Field[Any, str] = models.TextField(default="")
     actor: models.Field[Any, str] = models.TextField(default="")
+
+    objects = ExperimentEventManager()
 
     class Meta:
         default_permissions = ()

@@ -1,7 +1,8 @@
 """Deleted rows of optional apps, whose events are kept as long as the history.
 
 Events refer to their row. So a deletion moves them to a row that decides nothing, whose key says
-that it was deleted: no valid key has a space. Managers of the apps hide these rows.
+that it was deleted: no valid key has a space. Managers of the apps hide these rows, and
+their events: `dumpdata` writes what managers show, and no event can be loaded without its row.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ def former_key(key: str) -> str | None:
     return key.rpartition(_MARK)[0] or None
 
 
-def is_deleted() -> Q:
-    """Selects deleted rows."""
-    return Q(key__contains=_MARK)
+def is_deleted(path: str = "") -> Q:
+    """Selects deleted rows, or what belongs to them: `path` leads to the row, such as "plan__"."""
+    return Q(**{f"{path}key__contains": _MARK})
 
 
 def deleted_rows(model: type[Model]) -> QuerySet[Any]:

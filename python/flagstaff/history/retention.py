@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from flagstaff._tables.database import db, fill, names, sql
@@ -47,9 +47,15 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
     yield from db.delete_in_batches(statement, {**tables, "before": before}, _BATCH)
     _require_order(before)
     for model in DELETED_ROWS:
-        rows = deleted_rows(model).filter(ended_at__lt=before)
-        yield rows.count()
-        rows.delete()
+        yield from _prune_deleted(model, before)
+
+
+def _prune_deleted(model: type[Model], before: datetime) -> Iterator[int]:
+    rows = deleted_rows(model)
+    old = rows.filter(ended_at__lt=before).values_list("pk", flat=True)
+    while batch := [*old[:_BATCH]]:
+        rows.filter(pk__in=batch).delete()
+        yield len(batch)
 
 
 def _require_order(before: datetime) -> None:

@@ -285,6 +285,13 @@ class StepRun(models.Model):
         return f"run {self.pk} at {self.percent} %"
 
 
+class PlanEventManager(models.Manager["PlanEvent"]):
+    """The events of plans that were not deleted."""
+
+    def get_queryset(self) -> QuerySet[PlanEvent]:
+        return super().get_queryset().exclude(is_deleted("plan__"))
+
+
 class PlanEvent(models.Model):
     """Something that happened to a plan, with an English text for people."""
 
@@ -308,6 +315,8 @@ class PlanEvent(models.Model):
     message: models.Field[Any, str] = models.TextField()
     actor: models.Field[Any, str] = models.TextField(default="")
     figures: models.Field[Any, Any] = models.JSONField(default=dict)
+
+    objects = PlanEventManager()
 
     class Meta:
         verbose_name = say("plan event").lazy

@@ -371,14 +371,15 @@ def _keep_events(plan: Plan) -> None:
         flag_pk=plan.flag_pk,
         key=key_of_deleted(plan.key, plan.pk),
         state=State.DONE if plan.state in ACTIVE_STATES else plan.state,
-        steps=plan.steps,
+        # SQL may have written the null of JSON, which would be saved as NULL.
+        steps=plan.steps or [],
         step=plan.step,
-        guards=plan.guards,
+        guards=plan.guards or [],
         reason="deleted",
         ended_at=plan.now,
     )
     kept.save(using=db.alias, force_insert=True)
-    db.rows(PlanEvent).filter(plan_id=plan.pk).update(plan_id=kept.pk)
+    all_rows(PlanEvent).filter(plan_id=plan.pk).update(plan_id=kept.pk)
 
 
 def _keep_workers_from_writing() -> None:

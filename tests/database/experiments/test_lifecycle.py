@@ -6,12 +6,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.db.models import JSONField, Value
 from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments
+from flagstaff._tables.rows import all_rows
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError, UnknownExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.experiments.variants import shares_of
+from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during
 from tests.support.experiments import KEY, newest_event, stored
@@ -299,10 +302,26 @@ def test_deleted_experiment_leaves_its_events_and_a_free_key(running: Experiment
     changes.segments.delete("big")
     assert not Exposure.objects.exists()
     experiments.create(KEY, variants=["control", "treatment"])
-    kept = ExperimentEvent.objects.filter(experiment__key=f"{KEY} (deleted {running.pk})")
+    kept = all_rows(ExperimentEvent).filter(experiment__key=f"{KEY} (deleted {running.pk})")
     kinds = ["created", "started", "stopped", "deleted"]
-    assert [event.kind for event in kept] == kinds
-    assert kept[3].message == "deleted; it was stopped"
+    events = [*kept.order_by("id")]
+    assert [event.kind for event in events] == kinds
+    assert events[3].message == "deleted; it was stopped"
+    # Managers hide them, as the experiment.
+    assert newest_event().kind == "created"
+
+
+def test_experiment_whose_variants_sql_has_made_null_can_be_deleted(draft: Experiment) -> None:
+    Experiment.objects.update(variants=Value(None, JSONField()))
+    experiments.delete(KEY)
+    assert not Experiment.objects.exists()
+
+
+def test_forgotten_user_is_no_actor_of_deleted_experiments(draft: Experiment) -> None:
+    with acting_as("7"):
+        experiments.delete(KEY)
+    forget_user("7")
+    assert not all_rows(ExperimentEvent).filter(actor="7").exists()
 
 
 def test_undo_to_running_is_refused_after_the_exposures_were_deleted(shipped: Experiment) -> None:

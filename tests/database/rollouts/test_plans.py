@@ -8,13 +8,16 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.checks import CheckMessage, Tags, run_checks
 from django.db import IntegrityError
+from django.db.models import JSONField, Value
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._jobs import RetentionJob, RetentionReport
+from flagstaff._tables.rows import all_rows
 from flagstaff._text.rules import can_grant
 from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history import forget_user, prune
 from flagstaff.history.deleted import deleted_rows
+from flagstaff.history.retention import prune_in_batches
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import hooks
 from flagstaff.rollouts.driver import run_plans
@@ -295,11 +298,12 @@ def test_deletion_keeps_the_events_and_their_actors_until_the_user_is_forgotten(
     with acting_as(user):
         rollouts.pause(KEY)
         rollouts.delete(KEY)
-    events = PlanEvent.objects.all()
+    events = all_rows(PlanEvent).order_by("id")
     assert [event.kind for event in events] == kinds
     assert {event.plan.key for event in events} == {f"{KEY} (deleted {running.pk})"}
     assert (events[len(kinds) - 1].actor, StepRun.objects.exists()) == (str(user.pk), False)
-    assert find_plan(KEY) is None
+    # Managers hide them, as the plan.
+    assert (find_plan(KEY), PlanEvent.objects.exists()) == (None, False)
     forget_user(user)
     assert str(user.pk) not in {event.actor for event in events.all()}
 
@@ -312,7 +316,26 @@ def test_events_of_a_plan_that_was_deleted_long_ago_are_pruned_with_the_history(
     assert prune(timedelta(days=90)) == 0
     deleted_rows(Plan).update(ended_at=database_now() - timedelta(days=100))
     assert prune(timedelta(days=90)) == 1
-    assert [event.plan.key for event in PlanEvent.objects.all()] == [KEY]
+    assert [event.plan.key for event in all_rows(PlanEvent)] == [KEY]
+
+
+def test_plan_whose_steps_sql_has_made_null_can_be_deleted(pending: Plan) -> None:
+    Plan.objects.update(steps=Value(None, JSONField()), guards=Value(None, JSONField()))
+    rollouts.delete(KEY)
+    assert not Plan.objects.exists()
+
+
+def test_each_batch_of_deleted_plans_is_pruned_before_it_is_counted(
+    pending: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flagstaff.history.retention._BATCH", 1)
+    rollouts.delete(KEY)
+    rollouts.create(KEY, STEPS)
+    rollouts.delete(KEY)
+    deleted_rows(Plan).update(ended_at=database_now() - timedelta(days=100))
+    batches = prune_in_batches(database_now() - timedelta(days=90))
+    left = [(count, deleted_rows(Plan).count()) for count in batches]
+    assert [batch for batch in left if batch[0]] == [(1, 1), (1, 0)]
 
 
 def test_rollback_of_a_renamed_flag_writes_that_flag_and_not_the_one_with_its_key(

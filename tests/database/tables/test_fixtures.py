@@ -8,7 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
+from flagstaff import experiments, rollouts
+from flagstaff._tables.rows import all_rows
+from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.support.models_of_others import flag_model_of, value_model_of
 from tests.support.shop import GERMAN, Shop
 
@@ -87,6 +91,29 @@ def test_fixture_with_primary_keys_restores_the_rows_of_the_same_database(tmp_pa
     Segment.objects.all().delete()
     call_command("loaddata", file, verbosity=0)
     assert stored() == before
+
+
+@pytest.mark.parametrize(("options", "deleted"), [((), 0), (("--all",), 1)])
+def test_fixture_has_the_events_of_deleted_plans_and_experiments_only_with_all_rows(
+    options: tuple[str, ...], deleted: int, shop: Shop, tmp_path: Path
+) -> None:
+    experiments.create("wine")
+    shop.experiment("banner", state="draft")
+    experiments.delete("banner")
+    rollouts.create("new_checkout", ["50:1h", "100"])
+    rollouts.delete("new_checkout")
+    file = str(tmp_path / "apps.json")
+    call_command("dumpdata", "flagstaff_experiments", "flagstaff_rollouts", *options, output=file)
+    for model in (Experiment, Plan):
+        all_rows(model).delete()
+    call_command("loaddata", file, verbosity=0)
+    assert (all_rows(Plan).count(), all_rows(Experiment).count()) == (deleted, 1 + deleted)
+    kinds = [PlanEvent.Kind.DELETED, ExperimentEvent.Kind.DELETED]
+    loaded = [
+        all_rows(model).filter(kind=kind).count()
+        for model, kind in zip((PlanEvent, ExperimentEvent), kinds, strict=True)
+    ]
+    assert loaded == [deleted, deleted]
 
 
 @pytest.mark.parametrize("model_of", [flag_model_of, value_model_of])

@@ -47,7 +47,7 @@ from flagstaff.admin.links import (
 )
 from flagstaff.admin.looks import parse_version
 from flagstaff.admin.parts import PAGES, AppPages
-from flagstaff.admin.rights import can_read, hidden_rows, may, may_view
+from flagstaff.admin.rights import can_read, hidden_rows, hides_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS, link
 from flagstaff.history.deleted import former_key, has_key
 from flagstaff.history.describe import may_see_users
@@ -469,8 +469,12 @@ def _events_of_app(
         )
     # The rows that their list shows, and those that it would.
     listed = site.get_model_admin(pages.model).get_queryset(request).order_by().values("pk")
-    deleted = pages.deleted_rows(site, request).order_by().values("pk")
-    events = events.filter(Q(**{f"{row}in": listed}) | Q(**{f"{row}in": deleted}))
+    shown = Q(**{f"{row}in": listed})
+    # The class of a project cannot be asked about a deleted row, of which little is kept.
+    if not hides_rows(site, pages.model):
+        deleted = pages.deleted_rows(site, request).order_by().values("pk")
+        shown |= Q(**{f"{row}in": deleted})
+    events = events.filter(shown)
     return events.select_related(pages.name).order_by("-at", "-pk")
 
 

@@ -8,8 +8,11 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
@@ -18,6 +21,8 @@ from django.utils.timezone import get_fixed_timezone
 from flagstaff import acting_as, changes, experiments
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.changes import events
+from flagstaff.experiments.admin.experiments import ExperimentAdmin
+from flagstaff.experiments.models import Experiment
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
@@ -373,6 +378,36 @@ def test_events_of_deleted_plans_and_experiments_stay_among_the_changes(
         assert "(deleted " not in html
     [newest] = event_keys(page(operator, RECENT, kind="experiment", actor="ana"))
     assert newest == "banner experiment, no longer exists"
+
+
+class VisibleExperiments(ExperimentAdmin):
+    """A team does not see an experiment of others."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_view_permission(request, obj) and (obj is None or obj.key != "banner")
+
+
+class ListedExperiments(ExperimentAdmin):
+    """The same, by the query set."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
+        return super().get_queryset(request).exclude(key="banner")
+
+
+@pytest.mark.parametrize("admin_class", [VisibleExperiments, ListedExperiments])
+def test_deletion_of_an_experiment_shows_nothing_to_who_could_not_see_it(
+    admin_class: type[ExperimentAdmin],
+    operator: Client,
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registered: dict[Any, Any] = admin.site._registry
+    monkeypatch.setitem(registered, Experiment, admin_class(Experiment, admin.site))
+    shop.experiment("banner")
+    experiments.stop("banner")
+    assert event_keys(page(operator, RECENT, kind="experiment")) == []
+    experiments.delete("banner")
+    assert event_keys(page(operator, RECENT, kind="experiment")) == []
 
 
 def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator: Client) -> None:
