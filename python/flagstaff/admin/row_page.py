@@ -124,7 +124,7 @@ class RowPageAdmin(ActionAdmin):
         """Yields what the page of a row shows; those without HTML are left out."""
         raise NotImplementedError
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """Whether the page of a row links to an action that the user may do."""
         return True
 
@@ -282,7 +282,7 @@ class RowPageAdmin(ActionAdmin):
         links = {
             name: self.link_to(request, name, row)
             for name, action in self.page_actions.items()
-            if not action.creates and self.is_offered(action, row)
+            if not action.creates and self.is_offered(request, action, row)
         }
         all_sections = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)

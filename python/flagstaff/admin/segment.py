@@ -112,7 +112,7 @@ class SegmentAdmin(RowPageAdmin):
                 users=" → ".join(counts),
             ).local
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """A segment that a rule uses cannot be deleted."""
         return not (action.deletes and _uses_of(row))
 

@@ -209,7 +209,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         notes = [Note(localized(problem), Level.PROBLEM) for problem in problems.values()]
         return Head(state=state, notes=notes)
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """Rules of a secret value are written by the terminal."""
         is_declared = declared_value(row.key) is not None
         if action.name in ("delete", "default"):

@@ -199,7 +199,7 @@ class WaitingActionAdmin(AppRowAdmin):
     ) -> HttpResponse:
         return super()._action_page(request, _as_named(action, rows), rows, may_write=may_write)
 
-    def is_offered(self, action: Action, row: WaitingAction) -> bool:
+    def is_offered(self, request: HttpRequest, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
         if action.name == "cancel":
             return row.state in {*row.OPEN, *row.PROBLEMS}

@@ -228,7 +228,7 @@ def test_number_of_users_has_separators_of_the_language(
     users = User.objects.bulk_create([User(username=f"user{n}") for n in range(1_200)])
     rows[FLAGS].allowed_users.set(users)
     [shown] = column(page(operator), "state")
-    assert f"50 % · + {number} " in shown
+    assert f" · + {number} " in shown
     for view in ("change", "history"):
         assert number in page(operator, flag_url(rows[FLAGS], view))
     assert f"{number} " in page(operator, toggle_url(rows[FLAGS], "on"))

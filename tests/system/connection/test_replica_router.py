@@ -89,7 +89,7 @@ def address_after_undo() -> str:
 
 
 def test_pages_and_commands_show_the_primary(primary: Worker) -> None:
-    states = ["off 7 %", "rollout 33 % + 1 user"]
+    states = ["off 7 % when on", "rollout 33 % + 1 user"]
     assert primary.call(lists) == [["brand_new", "new_checkout"], states, ['"stripe"']]
     assert primary.call(change_page, "new_checkout") == [200, ["33"], True]
     flag = primary.call(document, "show", "new_checkout")

@@ -47,7 +47,7 @@ from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.parts import Head, Section
-from flagstaff.admin.rights import has_toggle_permission, may
+from flagstaff.admin.rights import can_read, has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, ActionLink, RowPageAdmin
 from flagstaff.admin.rules.sentences import used_by_html
 from flagstaff.admin.waiting_parts import LATER
@@ -58,7 +58,6 @@ from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState, RuleUse
 from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.history.describe import may_see_users
-from flagstaff.history.log import has_history
 from flagstaff.models import WaitingAction
 from flagstaff.validators import joined_tags
 
@@ -158,14 +157,14 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         yield Section(capfirst(say("used by").local), used_by)
         yield self.about(row, *_ELSEWHERE)
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """What can be done now: not to delete what a rule names.
 
         The page of the allowed users leads to the actions with them.
         """
         if action.name == "off" and row.enabled:
             # A kill does it at once, so its link is for later, which needs the history.
-            return has_history()
+            return can_read(request, "change_table")
         if action.name == "off":
             # What waits may turn it on.
             waiting = WaitingAction.objects.using(db.alias).of_rows(Kind.FLAG.value, [row.key])

@@ -135,7 +135,7 @@ class ExperimentAdmin(AppRowAdmin):
         """A text that differs after each change. Makes a query."""
         return str(newest_event(row))
 
-    def is_offered(self, action: Action, row: Experiment) -> bool:
+    def is_offered(self, request: HttpRequest, action: Action, row: Experiment) -> bool:
         """What the state of the experiment allows."""
         if refusal(row, action.name):
             return False

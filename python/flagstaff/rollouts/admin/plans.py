@@ -474,7 +474,7 @@ class PlanAdmin(AppRowAdmin):
         """The flag of this key stays."""
         return say("The rollout plan of “{key}” was deleted.", key=key).local
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """What can be done now with the newest plan of a flag."""
         flag, name = row.flag, action.name
         is_possible = row.state in plans.STATES.get(name, ())
