@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.sites import all_sites
 from django.contrib.auth.models import User
+from django.urls import get_resolver
 
 from flagstaff import ready
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -17,6 +18,15 @@ from tests.support.experiments import METRICS
 from tests.support.routers import GroupsElsewhere
 from tests.support.samples import Sample
 from tests.support.shop import GERMAN
+
+
+@pytest.fixture(autouse=True, scope="session")
+def pages_of_the_registered_classes() -> None:
+    """Makes the addresses of the admin before a test registers a class of its own.
+
+    They lead to what is registered when they are made: all later pages would be of this class.
+    """
+    assert get_resolver().url_patterns
 
 
 @pytest.fixture(autouse=True, scope="module")
