@@ -163,4 +163,4 @@ def test_admin_shows_a_change_by_sql(cached: Worker, execute: Execute) -> None:
     cached.call(create, "admin")
     assert shown() == [1, ["rollout 10 %"]]
     execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'admin'")
-    assert shown() == [2, ["off 10 %"]]
+    assert shown() == [2, ["off 10 % when on"]]
