@@ -41,6 +41,7 @@ from flagstaff.experiments.report_rows import (
     shares_text,
     unit_rows,
     verdict_notes,
+    verdict_text,
 )
 from flagstaff.experiments.reporting import metric_error, report_of
 from flagstaff.experiments.rows import find
@@ -50,7 +51,6 @@ from flagstaff.experiments.statistics.sequential import (
     size_for_means,
     size_for_proportions,
 )
-from flagstaff.experiments.verdict import outcome_text
 
 _add_experiment = partial(add_key, noun=EXPERIMENT)
 
@@ -124,7 +124,7 @@ def _report_lines(report: Report) -> Iterator[str]:
 
 
 def _verdict(report: Report, verdict: VerdictReport) -> Iterator[str]:
-    yield f"{verdict['treatment']}: {outcome_text(verdict['outcome'])}"
+    yield f"{verdict['treatment']}: {verdict_text(report, verdict['outcome'])}"
     yield from (f"  + {text}" for text in verdict["may_conclude"])
     yield from (f"  - {text}" for text in verdict["may_not_conclude"])
     yield from (f"  {text}" for text in verdict_notes(report, verdict))

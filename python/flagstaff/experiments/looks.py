@@ -22,13 +22,12 @@ from flagstaff.experiments import editing, lifecycle
 from flagstaff.experiments.editing import changed_texts, columns_of, set_columns, settings_of
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
-from flagstaff.experiments.report_rows import NONE, percent_text, possible_harms
+from flagstaff.experiments.report_rows import NONE, percent_text, possible_harms, verdict_text
 from flagstaff.experiments.reporting import read_report, stop_alpha
 from flagstaff.experiments.requirements import refusal, require_now, require_variant
 from flagstaff.experiments.rows import find, newest_event
 from flagstaff.experiments.statistics.sequential import ALPHA
 from flagstaff.experiments.variants import shares_of
-from flagstaff.experiments.verdict import outcome_text
 from flagstaff.history.describe import HasPermissions
 
 #: What an action stands on: the newest event, or only the run, so that no other one is stopped.
@@ -210,7 +209,7 @@ def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = 
         notes.append(say("No report will be stored: {error}", error=error))
     if report is not None:
         for verdict in report["verdicts"]:
-            outcome = outcome_text(verdict["outcome"])
+            outcome = verdict_text(report, verdict["outcome"])
             notes.append(
                 say("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
             )

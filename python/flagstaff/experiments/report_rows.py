@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TypeAlias
 
-from django.utils.formats import date_format, number_format
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._text import localized, say
-from flagstaff._text.times import duration, local_time, local_time_text
+from flagstaff._text.times import duration, local_time_text
 from flagstaff.experiments.models import State
 from flagstaff.experiments.report_data import (
     GUARDRAIL,
@@ -26,6 +26,7 @@ from flagstaff.experiments.report_data import (
     VerdictReport,
     has_interval,
 )
+from flagstaff.experiments.verdict import Outcome, outcome_text
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
@@ -125,12 +126,6 @@ def time_of(text: str) -> datetime:
     """Returns a time of a report."""
     # Python 3.10 does not know "Z".
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def hour_text(at: datetime) -> str:
-    """Returns the full hour of a look."""
-    local = local_time(at)
-    return f"{date_format(local, 'DATE_FORMAT')}, {date_format(local, 'H:i')}"
 
 
 def _grouped(number: float, decimals: int) -> str:
@@ -236,7 +231,7 @@ class MetricRow:
         text = say("better, significant").local if is_better else say("worse, significant").local
         if _contains_zero(difference) or (difference["value"] > 0) != (decided > 0):
             at = self.result["decided_at"]
-            time = hour_text(time_of(at)) if at else NONE
+            time = local_time_text(time_of(at)) if at else NONE
             note = say("at the look of {time}; the newest look differs", time=time).local
             return "open", text, note
         return "fine" if is_better else "bad", text, ""
@@ -392,6 +387,14 @@ def shares_text(report: Report) -> str:
 # What else to know.
 
 
+def verdict_text(report: Report, outcome: str) -> str:
+    """Returns the outcome of a verdict in words; before the first unit, that there is none."""
+    has_units = any(report["exposures"]["units"].values())
+    if outcome == Outcome.TOO_EARLY.value and not has_units:
+        return say("no units yet").local
+    return outcome_text(outcome)
+
+
 def verdict_notes(report: Report, verdict: VerdictReport) -> Iterator[str]:
     """Yields the guardrails that got worse, and what a verdict still needs, as sentences."""
     if harmed := verdict["harmed"]:
@@ -443,8 +446,8 @@ def correction_text(report: Report) -> str:
     if min((result["interval_alpha"] for result in results), default=alpha) < alpha:
         texts.append(
             say(
-                "With several metrics, one can look good by chance. So the intervals are wider "
-                "(Holm's correction)."
+                "With several metrics, one can look good by chance. So the intervals are wider, "
+                "and the p values are higher."
             ).local
         )
     stop_alpha = min((result["stop_alpha"] or alpha for result in results), default=alpha)

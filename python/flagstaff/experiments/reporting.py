@@ -14,7 +14,7 @@ from django.utils import timezone as django_timezone
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import QUERY_CANCELED, db, error_text, sqlstate
 from flagstaff._text import say
-from flagstaff._text.times import aware, full_time
+from flagstaff._text.times import TimeValue, aware
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import (
     Look,
@@ -250,7 +250,7 @@ def _measured(  # noqa: PLR0913 (the metric, and which units count)
             warning = say(
                 "a flag or a segment that the rules need was changed at {time}: the units before "
                 "are not in these results",
-                time=full_time(moved),
+                time=TimeValue(moved),
             )
         return _Measured(name, role, metric, units, results, warning=warning, before=before)
     # With p values of 1, so that the others are corrected as if it did not fail.
@@ -366,6 +366,7 @@ def _evidence(
         missing_days=max(experiment.min_days - _days(experiment, now), 0.0),
         missing_units=max(experiment.min_units - units, 0),
         smallest_effect=experiment.smallest_effect,
+        has_figures=comparison is not _UNKNOWN,
     )
 
 

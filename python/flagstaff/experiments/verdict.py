@@ -117,6 +117,8 @@ class Evidence:
     missing_units: int = 0
     #: Effects below are too small to matter, in the unit of the metric; None if it is not set.
     smallest_effect: float | None = None
+    #: Whether the primary metric has figures of units whose window is over.
+    has_figures: bool = True
 
     @property
     def harmed(self) -> list[str]:
@@ -171,6 +173,8 @@ def _outcome_of_primary(evidence: Evidence) -> Outcome:
 def conclusions(evidence: Evidence, outcome: Outcome) -> tuple[list[str], list[str]]:
     """Returns what may and what may not be concluded from an outcome of `judge`, in English."""
     may, may_not = _CONCLUSIONS[outcome]
+    if not evidence.has_figures:
+        may_not = [text for text in may_not if text != _NO_RESULT]
     if outcome in {Outcome.HARM, Outcome.MISMATCH, Outcome.TOO_EARLY}:
         return may, may_not
     if any(guardrail.is_worse for guardrail in evidence.guardrails):

@@ -178,7 +178,7 @@ def test_force_gives_and_takes_back_a_variant(operator: Client, running: Experim
 def test_ship_shows_what_follows_and_can_be_undone(operator: Client, better: Experiment) -> None:
     url = experiment_url(better, "ship")
     response = operator.post(url, {**typed(operator, url), "winner": ""})
-    assert errors_of(response) == ["This field is required."]
+    assert errors_of(response) == ["Choose the variant to ship."]
     lines = preview(operator, url, winner="treatment")
     assert lines["who gets what"] == [SHARES, "everyone gets “treatment”"]
     response = act(operator, url, winner="treatment")

@@ -144,7 +144,7 @@ def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Ex
     Experiment.objects.update(other_metrics=["revenue"], guardrails={"complaints": 0.01})
     html = page(operator, experiment_url(better))
     assert "97.5 % interval" in text_of(html)
-    assert "Holm's correction" in text_of(html)
+    assert "so the intervals are wider, and the p values are higher." in text_of(html).lower()
     assert "stop: a guardrail got worse" in html
     orders, revenue, complaints = table(html, METRICS_TABLE)
     assert revenue[0].startswith("revenue other metric")
@@ -218,8 +218,31 @@ def test_page_says_what_is_missing_and_what_was_left_out(shop: Shop, operator: C
     for variant in ("control", "treatment"):
         expose(experiment, variant, 3, 0, name="both")
     text = text_of(page(operator, experiment_url(experiment)))
-    assert "too early for a verdict A verdict needs 100 more units" in text
+    assert "no units yet A verdict needs 100 more units" in text
     assert "Units that met two variants: 3. They are left out of all figures." in text
+
+
+def test_page_concludes_nothing_before_there_are_figures(
+    operator: Client, running: Experiment
+) -> None:
+    url = experiment_url(running)
+    text = text_of(page(operator, url))
+    assert "no units yet A verdict needs" in text
+    assert "do not prove anything" not in text
+    assert "What this means" not in text
+    assert "treatment: no units yet" in ok(f"experiment report {KEY}").out
+    expose_both(running, (60, 30), (60, 30))
+    text = text_of(page(operator, url))
+    assert "too early for a verdict A verdict needs" in text
+    assert "What this means Keep in mind: The figures so far do not prove anything." in text
+
+
+def test_page_explains_p_values_units_and_exposures(operator: Client, better: Experiment) -> None:
+    html = page(operator, experiment_url(better))
+    metrics, units = Screen(html).section("Metrics").text, Screen(html).section("Units").text
+    assert " p value " in metrics
+    assert "how likely chance alone gives such a change. Below 0.05, the result" in metrics
+    assert "A unit (here: user) always gets the same variant. Its exposure is" in units
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,14 @@ def test_winner_says_what_is_not_certain_of_a_guardrail(guardrail: Guardrail, te
     assert text not in statements(replace(WINNER, guardrails=[NO_HARM]))
 
 
+def test_figures_are_judged_only_if_there_are_any() -> None:
+    early = replace(OPEN, missing_units=1)
+    for evidence in (early, OPEN):
+        assert "The figures so far do not prove anything." in statements(evidence)
+        empty = replace(evidence, comparison=SILENT, has_figures=False)
+        assert "figures" not in statements(empty)
+
+
 def test_each_outcome_has_statements_and_words() -> None:
     assert all(any(conclusions(OPEN, outcome)) for outcome in Outcome)
     assert {*OUTCOMES} == {*Outcome}

@@ -88,7 +88,11 @@ def _special_field(
     if experiment is not None and name in ("winner", "variant"):
         keys = [(variant.key, variant.key) for variant in variants_of(experiment.variants)]
         if name == "winner":
-            return forms.ChoiceField(choices=keys, widget=forms.RadioSelect)
+            return forms.ChoiceField(
+                choices=keys,
+                widget=forms.RadioSelect,
+                error_messages={"required": say("Choose the variant to ship.").lazy},
+            )
         choices = [*reversed(keys), ("", say("what its bucket says").local)]
         return forms.TypedChoiceField(choices=choices, required=False, empty_value=None)
     return None

@@ -24,6 +24,7 @@ from flagstaff.experiments.report_rows import (
     count_text,
     expected_units,
     facts,
+    number_text,
     p_sentence,
     percent_number_text,
     role_texts,
@@ -31,6 +32,7 @@ from flagstaff.experiments.report_rows import (
     signed,
     unit_rows,
     verdict_notes,
+    verdict_text,
 )
 from flagstaff.experiments.reporting import scaled
 from flagstaff.experiments.verdict import SHARES_ARE_WRONG, outcome_text
@@ -52,7 +54,8 @@ def verdict_lines(report: Report) -> Iterator[SafeString]:
         if outcome in _RESULTS and primary is not None:
             results = {result["treatment"]: result for result in primary["treatments"]}
             figures = _sentence(MetricRow(primary, results[treatment]))
-        yield format_html("{} {} {}", treatment, outcome_label(outcome), figures)
+        label = badge(outcome, verdict_text(report, outcome))
+        yield format_html("{} {} {}", treatment, label, figures)
         yield from (format_html("{}", text) for text in verdict_notes(report, verdict))
 
 
@@ -65,7 +68,7 @@ def state_sentence(experiment: Experiment) -> str:
     """Returns the state as one sentence."""
     texts = {
         State.DRAFT: say(
-            "Not started: every call gets its default, and no exposure is recorded."
+            "Not started: every call gets its default, and no unit is recorded."
         ).local,
         State.RUNNING: say("Started {started}."),
         State.STOPPED: say("Stopped {ended}: every call gets its default."),
@@ -158,7 +161,7 @@ def metrics(report: Report) -> Section:
             Column(control, is_number=True),
             Column(treatments[0] if is_one else say("Treatment").local, is_number=True),
             Column(scale),
-            Column(say("p, corrected").local, is_number=True),
+            Column(say("p value").local, is_number=True),
             Column(say("Result").local),
         ],
         [
@@ -173,6 +176,11 @@ def metrics(report: Report) -> Section:
                     say(
                         "Drawn is the change in relation to the control. The verdict follows from "
                         "the interval that is drawn."
+                    ).local,
+                    say(
+                        "The p value says how likely chance alone gives such a change. Below "
+                        "{alpha}, the result is called significant.",
+                        alpha=number_text(report["settings"]["alpha"]),
                     ).local,
                     correction_text(report),
                 ],
@@ -248,7 +256,12 @@ def units(report: Report) -> Section:
     title, rows = say("Units").local, unit_rows(report)
     columns = [Column(name, is_number=place > 0) for place, name in enumerate(rows[0])]
     cells = [[*row.values()] for row in rows]
-    html = Table(columns, cells, note=shares_text(report)).html(title)
+    terms = say(
+        "A unit (here: {unit}) always gets the same variant. Its exposure is the first time that "
+        "it does.",
+        unit=report["settings"]["bucket_by"],
+    ).local
+    html = Table(columns, cells, note=f"{shares_text(report)} {terms}").html(title)
     return Section(title, html, ("grow", "restart"))
 
 
