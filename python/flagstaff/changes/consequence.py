@@ -255,7 +255,7 @@ def users_text(effect: Effect, count: int) -> str:
     text = say("{on} of {users}", on=on, users=users).local
     if effect.ignored:
         names = local_list(effect.ignored)
-        text = say("{users}, if no user has {names}", users=text, names=names).local
+        text = say("{users}, without those selected only by {names}", users=text, names=names).local
     if flags := _forced(effect):
         text = say("{users}; {flags} as stored, not as forced", users=text, flags=flags).local
     return text
@@ -276,7 +276,10 @@ def holders_texts(effect: Effect) -> tuple[str, str]:
 def _not_counted(effect: Effect, *, is_certain: bool) -> Iterator[str]:
     """Yields what may give some users another result."""
     if effect.ignored and not is_certain:
-        text = say("Counted as if no user had {names}, which only the code can pass.")
+        text = say(
+            "Users who are selected only by {names} are not counted, because only the application "
+            "knows this."
+        )
         yield say(text, names=local_list(effect.ignored)).local
     if flags := _forced(effect):
         text = say("The environment of this process forces {flags}, counted here as stored.")

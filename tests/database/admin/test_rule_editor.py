@@ -296,8 +296,10 @@ def test_mistake_in_json_names_line_and_column(text: str) -> None:
 # Attributes that are not known, and values that never match.
 
 HINTS = ".flagstaff-hint > p:first-child"
-ONLY_CALLS = "No user has it, unless the code passes it as “context”."
-NOT_KNOWN = f"“country” is no attribute of users here. {ONLY_CALLS}"
+NOT_KNOWN = (
+    "Users who are selected only by “country” are not counted here, because it is not stored: "
+    "only the application knows it and passes it as “context”."
+)
 A_BOOL = 'it is true or false; use "in" (is one of) with true or false.'
 NEVER = f'Value 1 never matches "is_staff": {A_BOOL}'
 
@@ -310,7 +312,7 @@ NEVER = f'Value 1 never matches "is_staff": {A_BOOL}'
         ({"attribute": "country", "values": ""}, NOT_KNOWN),
         (
             {"attribute": "is_staf"},
-            f"“is_staf” is no attribute of users here; did you mean “is_staff”? {ONLY_CALLS}",
+            f"Did you mean “is_staff”? {NOT_KNOWN.replace('country', 'is_staf')}",
         ),
         ({"values": "yes"}, NEVER),
         ({"values": "true, yes"}, NEVER.replace("1", "2", 1)),
@@ -327,10 +329,8 @@ def test_row_is_marked_while_it_is_edited(inputs: dict[str, str], mark: str) -> 
 
 def test_unknown_attribute_may_come_from_the_function(attributes: Any) -> None:
     attributes("shop.flags.attributes")
-    mark = (
-        "“plan” is no attribute of users here. No user has it, unless the code passes it as "
-        "“context” or “shop.flags.attributes” returns it."
-    )
+    known = NOT_KNOWN.removesuffix(".").replace("country", "plan")
+    mark = f"{known}, or “shop.flags.attributes” returns it."
     html = Page([{"conditions": [condition("plan", "in", "x")]}]).html()
     assert mark in Screen(html).texts(HINTS)
 

@@ -177,7 +177,7 @@ def test_summary_and_state_say_who_has_the_flag(
 @pytest.mark.parametrize(
     ("rules", "shown", "users"),
     [
-        (PARTLY, "rule 1: 100 % if ", "2 of 2, if no user has country"),
+        (PARTLY, "rule 1: 100 % if ", "2 of 2, without those selected only by country"),
         (RULES, "rule 1: 100 % if ", "2 of 2"),
         # Workers cannot read rules of another form.
         ({"a": 1}, '{"a": 1}', "not counted: its rules cannot be read"),

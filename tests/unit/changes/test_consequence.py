@@ -225,7 +225,7 @@ def test_number_is_rough_if_it_is_hidden_or_estimated(
     ("effect", "text"),
     [
         (Effect(90), "18 of 90"),
-        (Effect(90, ignored=("country",)), "18 of 90, if no user has country"),
+        (Effect(90, ignored=("country",)), "18 of 90, without those selected only by country"),
         (Effect(1_003_117, is_estimate=True), "about 18 of 1,000,000"),
         (Effect(None, problem="the time limit was reached"), "not counted: the time limit was"),
     ],
@@ -236,7 +236,7 @@ def test_users_are_shown_with_what_is_not_counted(effect: Effect, text: str) -> 
 
 def test_side_that_the_fields_decide_has_no_note_about_attributes() -> None:
     effect = Effect(90, on=(18, 0), ignored=("country",), is_certain=(False, True))
-    assert users_texts(effect) == ("18 of 90, if no user has country", "0 of 90")
+    assert users_texts(effect) == ("18 of 90, without those selected only by country", "0 of 90")
 
 
 def impact_of(before: RowState, after: RowState, effect: Effect) -> Impact:
@@ -285,7 +285,8 @@ def test_sentence_about_several_rows_says_what_is_not_counted() -> None:
     impact.changed = 2
     assert impact_text(impact) == (
         "2 different users lose a flag. The users of 1 flag, value or experiment could not be "
-        "counted. Counted as if no user had country, plan, which only the code can pass."
+        "counted. Users who are selected only by country, plan are not counted, because only the "
+        "application knows this."
     )
 
 

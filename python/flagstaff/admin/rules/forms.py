@@ -175,20 +175,23 @@ def rule_notes(rules: object) -> list[str]:
 
 
 def _unknown_text(name: str) -> str:
-    first = say("{name} is no attribute of users here.", name=quoted(name))
-    if similar := similar_attribute(name):
-        first = say(
-            "{name} is no attribute of users here; did you mean {similar}?",
-            name=quoted(name),
-            similar=quoted(similar),
-        )
-    second = say("No user has it, unless the code passes it as “context”.")
+    text = say(
+        "Users who are selected only by {name} are not counted here, because it is not stored: "
+        "only the application knows it and passes it as “context”.",
+        name=quoted(name),
+    )
     if conf.attributes.callable:
-        second = say(
-            "No user has it, unless the code passes it as “context” or {function} returns it.",
+        text = say(
+            "Users who are selected only by {name} are not counted here, because it is not "
+            "stored: only the application knows it and passes it as “context”, or {function} "
+            "returns it.",
+            name=quoted(name),
             function=quoted(conf.attributes.callable),
         )
-    return f"{first.local} {second.local}"
+    if similar := similar_attribute(name):
+        question = say("Did you mean “{name}”?", name=similar)
+        return f"{question.local} {text.local}"
+    return text.local
 
 
 #: What is typed into the inputs of a row, by their names; of a rule also the rows of its
