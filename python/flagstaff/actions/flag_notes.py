@@ -38,17 +38,14 @@ def about(run: Run, look: Look) -> Look:
     if name == "rollout" and off:
         text = say("{keys} is off, and stays off.", "{keys} are off, and stay off.")
         notes.append(say(text, count=len(off), keys=local_list(map(quoted, off))).local)
+    held_back = list[str]()
     if name in _GIVING:
         after = [state.row for key, state in look.impact.after.items() if key in look.impact.rows]
         for row in after:
             texts = partial_rule_notices(FlagState.of(row))
-            if texts:
-                text = say(
-                    "“100 %, also in rules” gives the flag to them, too; in the terminal: release."
-                )
-                texts.append(text.local)
+            held_back += [row.key] if texts else []
             notes += texts if len(after) == 1 else [f"{row.key}: {text}" for text in texts]
-    return replace(look, notes=notes)
+    return replace(look, notes=notes, held_back=held_back)
 
 
 def _deletion(run: Run, look: Look) -> Look:

@@ -216,6 +216,8 @@ class Look:
     consequence: Consequence = Consequence.NONE
     #: What else a person should know, in sentences.
     notes: Sequence[str] = ()
+    #: The keys of flags whose rules keep users out who have it after a release.
+    held_back: Sequence[str] = ()
     #: Whether a person confirms it, and whether a script does so, too, with --yes.
     asks: bool = False
     asks_always: bool = False

@@ -144,7 +144,7 @@ class ActionAdmin(BaseAdmin):
         """
 
     def notes_before(self, request: HttpRequest, look: Look) -> Iterable[str]:
-        """Returns what else a person should know before a change, in sentences."""
+        """Returns what else a person should know before a change, in sentences with links."""
         return ()
 
     def subject(self, row: Any) -> str:

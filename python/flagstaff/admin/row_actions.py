@@ -158,7 +158,7 @@ class RowSubject:
             count = {"on": sum(row.enabled for row in self.rows), "count": len(self.rows)}
             users = f"{say('{on} of {count} are on.', **count).local} {users}"
         more = self.admin.notes_before(self.request, look)
-        notes = [*filter(None, [users, unchanged]), *more, *look.notes]
+        notes = [*filter(None, [users, unchanged]), *look.notes, *more]
         # An approval, whose look has no rows, and what waits for one change nothing now.
         is_known = look.rows and (self.at or not wants_later(self.request))
         ends = ended_actions(self.site, self.request, look, self.at) if is_known else []

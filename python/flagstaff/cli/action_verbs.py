@@ -8,7 +8,7 @@ and in production what reaches most users.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +22,7 @@ from flagstaff.actions.arguments import is_input_closed
 from flagstaff.actions.table import EXPECT_VERSION, Expected, Look, Run, present_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import impact_lines
+from flagstaff.changes.fields import command_line
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -116,7 +117,7 @@ def _run(action: Action, options: Options, out: Output) -> Done:
         # A question has shown the notes, and so has the look at the row of an app.
         is_told = confirm(look, out) or not look.changed
         done = ask(run, look.expecting(expected), at, until=until, approval=options["request"])
-        return done if is_told else replace(done, notes=[*done.notes, *look.notes])
+        return done if is_told else replace(done, notes=[*done.notes, *_notes_of(look)])
     written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
     is_counted = not has_asked and action.is_asked_about(run.arguments)
     return _report(run, written, out, look, is_counted=is_counted)
@@ -212,13 +213,12 @@ def confirm(look: Look, out: Output, read_texts: Callable[[], Sequence[str]] = l
     is_asked = look.asks and not out.is_confirmed and (may_ask(out) or bool(look.typed))
     if not (is_asked or look.asks_always):
         # What is written is said after the change, but not of rows of apps.
-        out.messages([] if look.changed else look.notes)
+        out.messages([] if look.changed else _notes_of(look))
         return False
     if look.asks_always and not (out.is_confirmed or is_terminal()):
         raise CommandError(_NOT_A_TERMINAL, returncode=USAGE)
     sides = (f"{line.field}: {line.now} → {line.after}" for line in look.lines if line.now)
-    lines = [*read_texts(), *sides]
-    lines += look.notes
+    lines = [*read_texts(), *sides, *_notes_of(look)]
     # Of rows of apps, the notes say who gets what.
     lines += impact_lines(look.impact) if look.changed else ()
     is_joined = lines and is_terminal() and not out.is_confirmed
@@ -226,6 +226,13 @@ def confirm(look: Look, out: Output, read_texts: Callable[[], Sequence[str]] = l
     out.messages(lines)
     require_confirmation(f"{last}{look.question}", out, typed=look.typed)
     return not out.is_confirmed
+
+
+def _notes_of(look: Look) -> Iterator[str]:
+    """Yields what a person should know, and the command that a page has as a link."""
+    yield from look.notes
+    if look.held_back:
+        yield f"to give it to them, too, run: {command_line('release', *look.held_back)}"
 
 
 def is_terminal() -> bool:

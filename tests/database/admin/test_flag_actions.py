@@ -37,6 +37,7 @@ from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.sql import statements_of
 from tests.support.stale_flags import collect_usage, evaluate
+from tests.support.terminals import asked
 from tests.support.usage_rows import delete_usage
 
 STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
@@ -126,9 +127,12 @@ def test_required_reason_has_the_focus(operator: Client, flag: FeatureFlag) -> N
 def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag) -> None:
     changes.flags.update("new_checkout", {"rules": FEW_STAFF})
     note = "Rule 1 keeps 95 % of its users out, also at a rollout of 100 %."
-    notes = notes_of(operator.get(f"{flag_url(flag, 'rollout')}?percent=100"))
-    assert note in notes
-    assert "“100 %, also in rules” gives the flag to them, too; in the terminal: release." in notes
+    shown = operator.get(f"{flag_url(flag, 'rollout')}?percent=100")
+    assert note in notes_of(shown)
+    more = Screen(shown).part(".flagstaff-notice", having="gives the flag to them, too.")
+    assert more.links == [("100 %, also in rules", flag_url(flag, "release"))]
+    command = "to give it to them, too, run: python manage.py flags release new_checkout"
+    assert command in asked("rollout new_checkout 100", "n").err
     response = operator.get(flag_url(flag, "release"))
     assert "rules" in preview_of(response)
     operator.post(flag_url(flag, "release"), confirmed(response))

@@ -22,7 +22,7 @@ from flagstaff._tables.states import AS_DECLARED, FlagState
 from flagstaff._text import say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
-from flagstaff.actions.table import reaches_users
+from flagstaff.actions.table import Look, reaches_users
 from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.flag.list import FlagListAdmin
@@ -71,6 +71,7 @@ _OF_USERS = ("allow", "disallow")
 # The columns that the page of a flag shows above, and the time of the last change, beside it.
 _ABOVE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
 _ELSEWHERE = (*_ABOVE, "changed_at")
+_RELEASE = say("100 %, also in rules")
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
 
 
@@ -209,7 +210,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
         """The link to an action. Beside another one, its words say how both differ."""
         link = super().link_to(request, name, row)
-        labels = {"release": say("100 %, also in rules")}
+        labels = {"release": _RELEASE}
         if name == "off" and row.enabled:
             labels["off"] = say("Turn off later")
             link = replace(link, url=link.url and f"{link.url}?{LATER}=1")
@@ -218,6 +219,18 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             labels["off"] = say("Turn off, cancel what waits")
         label = labels.get(name)
         return replace(link, action=replace(link.action, label=label.lazy)) if label else link
+
+    def notes_before(self, request: HttpRequest, look: Look) -> Iterator[str]:
+        """The way to give a flag also to those whom its rules keep out."""
+        rows = [change.after.row for change in look.changed if change.after]
+        for row in rows:
+            if row is None or row.key not in look.held_back:
+                continue
+            if self.may_do(request, self.page_actions["release"], row):
+                url = page_url(self.admin_site, self.model, "release", row_id(row))
+                link = format_html('<a href="{}">{}</a>', url, _RELEASE.local)
+                text = say("{link} gives the flag to them, too.", link=link).html
+                yield text if len(rows) == 1 else format_html("{}: {}", row.key, text)
 
     def unchanged_text(self, action: Action) -> str:
         """To turn off what is off ends what browsers preview."""
