@@ -20,7 +20,7 @@ from flagstaff._log import log_once
 from flagstaff._request.context import RequestContext, prepare_attributes
 from flagstaff._request.user import once_per_request, unreadable_user
 from flagstaff._text import say
-from flagstaff._text.times import local_clock_text
+from flagstaff._text.times import local_time_text
 from flagstaff._types import Context, UserLike
 
 _T = TypeVar("_T")
@@ -47,8 +47,8 @@ class PreviewedFlag:
 
     @property
     def end_text(self) -> str:
-        """The time of the day when the preview ends."""
-        return local_clock_text(datetime.fromtimestamp(self.until, timezone.utc))
+        """The time when the preview ends."""
+        return local_time_text(datetime.fromtimestamp(self.until, timezone.utc))
 
 
 @dataclass(frozen=True)

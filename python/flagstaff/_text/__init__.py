@@ -270,7 +270,8 @@ def _html(value: object) -> str:
 
 
 def _local_text(value: object) -> str:
-    return value.local if isinstance(value, Sentence) else str(value)
+    # Sentences have another text on pages, and so have times.
+    return str(getattr(value, "local", value))
 
 
 def _english_number(number: float) -> str:

@@ -16,6 +16,7 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
+from django.utils.html import escape
 
 from flagstaff._text import Sentence, joined, say
 from flagstaff.exceptions import InvalidArgumentError
@@ -44,22 +45,35 @@ def full_time(at: datetime) -> str:
 
 
 def local_time_text(at: datetime) -> str:
-    """Returns the date in the project's format, and the time with seconds and time zone.
+    """Returns a time as all pages show it, in the current time zone."""
+    return time_text(local_time(at))
+
+
+def time_text(at: datetime) -> str:
+    """Returns the date in the project's format, and the time with seconds and its own time zone.
 
     Django's own formats of times have no seconds, which an incident needs.
     """
-    local = local_time(at)
-    date, zone = date_format(local, "DATE_FORMAT"), date_format(local, "T")
-    return f"{date}, {local:%H:%M:%S} {zone}".rstrip()
+    date, zone = date_format(at, "DATE_FORMAT"), date_format(at, "T")
+    return f"{date}, {at:%H:%M:%S} {zone}".rstrip()
 
 
-def local_clock_text(at: datetime) -> str:
-    """Returns the time of the day with seconds, and the date before it if it is not today's."""
-    local = local_time(at)
-    clock = f"{local:%H:%M:%S}"
-    if local.date() == local_time(timezone.now()).date():
-        return clock
-    return f"{date_format(local, 'DATE_FORMAT')}, {clock}"
+@dataclass(frozen=True)
+class TimeValue:
+    """A time as a value of a sentence: `full_time` in its English, `local_time_text` on pages."""
+
+    at: datetime
+
+    def __str__(self) -> str:
+        return full_time(self.at)
+
+    def __html__(self) -> str:
+        return escape(self.local)
+
+    @property
+    def local(self) -> str:
+        """The time in the language that is active now."""
+        return local_time_text(self.at)
 
 
 def local_days(days: int) -> str:

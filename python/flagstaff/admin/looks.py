@@ -26,6 +26,7 @@ from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.table import Line, Look, users_line
 from flagstaff.admin.parts import PAGES, Level, Note, OnFlag
 from flagstaff.admin.rights import may_see
+from flagstaff.admin.words import actor_text
 from flagstaff.changes.consequence import code_text, flag_text, use_texts
 from flagstaff.changes.fields import ALLOWED, Changed, allowed_pks, count_allowed_users
 from flagstaff.changes.row_states import Impact, Key, RowState
@@ -34,7 +35,6 @@ from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import (
     MAX_SHORT_VALUE,
     Names,
-    describe_actor,
     describe_change,
     describe_rules,
     describe_sides,
@@ -206,7 +206,7 @@ def describe_events(request: HttpRequest, events: Sequence[Event]) -> list[str]:
     """Returns by whom and how rows were changed, as the history says it. Makes two queries."""
     actors = names_of_actors(events)
     users = names_of_users(events) if may_see_users(request.user) else None
-    return [f"{describe_actor(event, actors)}: {describe_change(event, users)}" for event in events]
+    return [f"{actor_text(event, actors)}: {describe_change(event, users)}" for event in events]
 
 
 def newer_texts(

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -23,7 +22,7 @@ from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind, uncached
 from flagstaff._text import MASK, is_whole_number, local_list, localized, say
-from flagstaff._text.times import aware, future_time, local_time
+from flagstaff._text.times import aware, future_time, local_time, local_time_text, time_text
 from flagstaff.actions import Action
 from flagstaff.actions.table import Look, Written
 from flagstaff.admin.links import page_url
@@ -172,7 +171,7 @@ def _list_text(waiting: WaitingAction) -> str:
     action = action_text(waiting)
     if waiting.needs_attention or waiting.is_due or waiting.run_at is None:
         return f"{action}: {localized(state_text(waiting))}"
-    text = f"{day_and_time(local_time(waiting.run_at), with_zone=False)}: {action}"
+    text = f"{local_time_text(waiting.run_at)}: {action}"
     return text if waiting.state == State.WAITING else f"{text}: {waiting.get_state_display()}"
 
 
@@ -232,8 +231,6 @@ AT, UNTIL, ZONE, REQUEST = "_at", "_until", "_zone", "_request"
 #: The parameter of a link to a page that asks for a time, and does nothing at once. A link that
 #: fills in a time leads to such a page, too.
 LATER = "_later"
-# A day of the next week has the name of one of this week.
-_DAYS_WITHOUT_A_DATE = timedelta(days=6)
 _MAX_NAMES = 5
 
 
@@ -306,24 +303,15 @@ class Later:
         if self.at is None:
             return say("Schedule").local if self.is_required else text
         if self.until is None:
-            return say("{what} on {time}", what=text, time=day_and_time(self.at)).local
-        begin, end = day_and_time(self.at, with_zone=False), day_and_time(self.until)
+            return say("{what} on {time}", what=text, time=time_text(self.at)).local
+        begin, end = time_text(self.at), time_text(self.until)
         return say("{what} from {begin} until {end}", what=text, begin=begin, end=end).local
 
     def request_button(self) -> str:
         """Returns the text of the button that asks a colleague, also with the time."""
         if self.at is None:
             return say("Request approval").local
-        return say("Request approval for {time}", time=day_and_time(self.at)).local
-
-
-def day_and_time(at: datetime, *, with_zone: bool = True) -> str:
-    """Returns a time to come as a person says it: "Monday, 9:00 (Vienna)", in its own zone."""
-    day = date_format(at, "l")
-    if aware(at) - aware(timezone.now()) > _DAYS_WITHOUT_A_DATE:
-        day = f"{day}, {date_format(at, 'DATE_FORMAT')}"
-    zone = str(at.tzinfo).rpartition("/")[2].replace("_", " ")
-    return f"{day}, {at.hour}:{at:%M}" + (f" ({zone})" if with_zone else "")
+        return say("Request approval for {time}", time=time_text(self.at)).local
 
 
 def colleagues_text(names: Sequence[str]) -> str:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
 
 from django.template.loader import render_to_string
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from flagstaff._tables.rows import ALLOWED_USERS, Kind
 from flagstaff._text import local_list, say
-from flagstaff._text.times import ago, aware, full_time, local_time
-from flagstaff.history.describe import describe_actor, describe_parts, names_of_actors
+from flagstaff._text.times import ago, aware, full_time, local_time_text
+from flagstaff.history.describe import (
+    Authored,
+    Names,
+    describe_actor,
+    describe_parts,
+    names_of_actors,
+)
 from flagstaff.history.log import Change, events
 
 # A stylesheet cuts what does not fit.
@@ -197,7 +201,7 @@ def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
     return {entry.object_pk: _newest_change_cell(entry, names, created) for entry in entries}
 
 
-def _newest_change_cell(entry: Change, names: Mapping[str, str], created: str) -> SafeString:
+def _newest_change_cell(entry: Change, names: Names, created: str) -> SafeString:
     parts: Sequence[object] = ()
     # A new row differs in every field.
     if entry.action != Change.Action.INSERT or entry.relation == ALLOWED_USERS:
@@ -206,10 +210,19 @@ def _newest_change_cell(entry: Change, names: Mapping[str, str], created: str) -
         if {each.field for each in event.differences} != {"created_at"}:
             parts = describe_parts(event, limit=_MAX_VALUE)
     text = local_list(map(str, parts), _MAX_PARTS) if parts else created
-    actor = short(describe_actor(entry, names), _MAX_ACTOR)
+    actor = short(actor_text(entry, names), _MAX_ACTOR)
     return cell_html(
         '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, time_cell(entry.at), actor
     )
+
+
+def actor_text(event: Authored, names: Names) -> str:
+    """Returns who made a change; without an actor, what is known instead."""
+    if event.actor is None and event.source:
+        return say("no name given").local
+    if event.actor is None:
+        return say("database user {user}, by SQL or code", user=event.session_user).local
+    return describe_actor(event, names)
 
 
 def short(text: str, limit: int = _MAX_DESCRIPTION) -> str:
@@ -218,16 +231,21 @@ def short(text: str, limit: int = _MAX_DESCRIPTION) -> str:
 
 
 def as_of(at: datetime) -> str:
-    """Returns the time of what a job has computed, such as "as of 14:00"; the date unless today."""
-    local, today = local_time(at), local_time(aware(timezone.now())).date()
-    time = date_format(local, "H:i")
-    if local.date() != today:
-        time = f"{date_format(local, 'DATE_FORMAT')}, {time}"
-    return say("as of {time}", time=time).local
+    """Returns the time of what a job has computed, such as "as of Nov. 20, 2026, 14:00:00 CET"."""
+    return say("as of {time}", time=local_time_text(at)).local
+
+
+def time_html(at: datetime) -> SafeString:
+    """Returns a time, and the time since then."""
+    html = '<time datetime="{}">{} · {}</time>'
+    return format_html(html, aware(at).isoformat(), local_time_text(at), ago(at))
 
 
 def time_cell(time: datetime | None) -> str:
-    """Returns the time since then, with the date and time as a tooltip; empty without a time."""
+    """Returns the time since then, with the date and time as a tooltip; empty without a time.
+
+    For the narrow columns of lists. To localize the tooltips of 500 rows takes too long.
+    """
     if time is None:
         return ""
     return cell_html(

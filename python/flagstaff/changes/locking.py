@@ -28,7 +28,7 @@ from flagstaff._tables.rows import (
     unknown_row,
 )
 from flagstaff._text import Sentence, canonical_json, joined, say, some
-from flagstaff._text.times import full_time
+from flagstaff._text.times import TimeValue
 from flagstaff.changes.fields import ALLOWED, allowed_pks_of
 from flagstaff.changes.row_states import Impact, copied, expectation, is_preview, rules_of
 from flagstaff.changes.rule_use import names_in, read_named
@@ -211,7 +211,7 @@ def event_text(event: Event, names: Mapping[str, str]) -> Sentence:
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
     change = describe_change(event, limit=_MAX_VALUE)
-    return say("{actor} at {time}: {change}", actor=actor, time=full_time(event.at), change=change)
+    return say("{actor} at {time}: {change}", actor=actor, time=TimeValue(event.at), change=change)
 
 
 #: A digest of each deciding field, by what the row is, its key, and the name of the field.

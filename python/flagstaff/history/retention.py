@@ -11,7 +11,7 @@ from django.utils import timezone
 from flagstaff._tables.database import db, fill, names, sql
 from flagstaff._tables.rows import Kind, uncached
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.times import full_time
+from flagstaff._text.times import TimeValue
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import DELETED_ROWS, FORGET_USER
 from flagstaff.history.deleted import deleted_rows
@@ -72,7 +72,7 @@ def _require_order(before: datetime) -> None:
             "stopped at entry {id}, whose time is {time}: older entries after it stay until it is "
             "as old; if its time is wrong, correct it in {table}",
             id=str(stop.pk),
-            time=full_time(stop.at),
+            time=TimeValue(stop.at),
             table=Change._meta.db_table,
         )
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import NamedTuple, cast
 
 from flagstaff._text import Sentence, say
-from flagstaff._text.times import local_clock_text
+from flagstaff._text.times import TimeValue
 from flagstaff.rollouts import statistics
 from flagstaff.rollouts.statistics import PLAN_ALPHA, alpha_of_run, explained_ratio, visible_ratio
 from flagstaff.rollouts.steps_and_guards import (
@@ -456,7 +456,7 @@ def _signs_text(result: GuardResult, evidence: StepEvidence, step: Step) -> Sent
         return say(
             "signs of harm since {time}, not certain yet: {what}; find the cause, or set the "
             "rollout by hand",
-            time=local_clock_text(since),
+            time=TimeValue(since),
             what=counts,
         )
     return say(

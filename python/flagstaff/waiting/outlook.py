@@ -24,7 +24,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, key_is_taken
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import Sentence, say, some
-from flagstaff._text.times import aware, full_time
+from flagstaff._text.times import TimeValue, aware
 from flagstaff.actions.commit import look_at
 from flagstaff.actions.table import Look, Present, Run, Written
 from flagstaff.changes import Changed
@@ -354,7 +354,7 @@ class _Scene:
 
     def _change_text(self, event: Event, action: WaitingAction, row: Mapping[str, Any]) -> Sentence:
         """Returns who has changed what, and when; of rows that not everybody may see, only when."""
-        time = full_time(event.at)
+        time = TimeValue(event.at)
         if not _is_named(action, row):
             text = say("what depends on it, or what it depends on, was changed at {time}")
             return say(text, time=time)

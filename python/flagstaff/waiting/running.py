@@ -32,7 +32,7 @@ from flagstaff._core import monotonic
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
 from flagstaff._text import joined, say, some
-from flagstaff._text.times import Column, Record, aware, full_time
+from flagstaff._text.times import Column, Record, TimeValue, aware
 from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
 from flagstaff.actions.table import Expected, Look, Run, Written
 from flagstaff.changes.consequence import Consequence
@@ -325,7 +325,7 @@ def require_consequence(waiting: WaitingAction, look: Look) -> None:
         return
     if not look.is_counted:
         raise UncountedError(
-            "the users could not be counted at {time}", time=full_time(timezone.now())
+            "the users could not be counted at {time}", time=TimeValue(timezone.now())
         )
     raise FlagstaffError(
         "it would reach more users than when it was asked for; then: {then}; now: {now}",

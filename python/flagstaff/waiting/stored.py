@@ -21,7 +21,7 @@ from flagstaff._tables.database import Reading, db
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
-from flagstaff._text.times import Column, Record, full_time, with_fields
+from flagstaff._text.times import Column, Record, TimeValue, with_fields
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
 from flagstaff.conf import conf
@@ -112,7 +112,7 @@ def state_text(waiting: WaitingAction) -> Sentence:
 
     Of one that waits, whether it will run at all is known after `outlook.foresee`.
     """
-    at = "" if waiting.run_at is None else full_time(waiting.run_at)
+    at = waiting.run_at and TimeValue(waiting.run_at)
     if waiting.state not in OPEN:
         if not waiting.result:
             return say(waiting.state)

@@ -11,7 +11,7 @@ from django.utils.timezone import override
 
 from flagstaff._core import is_storable
 from flagstaff._text import Sentence, TextError, joined, localized, say, some, storable, text_of
-from flagstaff._text.times import ago, duration, full_time
+from flagstaff._text.times import TimeValue, ago, duration, full_time
 from flagstaff.changes import Changed
 from flagstaff.conf import SettingError
 from flagstaff.exceptions import (
@@ -159,6 +159,15 @@ def test_time_in_a_message_is_local_with_seconds_and_zone(settings: Any) -> None
     settings.TIME_ZONE = "Europe/Berlin"
     with override("UTC"):
         assert full_time(NOON.replace(tzinfo=None)) == "2026-07-01 12:00:05 CEST"
+
+
+def test_time_of_a_sentence_has_one_form_in_logs_and_another_on_pages() -> None:
+    with override("Europe/Berlin"):
+        text = say("runs at {time}", time=TimeValue(NOON))
+        assert text == "runs at 2026-07-01 14:00:05 CEST"
+        assert text.local == text.html == "runs at July 1, 2026, 14:00:05 CEST"
+        with german({"runs at {time}": "läuft am {time}"}):
+            assert text.local == "läuft am 1. Juli 2026, 14:00:05 CEST"
 
 
 def test_users_in_a_description_are_shortened_in_the_active_language() -> None:

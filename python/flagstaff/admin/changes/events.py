@@ -21,16 +21,15 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import DELETED_USER, LOADDATA, actor_table
 from flagstaff._text import say
-from flagstaff._text.times import ago, aware, local_clock_text, local_time_text
+from flagstaff._text.times import aware, local_time_text
 from flagstaff.actions.table import right_to_undo
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
 from flagstaff.admin.looks import MAX_TEXT
 from flagstaff.admin.rights import admin_of, may
-from flagstaff.admin.words import KIND_LABELS, joined, key_link
+from flagstaff.admin.words import KIND_LABELS, actor_text, joined, key_link, time_html
 from flagstaff.history.describe import (
     ChangePart,
     Names,
-    describe_actor,
     describe_parts,
     field_label,
     may_see_users,
@@ -130,7 +129,7 @@ def event_rows(
         together = others.get(event.transaction_id, "")
         url = changes_url(site, {"transaction": version})
         details = _details(
-            describe_actor(event, actors),
+            actor_text(event, actors),
             aware(event.at),
             source_label(event.source),
             event.reason or "",
@@ -168,11 +167,10 @@ def _details(
     actor: str, at: datetime, source: str, reason: str, *others: str, database_user: str = ""
 ) -> SafeString:
     title = say("database user {user}", user=database_user).local if database_user else ""
-    time = '<time datetime="{}" title="{}">{} · {}</time>'
     parts = (
         format_html('<span title="{}">{}</span>', title, actor),
         source,
-        format_html(time, at.isoformat(), local_time_text(at), local_clock_text(at), ago(at)),
+        time_html(at),
         reason and say("“{text}”", text=with_links(reason)).html,
         *others,
     )
@@ -288,7 +286,7 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
 def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:
     if undo is None:
         return ""
-    values = {"time": local_clock_text(undo.at), "actor": describe_actor(undo, actors)}
+    values = {"time": local_time_text(undo.at), "actor": actor_text(undo, actors)}
     text = say("undone {time} by {actor}", **values).local
     return format_html("<strong>{}</strong>", text)
 

@@ -71,7 +71,7 @@ def test_changes_of_all_kinds_are_newest_first_with_authors_reasons_and_times(
     newest = events_of(html)[0]
     assert re.fullmatch(
         f"{KEY} rollout 0 → 50 % <b>ana</b> · <i> · "
-        rf"\d\d:\d\d:\d\d · just now · “see {ticket} <script>”",
+        rf".*, \d\d:\d\d:\d\d \S+ · just now · “see {ticket} <script>”",
         newest,
     )
     assert f'see <a href="{ticket}" rel="noreferrer">{ticket}</a>' in html
@@ -83,7 +83,17 @@ def test_changes_of_all_kinds_are_newest_first_with_authors_reasons_and_times(
     for time in times:
         assert re.search(r"[+-]\d\d:\d\d$", time["datetime"])
         # The name of the time zone is letters or an offset.
-        assert re.search(r"\d\d:\d\d:\d\d ([A-Z]+|[+-]\d{4})$", time["title"])
+        assert re.search(r", \d\d:\d\d:\d\d ([A-Z]+|[+-]\d{4}) · just now$", time.text)
+
+
+def test_change_without_an_actor_says_how_it_was_made(operator: Client) -> None:
+    FeatureFlag.objects.update(rollout_percent=50)
+    with acting_as(None, source="command (root@web-1)"):
+        changes.flags.set_rollout(KEY, 75)
+    by_script, by_sql, *_others = events_of(page(operator, RECENT))
+    user = connection.settings_dict["USER"]
+    assert f"rollout 0 → 50 % database user {user}, by SQL or code · " in by_sql
+    assert "rollout 50 → 75 % no name given · command (root@web-1) · " in by_script
 
 
 def test_history_of_a_row_is_the_page_of_its_changes(operator: Client) -> None:
@@ -121,7 +131,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
     for address in (RECENT, f"{RECENT}?kind=flag"):
         html = page(operator, address)
         newest, undone, *_others = events_of(html)
-        assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
+        assert re.search(r"undone .*, \d\d:\d\d:\d\d \S+ by ana$", undone)
         assert "undone" not in newest
         assert f'href="{undo_url(back)}' in html
         assert f'href="{undo_url(change)}' not in html
@@ -131,7 +141,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
     assert f'href="{restore_url(back)}' not in html
     # Also if its undo is on the page before.
     [undone, *_others] = events_of(page(operator, RECENT, kind="flag", before=str(back)))
-    assert re.search(r"undone \d\d:\d\d:\d\d by ana$", undone)
+    assert re.search(r"undone .*, \d\d:\d\d:\d\d \S+ by ana$", undone)
 
 
 def test_missing_entries_are_counted(operator: Client) -> None:
