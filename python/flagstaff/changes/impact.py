@@ -147,6 +147,10 @@ def rounded(exact: Impact) -> Impact:
     """
     effects = copy(exact)
     for key, effect in exact.items():
+        sides = exact.before.get(key), exact.after.get(key)
+        if all(map(_has_only_allowed_users, sides)):
+            # Pages show the number of allowed users to everybody.
+            continue
         effects[key] = replace(effect, hides_small=True)
         if effect.reads_users and not effect.problem:
             effects[key] = Effect(
@@ -160,6 +164,14 @@ def rounded(exact: Impact) -> Impact:
             )
             effects.changed = None
     return effects
+
+
+def _has_only_allowed_users(state: RowState | None) -> bool:
+    """Whether nothing but the list of allowed users gives a flag; also of one that is off."""
+    if state is None or state.kind is not Kind.FLAG or state.row is None:
+        return False
+    row = state.row
+    return not row.enabled or not (row.rules or row.rollout_percent)
 
 
 def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:

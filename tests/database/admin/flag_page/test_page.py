@@ -46,6 +46,21 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     assert Screen(html).texts('.flagstaff-act [aria-current="true"]') == ["25 %"]
 
 
+def test_number_of_allowed_users_is_not_hidden_beside_itself(
+    operator: Client, flag: FeatureFlag, admin_user: User
+) -> None:
+    changes.flags.set_rollout("new_checkout", 0)
+    changes.flags.allow("new_checkout", [admin_user.pk])
+    viewer = staff("view_featureflag", "change_featureflag")
+    shown = Screen(page(viewer, flag_url(flag)))
+    assert "On for 1 of 2 users." in shown.text
+    assert ["Allowed users 1 user", "100 %"] in shown.section("Targeting").rows
+    assert "1 user loses the flag." in Screen(page(viewer, flag_url(flag, "kill"))).text
+    # With a rollout, the number would say who is in it.
+    changes.flags.set_rollout("new_checkout", 50)
+    assert "On for fewer than 5 of 2 users." in Screen(page(viewer, flag_url(flag))).text
+
+
 def test_link_to_turn_off_later_opens_the_time(operator: Client, flag: FeatureFlag) -> None:
     url = Screen(page(operator, flag_url(flag))).link("Turn off later…")
     assert Screen(page(operator, url)).all("details.flagstaff-later[open]")
