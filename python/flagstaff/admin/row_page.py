@@ -210,9 +210,13 @@ class RowPageAdmin(ActionAdmin):
             if action.many and self.may_do(request, action, self.model)
         )
         return {
-            action.name: (partial(self._act, action), action.name, action.label)
+            action.name: (partial(self._act, action), action.name, self.menu_label(action))
             for action in listed_actions
         } | actions
+
+    def menu_label(self, action: Action) -> str | Promise:
+        """Returns what an action is called in the menu of the list, where others are beside it."""
+        return action.label
 
     def _act(
         self, action: Action, _admin: Any, request: HttpRequest, rows: QuerySet[Any]

@@ -187,8 +187,12 @@ def test_hidden_flags_are_not_part_of_a_selection(
 def test_list_offers_the_actions_for_many_unless_it_is_read_only(
     operator: Client, settings: Any
 ) -> None:
-    names = Screen(page(operator)).attributes("select[name=action] option", "value")
+    menu = "select[name=action] option"
+    names = Screen(page(operator)).attributes(menu, "value")
     assert [name for name in names if name] == ACTIONS
+    # Both turn flags off, so that their words say how they differ.
+    texts = Screen(page(operator)).texts(menu)
+    assert {"Kill: off at once", "Turn off: now or scheduled"} <= {*texts}
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     assert "action" not in Screen(page(operator)).fields()
     select(operator, "kill")

@@ -12,6 +12,7 @@ from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.formats import date_format
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -206,6 +207,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             form.fields[RULES].required = False
             form.fields["rollout"].label = say("Rollout for everyone else, in percent").local
             form.initial["rollout"] = row.rollout_percent
+
+    def menu_label(self, action: Action) -> str | Promise:
+        """The label. Of the two that turn flags off, one can wait."""
+        labels = {"kill": say("Kill: off at once"), "off": say("Turn off: now or scheduled")}
+        return labels[action.name].lazy if action.name in labels else super().menu_label(action)
 
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
         """The link to an action. Beside another one, its words say how both differ."""

@@ -28,7 +28,7 @@ from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind
 from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._text import local_list, local_number, say
-from flagstaff._text.times import aware, full_time, local_days, today
+from flagstaff._text.times import aware, local_days, local_time_text, today
 from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.flag.usage import percent_true
@@ -551,7 +551,7 @@ class FlagListAdmin(BaseAdmin):
         if used.served_in_bulk_at is not None:
             title = say(
                 "Served in bulk on {time}. An evaluation of one key would be counted.",
-                time=full_time(used.served_in_bulk_at),
+                time=local_time_text(used.served_in_bulk_at),
             ).local
             return cell_html('<span title="{}">{}</span>', title, say("not known").local)
         return say("never").local
@@ -623,8 +623,8 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
 
 def _order_text(count: int) -> str:
     return say(
-        "{count} flag: attention first, then the last changed",
-        "{count} flags: attention first, then the last changed",
+        "{count} flag: what needs attention first, then the last changed",
+        "{count} flags: those that need attention first, then the last changed",
         count=count,
     ).local
 
