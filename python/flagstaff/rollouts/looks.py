@@ -40,7 +40,7 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.status import guard_text, notes_of, state_sentence
+from flagstaff.rollouts.status import guard_text, notes_of, notes_of_releases, state_sentence
 from flagstaff.rollouts.steps_and_guards import Step
 from flagstaff.rollouts.transitions import rolled_back_fields
 
@@ -61,7 +61,7 @@ def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **option
         percent = step.percent
     lines += [Line(say("Guard").local, "", guard_text(guard)) for guard in plan.read_guards()]
     notes = [sentence(problem)] if (problem := problem_of_driver()) else []
-    notes += _notes(plan, flag, 0, has_traffic=False)
+    notes += _notes(plan, flag, has_traffic=False)
     return Look(lines=lines, notes=notes, rows=[flag], models=(Plan,))
 
 
@@ -150,7 +150,8 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
         percent=steps[-1].percent,
     ).local
     users = filter(None, [impact_text(at_once)])
-    notes += [*users, *_notes(plan, flag, index), last_step]
+    releases = map(sentence, notes_of_releases(plan, index))
+    notes += [*users, *_notes(plan, flag), *releases, last_step]
     asks = enables or needs_question(last, Consequence.MORE)
     return Look(
         expected={key: {EXPECT_VERSION: version, plans.EXPECT_PLAN: plan_version}},
@@ -219,7 +220,11 @@ def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look
     label = say("users with the flag").local
     if (effect := effects.get((Kind.FLAG, flag.key))) is not None:
         lines.append(users_line(label, effect))
-    notes = [*filter(None, [impact_text(effects)])]
+    why = say(
+        "A roll back goes to 0 %, and not to a step or a rollout before, because the harm may have "
+        "begun there."
+    ).local
+    notes = [*filter(None, [impact_text(effects)]), why]
     return Look(lines=lines, impact=effects, notes=notes, rows=[flag], models=(Plan,))
 
 
@@ -242,8 +247,8 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
     )
 
 
-def _notes(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[str]:
-    yield from map(sentence, notes_of(plan, flag, index, has_traffic=has_traffic))
+def _notes(plan: Plan, flag: FlagRow, *, has_traffic: bool = True) -> Iterator[str]:
+    yield from map(sentence, notes_of(plan, flag, has_traffic=has_traffic))
 
 
 def _kept_rollout(plan: Plan) -> Iterator[Line]:

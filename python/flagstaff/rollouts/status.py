@@ -287,10 +287,8 @@ def users_a_day(flag: FlagRow) -> float | None:
     return None if traffic is None else traffic.users_a_day
 
 
-def notes_of(
-    plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True
-) -> Iterator[Sentence]:
-    """Yields what a person should know of the steps from this index on. Makes a few queries."""
+def notes_of(plan: Plan, flag: FlagRow, *, has_traffic: bool = True) -> Iterator[Sentence]:
+    """Yields what a person should know of a plan. Makes a few queries."""
     if can_grant(flag.rules):
         yield say("a rule can grant the flag, so a roll back also turns it off")
     steps, guards = plan.read_steps(), plan.read_guards()
@@ -298,12 +296,12 @@ def notes_of(
         yield from _notes_of_traffic(plan)
     if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
         yield say("at 100 % all users have the flag, so no guard watches the last step")
-    if steps[index].percent < ALL:
-        yield from _notes_of_releases(plan)
 
 
-def _notes_of_releases(plan: Plan) -> Iterator[Sentence]:
-    """Yields that new builds do not start a step again."""
+def notes_of_releases(plan: Plan, index: int) -> Iterator[Sentence]:
+    """Yields that new builds do not start a step from this index on again."""
+    if plan.read_steps()[index].percent == ALL:
+        return
     if plan.ignore_releases:
         yield say(
             "releases are ignored: a bad build in the middle of a step can pass with what the "

@@ -10,7 +10,7 @@ import pytest
 from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import ClockTimestamp, Plan, StepRun
-from flagstaff.rollouts.status import Traffic, notes_of
+from flagstaff.rollouts.status import Traffic, notes_of, notes_of_releases
 from flagstaff.rollouts.steps_and_guards import Step
 from tests.support.plans import KEY, fail, make_flag, plan_of, run_of, see
 from tests.support.reports import register_worker
@@ -32,7 +32,7 @@ def measure(*, users: int, hours: float, failed: int = 0) -> None:
 
 def notes() -> str:
     flag: Any = FeatureFlag.objects.get()
-    return "; ".join(notes_of(plan_of(), flag, 0))
+    return "; ".join(notes_of(plan_of(), flag))
 
 
 def test_page_names_what_was_measured_and_warns_of_the_steps_that_see_too_few_users(
@@ -109,7 +109,8 @@ def test_missing_release_is_noted_before_the_start(
     settings.FLAGSTAFF = {"RELEASE": setting}
     if reported is not None:
         register_worker("measurements", release=reported)
-    assert ("not known which build the workers run" in notes()) is is_noted
+    noted = "; ".join(notes_of_releases(plan_of(), 0))
+    assert ("not known which build the workers run" in noted) is is_noted
 
 
 def test_step_sees_its_part_of_the_users_in_its_time_and_no_more_in_longer_time() -> None:

@@ -55,8 +55,8 @@ class _GuardRow(_Row):
         ],
     )
     value = forms.CharField(
-        label=say("Seconds or path").lazy,
-        widget=forms.TextInput({"spellcheck": "false", "placeholder": say("Seconds or path").lazy}),
+        label=say("Seconds or path (none for errors)").lazy,
+        widget=forms.TextInput({"size": 14, "spellcheck": "false"}),
     )
     limit = forms.CharField(
         label=say("Limit").lazy,
@@ -114,7 +114,7 @@ def prepare_fields(form: ArgumentForm) -> None:
     """Gives the arguments of a new plan labels, rows and a choice."""
     form.fields["key"].label = say("Flag").local
     form.fields["required_users"].label = say("Required users").local
-    form.fields["ignore_releases"].label = say("Ignore releases").local
+    form.fields["ignore_releases"].label = say("Continue a step after a new build").local
     for name, row, heading, text in (
         (
             "steps",
@@ -140,7 +140,7 @@ def prepare_fields(form: ArgumentForm) -> None:
         (REQUESTS, say("requests").local),
     ]
     form.fields["compare"] = forms.TypedChoiceField(
-        label=say("Compare").local,
+        label=say("What the guards compare").local,
         choices=choices,
         required=False,
         empty_value=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -32,7 +33,7 @@ from flagstaff.admin.links import overview_line, page_url
 from flagstaff.admin.looks import summary_of
 from flagstaff.admin.parts import AppPages, Head, Level, Note, OnFlag, OverviewLine, Section
 from flagstaff.admin.rights import hidden_rows, may, may_view, once
-from flagstaff.admin.row_page import AppRowAdmin
+from flagstaff.admin.row_page import ActionLink, AppRowAdmin
 from flagstaff.admin.words import Column, Table, badge, colour_of, key_link, two_lines
 from flagstaff.changes.fields import quoted_command
 from flagstaff.conf import conf
@@ -257,7 +258,8 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     guards = plan.read_guards()
     numbers = {guard: number for number, guard in numbered(guards)}
     results = {result["number"]: result for result in evidence.get("guards", ())}
-    note = say(
+    summary = say("When does a step pass?").local
+    how = say(
         "A step passes when its time is over, and one of two things is true: users with the flag "
         "fail less often than the limit allows, or {users} of them were seen and nothing looks "
         "like harm. Users count as failed once, however often they fail. The share of requests "
@@ -271,7 +273,8 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
             say("This plan compares users only.").local,
             say("This plan compares requests only.").local,
         )
-        note = f"{note} {users if plan.compare == USERS else requests}"
+        how = f"{how} {users if plan.compare == USERS else requests}"
+    note = format_html("<details><summary>{}</summary>{}</details>", summary, how)
     return Table(
         [
             Column(say("Guard").local),
@@ -458,7 +461,7 @@ class PlanAdmin(AppRowAdmin):
             others=["delete"],
             notes=[
                 *(Note(text, Level.PROBLEM) for text in _alarms(row, flag)),
-                *(Note(text, Level.NOTICE) for text in _notes(row, flag, row.step or 0)),
+                *(Note(text, Level.NOTICE) for text in _notes(row, flag)),
             ],
         )
 
@@ -469,6 +472,14 @@ class PlanAdmin(AppRowAdmin):
     def subject(self, row: Any) -> str:
         """The plan, not the flag of this key."""
         return say("the rollout plan of {key}", key=row.key).local
+
+    def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
+        """The link to an action; that of a roll back says how much it takes away."""
+        link = super().link_to(request, name, row)
+        if name != "roll-back" or row.own_flag is None:
+            return link
+        label = say("Roll back {percent} → 0 %", percent=row.own_flag.rollout_percent)
+        return replace(link, action=replace(link.action, label=label.lazy))
 
     def deleted_text(self, key: str) -> str:
         """The flag of this key stays."""
@@ -605,11 +616,11 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
             yield say("The flag is off. To go on, turn it on, and open this page again.").local
 
 
-def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
-    """Returns what a person should know of the steps from this index on."""
+def _notes(plan: Plan, flag: FlagRow | None) -> list[str]:
+    """Returns what a person should know of an active plan."""
     if flag is None or plan.state not in ACTIVE_STATES or plan.problem:
         return []
-    notes = [*map(sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
+    notes = [*map(sentence, notes_of(plan, flag, has_traffic=plan.step is None))]
     if not flag.enabled and plan.step is None:
         notes.append(say("The flag is off. The start of the plan turns it on.").local)
     return notes

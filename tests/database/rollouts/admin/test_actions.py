@@ -179,6 +179,26 @@ def test_page_says_at_once_what_keeps_a_plan_from_its_start(
     assert why.endswith("delete this plan, and plan one that begins with 6 % or more.")
 
 
+def test_unknown_build_is_said_once_where_the_plan_starts(operator: Client, pending: Plan) -> None:
+    make_flag("other")
+    new = f"{PLANS}add/?key=other"
+    creation = operator.post(new, typed(operator, new, steps="5:90m\n100"))
+    assert asks(creation)
+    text = "not known which build the workers run"
+    assert text not in Screen(creation).text
+    assert text not in text_of(page(operator, plan_url(pending)))
+    assert text in " ".join(notes_of(operator.get(action_url(pending, "start"))))
+
+
+def test_fields_of_a_new_plan_say_what_they_are_for(operator: Client) -> None:
+    labels = Screen(operator.get(ADD)).texts("label")
+    assert {
+        "Continue a step after a new build",
+        "What the guards compare",
+        "Seconds or path (none for errors)",
+    } <= {*labels}
+
+
 def test_start_counts_the_users_of_the_next_and_of_the_last_step(
     operator: Client, admin_user: User, pending: Plan
 ) -> None:
@@ -297,6 +317,19 @@ def test_plan_is_paused_resumed_rolled_back_and_begun_again(
     assert state_of_plan() == (State.RUNNING, 0, 5)
     Plan.objects.update(state=State.DONE)
     assert actions_of(page(operator, plan_url(running))) == ["delete"]
+
+
+def test_roll_back_says_from_where_it_goes_to_0_percent_and_why(
+    operator: Client, running: Plan
+) -> None:
+    changes.flags.set_rollout(KEY, 70)
+    link = Screen(page(operator, plan_url(running))).link("Roll back 70 → 0 %…")
+    assert link == action_url(running, "roll-back")
+    response = operator.get(link)
+    assert preview_of(response)["rollout"] == ["70 %", "0 %"]
+    assert "goes to 0 %, and not to a step or a rollout before, because" in notes_of(response)[-1]
+    Plan.objects.update(state=State.PENDING, step=None)
+    assert "Roll back" not in page(operator, plan_url(running))
 
 
 def test_roll_back_says_how_many_users_lose_the_flag(operator: Client, running: Plan) -> None:

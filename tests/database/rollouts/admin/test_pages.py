@@ -170,7 +170,7 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
 ) -> None:
     html = page(operator, plan_url(running))
     text = head(html)
-    assert text.startswith(f"{KEY} running Pause… Roll back to 0 %… Step 1 of 2, 25 %, until ")
+    assert text.startswith(f"{KEY} running Pause… Roll back 25 → 0 %… Step 1 of 2, 25 %, until ")
     assert "Waits for data: no request or task of a user with the flag has ended yet." in text
     steps = Screen(html).section("Steps")
     assert steps.texts("li") == ["25 %, running 4 h", "100 % to the end"]
@@ -199,9 +199,9 @@ def test_roll_back_stands_last_and_the_next_action_is_the_filled_button(
         screen = Screen(page(operator, plan_url(running)))
         return screen.texts(".flagstaff-title > div a"), screen.texts("a.flagstaff-main")
 
-    assert buttons() == (["Pause…", "Roll back to 0 %…"], ["Roll back to 0 %…"])
+    assert buttons() == (["Pause…", "Roll back 25 → 0 %…"], ["Roll back 25 → 0 %…"])
     rollouts.pause(KEY)
-    assert buttons() == (["Resume…", "Roll back to 0 %…"], ["Resume…"])
+    assert buttons() == (["Resume…", "Roll back 25 → 0 %…"], ["Resume…"])
 
 
 def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll_back(
