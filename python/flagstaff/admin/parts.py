@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
@@ -104,6 +105,8 @@ class OnFlag(NamedTuple):
 
     note: Note | None = None
     links: Sequence[tuple[str, str]] = ()
+    #: What the app did when it wrote changes of the flag, and its label, by their versions.
+    acts: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,8 @@ class Table:
     empty: str = ""
     #: What follows the table.
     note: str = ""
+    #: Whether the cells of a row are below each other on a phone.
+    is_stacked: bool = False
 
     @property
     def cells(self) -> list[list[tuple[Column, str]]]:
@@ -212,7 +214,10 @@ def _newest_change_cell(entry: Change, names: Names, created: str) -> SafeString
     text = local_list(map(str, parts), _MAX_PARTS) if parts else created
     actor = short(actor_text(entry, names), _MAX_ACTOR)
     return cell_html(
-        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, time_cell(entry.at), actor
+        '<span title="{0}">{0}</span><small>{1} · <span title="{2}">{2}</span></small>',
+        text,
+        time_cell(entry.at),
+        actor,
     )
 
 

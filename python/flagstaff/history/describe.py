@@ -6,6 +6,7 @@ The names of users are only for those who may see them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -74,6 +75,8 @@ _SOURCES = {
     "command": say("command").lazy,
     "web": say("web").lazy,
 }
+# The source of a command without a name: the user of the system, and the machine.
+_COMMAND_BY = re.compile(r"command \((.+)\)", re.DOTALL)
 
 
 class ChangePart(NamedTuple):
@@ -119,6 +122,8 @@ def describe_actor(event: Authored, names: Names | None = None) -> str:
 
 def source_label(source: str | None) -> str:
     """Returns where a change came from, translated unless the name is the project's own."""
+    if by_person := _COMMAND_BY.fullmatch(source or ""):
+        return say("command ({person})", person=by_person[1]).local
     return str(_SOURCES.get(source or "", source or ""))
 
 

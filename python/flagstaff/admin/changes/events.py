@@ -230,12 +230,11 @@ def _actor_of_app(event: Any, names: Names) -> str:
         return say("automatically").local
     if event.actor == DELETED_USER:
         return say("a deleted user").local
-    return names.get(event.actor, event.actor) or say("no name given").local
+    return names.get(event.actor) or source_label(event.actor) or say("no name given").local
 
 
-def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> EventRow:
-    """Returns one row of a change and the event of an app that wrote it, which has this label."""
-    heading = event.change.partition(":")[0]
+def as_one_act(change: EventRow, heading: str, label: SafeString | str) -> EventRow:
+    """Returns one row of a change and the event of an app that wrote it, by label and heading."""
     return replace(change, change=format_html("{}: {}, {}", label, heading, change.change))
 
 

@@ -533,7 +533,8 @@ class FlagListAdmin(BaseAdmin):
             colour_of(state.value),
             label,
             bar,
-            " · ".join(filter(None, texts)),
+            # A line ends between two of them.
+            " · ".join(text.replace(" ", "\N{NO-BREAK SPACE}") for text in texts if text),
         )
 
     @admin.display(description=say("evaluated").lazy, ordering="key")
