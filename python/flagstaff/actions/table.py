@@ -207,6 +207,8 @@ class Look:
     lines: Sequence[Line] = ()
     #: The kind and the key of this row: what waits for it expects that nothing happens to it.
     app_row: tuple[str, str] | None = None
+    #: The numbers of the actions that wait, and that it cancels or refuses.
+    cancels: Sequence[int] = ()
     #: Who gains and who loses by it, counted or with the reason why not.
     impact: Impact = field(default_factory=lambda: Impact([], []))
     #: Who gains at once, if `impact` is what may follow without another question.
@@ -262,11 +264,6 @@ class Look:
             return localized(self.share)
         impact = self.impact if self.at_once is None else self.at_once
         return impact_text(impact, percents=percents)
-
-
-def look_at_nothing(_key: str, *, viewer: object = None) -> Look:
-    """Returns the look at an action of an app that changes nothing about users."""
-    return Look()
 
 
 #: Writes one row: gets its key and the arguments of the action by name.

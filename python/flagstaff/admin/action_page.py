@@ -205,8 +205,8 @@ class Subject(Protocol):
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
         """Yields what others have changed since the versions that the page showed."""
 
-    def notes(self, look: Look) -> Sequence[SafeString | str]:
-        """Returns what a person should know before."""
+    def notes(self, look: Look | None) -> Sequence[SafeString | str]:
+        """Returns what a person should know before, also without a look."""
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Any], object]]:
         """Returns the lines of what is now and afterwards, with headings."""

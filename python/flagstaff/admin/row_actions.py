@@ -18,7 +18,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import JSONField
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
@@ -49,10 +48,11 @@ from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text
 from flagstaff.admin.rights import can_read, may
 from flagstaff.admin.waiting_parts import (
     asked_before,
-    ended_actions,
+    concerned_actions,
     waiting_line,
     wants_later,
 )
+from flagstaff.admin.words import joined
 from flagstaff.changes.fields import Changed
 from flagstaff.conf import conf
 from flagstaff.validators import is_secret
@@ -148,8 +148,10 @@ class RowSubject:
 
     # What the page says.
 
-    def notes(self, look: Look) -> list[SafeString | str]:
-        """Who gains and loses, what else to know, and what would no longer run."""
+    def notes(self, look: Look | None) -> list[SafeString | str]:
+        """Who gains and loses, what else to know, and what waits for the rows."""
+        if look is None:
+            return [*self._waiting(None)]
         is_same = look.changed and not any(change.written for change in look.changed)
         unchanged = self.admin.unchanged_text(self.action) if is_same and self.rows else ""
         # Of rows of apps, the notes say it.
@@ -158,14 +160,41 @@ class RowSubject:
             count = {"on": sum(row.enabled for row in self.rows), "count": len(self.rows)}
             users = f"{say('{on} of {count} are on.', **count).local} {users}"
         more = self.admin.notes_before(self.request, look)
-        notes = [*filter(None, [users, unchanged]), *more, *look.notes]
+        return [*filter(None, [users, unchanged]), *more, *look.notes, *self._waiting(look)]
+
+    def _waiting(self, look: Look | None) -> Iterator[SafeString]:
+        """Yields which actions would no longer run, and which others wait for the rows."""
         # An approval, whose look has no rows, and what waits for one change nothing now.
-        is_known = look.rows and (self.at or not wants_later(self.request))
-        ends = ended_actions(self.site, self.request, look, self.at) if is_known else []
-        now = say("If you change it now, this will not run:")
-        text = say("It is before this, which then will not run:") if self.at else now
-        lines = [waiting_line(self.site, waiting) for waiting in ends if not waiting.never_runs]
-        return [*notes, *(format_html("{} {}", text.local, line) for line in lines)]
+        is_now = self.at or not wants_later(self.request)
+        is_known = look is not None and (look.rows or look.cancels) and is_now
+        rows = (look and look.rows) or self.rows
+        ended, staying = concerned_actions(
+            self.site, self.request, rows, look if is_known else None, self.at
+        )
+        if ended:
+            text = say(
+                "If you change it now, this will not run: {actions}",
+                "If you change it now, these will not run: {actions}",
+            )
+            if self.at:
+                text = say(
+                    "It is before this, which then will not run: {actions}",
+                    "It is before these, which then will not run: {actions}",
+                )
+            if look and look.cancels:
+                text = say(
+                    "This was to run after it, and will not run either: {actions}",
+                    "These were to run after it, and will not run either: {actions}",
+                )
+            yield say(text, count=len(ended), actions=self._lines(ended)).html
+        if staying:
+            text = say("Waiting actions: {actions}")
+            if is_known and not self.at:
+                text = say("Actions that still wait afterwards: {actions}")
+            yield say(text, actions=self._lines(staying)).html
+
+    def _lines(self, actions: Sequence[WaitingAction]) -> SafeString:
+        return joined("; ", (waiting_line(self.site, waiting) for waiting in actions))
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """The fields of a row, or a line for each row, and what uses a segment."""

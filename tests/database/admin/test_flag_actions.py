@@ -223,7 +223,7 @@ def test_way_back_is_the_list_and_cannot_leave_the_site(
 ) -> None:
     url = toggle_url(flag, "kill", back)
     target = end or flag_url(flag)
-    assert Screen(page(operator, url)).link("Cancel") == target
+    assert Screen(page(operator, url)).link("Back") == target
     assert operator.post(url)["Location"] == target
 
 

@@ -206,8 +206,6 @@ class UndoSubject:
             "original": key or None,
             "crumbs": [(changes_url(self.site, {}), page_title("changes"))],
             "cannot": run is None,
-            # Where it is not possible, these say what to do instead.
-            **({"notes": [*self._advice()]} if run is None else {}),
         }
 
     def _title(self) -> str:
@@ -246,8 +244,13 @@ class UndoSubject:
             text = say("Leave out what cannot be undone").local
             yield format_html('<a href="{}">{}</a>', url, text)
 
-    def notes(self, look: Look) -> list[str]:
-        """How much is undone, what is deleted, what is left out, and who gains and loses."""
+    def notes(self, look: Look | None) -> list[str]:
+        """How much is undone, what is deleted, what is left out, and who gains and loses.
+
+        Where it is not possible, what to do instead.
+        """
+        if look is None:
+            return [*self._advice()]
         notes = list[str]()
         if self.is_restore:
             version = parse_version(self.request.GET[RESTORE])

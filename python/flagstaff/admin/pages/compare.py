@@ -277,9 +277,9 @@ class ImportSubject:
         """Nothing: the plan that was shown is the one that is written."""
         return iter(())
 
-    def notes(self, look: Look) -> list[str]:
+    def notes(self, look: Look | None) -> list[str]:
         """Who gains and who loses."""
-        return [*filter(None, [look.users_text()]), *look.notes]
+        return [] if look is None else [*filter(None, [look.users_text()]), *look.notes]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """A line for each row."""
