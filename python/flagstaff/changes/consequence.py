@@ -313,6 +313,8 @@ def impact_text(impact: Impact, *, percents: bool = True) -> str:
     if len(counted_keys) != 1:
         return summary_text(impact)
     text = row_text(impact, counted_keys[0], percents=percents)
+    if len(impact.rows) > 1:
+        text = f"{counted_keys[0][1]}: {text}"
     if len(impact) == 1:
         return text
     return f"{text} {say(_WITH_OTHERS, text=summary_text(impact)).local}"

@@ -38,7 +38,7 @@ from flagstaff.history.describe import (
     names_of_actors,
     source_label,
 )
-from flagstaff.history.log import Change, Event, undone_by, version_of
+from flagstaff.history.log import Change, Event, remaining, undone_by, version_of
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
@@ -69,6 +69,8 @@ class EventRow:
     is_selectable: bool = False
     #: Whether the user may undo it, alone or with others; also if that was done already.
     may_undo: bool = False
+    #: Whether an undo of all that is shown takes it back.
+    is_remaining: bool = False
 
     @property
     def time(self) -> str:
@@ -106,7 +108,7 @@ def event_rows(
             may(site, request, needed, row or kind.model) for needed in ("view", right)
         )
     )
-    others = others_of(events)
+    others, remains = others_of(events), {event.version for event in remaining(events, undone)}
 
     def shown_row(event: Event) -> EventRow:
         version, undo, kind = event.version, undone.get(event.version), Kind(event.kind)
@@ -147,6 +149,7 @@ def event_rows(
             is_selectable=is_selectable,
             # Without the event, the undo of its undo would do it again.
             may_undo=may_undo and (undo is None or undo.pk in shown),
+            is_remaining=may_undo and version in remains,
         )
         if row is not None:
             return event_row

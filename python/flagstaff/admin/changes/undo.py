@@ -62,7 +62,7 @@ from flagstaff.changes.undo import (
     undo_event,
 )
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.log import Change, events
+from flagstaff.history.log import Change, events, remaining, undone_by
 from flagstaff.models import WaitingAction
 
 # The largest number of events of a readable page.
@@ -103,6 +103,10 @@ class UndoSubject:
         self.entries = self._entries()
         self._require_view(self.entries)
         self.events = [*events(self.entries)]
+        # Before it is written: afterwards, all were undone.
+        undone = undone_by(self.entries) if len(self.events) > 1 else {}
+        #: Those that it takes back.
+        self.remaining = remaining(self.events, undone) or self.events
         self._preview()
         # Nothing delays an undo that only turns flags off.
         changed = [undone.changed for undone in self.undone if undone.changed is not None]
@@ -213,7 +217,7 @@ class UndoSubject:
             return say("Restore").local
         if len(self.undone) == 1 and self.undone[0].written and not self.undone[0].before.row:
             return say("Bring back").local
-        count = len(self.events)
+        count = len(self.remaining)
         return say("Undo {count} change", "Undo {count} changes", count=count).local
 
     def _deleted(self) -> list[Undone]:
@@ -341,7 +345,7 @@ class UndoSubject:
         changes = _changes(written)
         text = say("{count} change of {keys} was undone.", "{count} changes of {keys} were undone.")
         keys = local_list(quoted(changed.key) for changed in changes)
-        sentences = [say(text, count=len(self.events), keys=keys).local]
+        sentences = [say(text, count=len(self.remaining), keys=keys).local]
         if len(changes) == 1:
             [change] = changes
             sentences = [self._undone_text(change)]
@@ -368,7 +372,7 @@ class UndoSubject:
         # By its primary key: one of the changes may have renamed it.
         row = changed.after and changed.after.row
         row_id = changed.kind.value, str(row and row.pk)
-        count = sum((event.kind, event.object_pk) == row_id for event in self.events)
+        count = sum((event.kind, event.object_pk) == row_id for event in self.remaining)
         if not self.is_restore:
             text = say(
                 "The change of “{key}” was undone: {change}.",
