@@ -68,11 +68,14 @@ _ENABLED, _ROLLOUT, _PERCENT = "enabled", "rollout_percent", " %"
 _MAX_PARTS, MAX_PART = 5, 80
 # The number of values of a condition in a text of limited length.
 _MAX_VALUES = 5
-_SOURCES = {
-    "admin": say("admin").lazy,
-    "code": say("code").lazy,
-    "command": say("command").lazy,
-    "web": say("web").lazy,
+# Where a change came from, by the first word of its source. Of a plan, the actor says it already.
+_PLACES = {
+    "admin": say("in the admin").lazy,
+    "code": say("in code").lazy,
+    "command": say("in the terminal").lazy,
+    "plan": "",
+    "waiting": say("waiting action").lazy,
+    "web": say("on the website").lazy,
 }
 
 
@@ -115,9 +118,20 @@ def describe_actor(event: Authored, names: Names | None = None) -> str:
     return (names or {}).get(event.actor, event.actor)
 
 
-def source_label(source: str | None) -> str:
-    """Returns where a change came from, translated unless the name is the project's own."""
-    return str(_SOURCES.get(source or "", source or ""))
+def describe_author(actor: str, source: str | None) -> str:
+    """Returns by whom and where a change was made, such as "by ana, in the admin".
+
+    `actor` is what `describe_actor` returns. A source of the project is not translated.
+    """
+    by, place = say("by {actor}", actor=actor).local, _place(source or "")
+    return f"{by}, {place}" if place else by
+
+
+def _place(source: str) -> str:
+    name, blank, details = source.partition(" ")
+    # Such as "waiting 12" and "command (ana@web-1)", and not "admin robot".
+    is_ours = name in _PLACES and not details[:1].isalpha()
+    return f"{_PLACES[name]}{blank}{details}" if is_ours else source
 
 
 def field_label(name: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from flagstaff._tables.user_lookup import LOADDATA
 from flagstaff.actions import Kind, all_actions
 from flagstaff.cli import errors
-from flagstaff.history.describe import _SOURCES
+from flagstaff.history.describe import _PLACES
 from tests.conftest import ROOT
 from tests.support.pages import DOCS
 
@@ -33,7 +33,7 @@ def test_sources_are_on_the_page() -> None:
     table = PAGE.split("## Sources of changes")[1].split("## ")[0]
     code = "".join(path.read_text() for path in ROOT.glob("python/flagstaff/**/*.py"))
     apps = set(re.findall(r'^ *_?SOURCE = "(\w+)"$', code, re.MULTILINE))
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {*_SOURCES, LOADDATA, *apps}
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {*_PLACES, LOADDATA, *apps}
 
 
 def test_exit_statuses_are_on_the_page_of_commands() -> None:

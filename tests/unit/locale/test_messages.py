@@ -17,7 +17,7 @@ from flagstaff._tables.states import FlagState, ReleaseState, state_label, state
 from flagstaff._text import say
 from flagstaff.changes import Changed
 from flagstaff.history import Kind
-from flagstaff.history.describe import describe_change, describe_value, source_label
+from flagstaff.history.describe import describe_author, describe_change, describe_value
 from flagstaff.models import FeatureFlag
 from tests.conftest import RunIsolated
 from tests.support.po_files import Message, compiled, expected, read_po
@@ -190,7 +190,9 @@ HISTORY = {
     "enabled": "aktiv",
     "false": "nein",
     "true": "ja",
-    "command": "Befehl",
+    "by {actor}": "von {actor}",
+    "in the admin": "im Admin",
+    "waiting action": "wartende Aktion",
     "created": "angelegt",
     "turned on": "eingeschaltet",
 }
@@ -212,11 +214,23 @@ def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_an
     assert changed("enabled", False, True) == "turned on"
 
 
-def test_source_of_flagstaff_is_translated() -> None:
+@pytest.mark.parametrize(
+    ("source", "text", "translated"),
+    [
+        ("admin", "by ana, in the admin", "von ana, im Admin"),
+        ("waiting 12", "by ana, waiting action 12", "von ana, wartende Aktion 12"),
+        ("plan", "by ana", "von ana"),
+        (None, "by ana", "von ana"),
+        ("deploy script", "by ana, deploy script", "von ana, deploy script"),
+        ("admin robot", "by ana, admin robot", "von ana, admin robot"),
+    ],
+)
+def test_author_is_translated_with_the_place_but_not_a_source_of_the_project(
+    source: str | None, text: str, translated: str
+) -> None:
+    assert describe_author("ana", source) == text
     with german(HISTORY):
-        labels = [source_label(source) for source in ("command", "deploy script", None)]
-    assert labels == ["Befehl", "deploy script", ""]
-    assert source_label("command") == "command"
+        assert describe_author("ana", source) == translated
 
 
 def test_length_of_a_shortened_value_is_translated() -> None:

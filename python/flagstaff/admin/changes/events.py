@@ -31,12 +31,12 @@ from flagstaff.history.describe import (
     ChangePart,
     Names,
     describe_actor,
+    describe_author,
     describe_parts,
     field_label,
     may_see_users,
     names_in,
     names_of_actors,
-    source_label,
 )
 from flagstaff.history.log import Change, Event, remaining, undone_by, version_of
 
@@ -56,7 +56,7 @@ class EventRow:
 
     at: datetime
     change: SafeString | str
-    #: Who made it, through what, when, why, and what became of it.
+    #: By whom, where, when and why it was made, and what became of it.
     details: SafeString
     #: The key as a link to its page, and what it is; empty on the page of the row itself.
     subject: SafeString | str = ""
@@ -132,9 +132,8 @@ def event_rows(
         together = others.get(event.transaction_id, "")
         url = changes_url(site, {"transaction": version})
         details = _details(
-            describe_actor(event, actors),
+            describe_author(describe_actor(event, actors), event.source),
             aware(event.at),
-            source_label(event.source),
             event.reason or "",
             together and format_html('<a href="{}">{}</a>', url, together),
             _undone_html(undo, actors),
@@ -168,13 +167,12 @@ def with_subject(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
 
 
 def _details(
-    actor: str, at: datetime, source: str, reason: str, *others: str, database_user: str = ""
+    author: str, at: datetime, reason: str, *others: str, database_user: str = ""
 ) -> SafeString:
     title = say("database user {user}", user=database_user).local if database_user else ""
     time = '<time datetime="{}" title="{}">{} · {}</time>'
     parts = (
-        format_html('<span title="{}">{}</span>', title, actor),
-        source,
+        format_html('<span title="{}">{}</span>', title, author),
         format_html(time, at.isoformat(), local_time_text(at), local_clock_text(at), ago(at)),
         reason and say("“{text}”", text=with_links(reason)).html,
         *others,
@@ -220,22 +218,23 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
     names = actor_table().names(actors) if actors else {}
 
     def shown_row(event: Any) -> EventRow:
-        actor, at = _actor_of_app(event, names), aware(event.at)
+        author, at = _author_of_app(event, names), aware(event.at)
         # Plans have no reasons, and experiments write no flags.
-        details = _details(actor, at, "", getattr(event, "reason", ""))
+        details = _details(author, at, getattr(event, "reason", ""))
         version = getattr(event, "written_version", None)
         return EventRow(at, _event_text(event), details, version=str(version or ""))
 
     return [*map(shown_row, events)]
 
 
-def _actor_of_app(event: Any, names: Names) -> str:
-    """Returns who has made an event of an app: a user, a name, or the app itself."""
+def _author_of_app(event: Any, names: Names) -> str:
+    """Returns by whom an event of an app was made: a user, a name, or the app itself."""
     if getattr(event, "is_automatic", False):
         return say("automatically").local
     if event.actor == DELETED_USER:
-        return say("a deleted user").local
-    return names.get(event.actor, event.actor) or say("no name given").local
+        return describe_author(say("a deleted user").local, None)
+    actor = names.get(event.actor, event.actor)
+    return describe_author(actor, None) if actor else say("no name given").local
 
 
 def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> EventRow:
