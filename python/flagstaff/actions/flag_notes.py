@@ -71,7 +71,7 @@ def _deletion(run: Run, look: Look) -> Look:
         notes.append(
             say("Browsers still get the results of {keys}.", keys=local_list(served)).local
         )
-    if is_used:
+    if is_used or look.impact:
         notes.append(say("After the deletion, the code uses its own default.").local)
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:

@@ -109,6 +109,8 @@ class DescribableChange(Protocol):
     def added(self) -> Users: ...
     @property
     def removed(self) -> Users: ...
+    @property
+    def undoes(self) -> Sequence[int]: ...
 
 
 def describe_actor(event: Authored, names: Names | None = None) -> str:
@@ -261,7 +263,9 @@ def _part_text(part: JsonDifference) -> str:
 
 def _row(change: DescribableChange, limit: int | None) -> list[ChangePart]:
     if change.action == "create":
-        return [ChangePart(say("created").local), *_fields(change, "new", limit)]
+        # An undo brings back what was deleted.
+        words = say("restored") if change.undoes else say("created")
+        return [ChangePart(words.local), *_fields(change, "new", limit)]
     if change.action == "delete":
         return [ChangePart(say("deleted").local), *_fields(change, "old", limit)]
     return [describe_difference(difference, limit) for difference in change.differences]

@@ -268,6 +268,8 @@ class UndoSubject:
                 shown = local_list(map(quoted, keys))
                 notes.append(say(text, count=len(keys), keys=shown).local)
         notes += filter(None, [_left_out_text(look.changed), look.users_text()])
+        if any(undone.kind is Kind.FLAG for undone in self._deleted()) and look.impact:
+            notes.append(say("After the deletion, the code uses its own default.").local)
         for waiting in ended_actions(self.site, self.request, look):
             # What the changes have ended that are undone now.
             ended_before = say("This will not run after the undo either:")
@@ -351,7 +353,10 @@ class UndoSubject:
             sentences = [self._undone_text(change)]
             if change.old is None and change.kind is Kind.FLAG and change.after:
                 sentences.append(summary_of(change.after.row))
-        sentences += [_left_out_text(changes), "" if look is None else look.users_text()]
+        # Nobody has what is deleted.
+        is_gone = all(change.new is None for change in changes)
+        users = "" if look is None or is_gone else look.users_text()
+        sentences += [_left_out_text(changes), users]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)
         if len(versions) > _MAX_EVENTS:
