@@ -60,6 +60,8 @@ from flagstaff.waiting.rights import approver_names, is_approval_needed
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
 _CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
+# The codes of errors of what a person has not finished typing.
+_UNFINISHED = ("required", "rows")
 
 
 def is_answered(request: HttpRequest) -> bool:
@@ -465,7 +467,7 @@ class ActionPage:
             "is_danger": subject.is_danger or subject.is_urgent,
             "back": subject.back_url(),
             "later": self.later,
-            "notes": [] if look is None else subject.notes(look),
+            "notes": [*self._typed_problems(), *subject.notes(look)],
             **subject.words(run if look is not None else None),
         }
         context["button"] = self.later.button(context["button"])
@@ -476,6 +478,18 @@ class ActionPage:
         if look is None and subject.is_danger:
             context["cannot"] = True
         return admin.template_page(request, "flagstaff/question.html", context)
+
+    def _typed_problems(self) -> Iterator[str]:
+        """Yields why what is typed is not possible, before the button is pressed.
+
+        Not what is still empty, or not yet written in the rows of an editor.
+        """
+        if not self.is_edited:
+            return
+        for errors in self.subject.form.errors.as_data().values():
+            texts = [" ".join(error.messages) for error in errors if error.code not in _UNFINISHED]
+            if texts:
+                yield say("Not possible: {why}", why=" ".join(texts)).local
 
     def _add_colleagues(self, context: dict[str, Any], run: Run, look: Look) -> None:
         """Adds who may approve it, as a note if somebody has to, or else beside the button."""

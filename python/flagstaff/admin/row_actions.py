@@ -55,7 +55,8 @@ from flagstaff.admin.waiting_parts import (
 from flagstaff.admin.words import joined
 from flagstaff.changes.fields import Changed
 from flagstaff.conf import conf
-from flagstaff.validators import is_secret
+from flagstaff.models import WaitingAction
+from flagstaff.validators import VALUE, is_secret
 from flagstaff.waiting.outlook import look_ahead
 
 # Seconds for the count of users before an action that nothing may delay.
@@ -326,6 +327,12 @@ class ArgumentFields:
             data = initial
         form: ArgumentForm = type("Form", (ArgumentForm,), fields)(data, initial=initial)
         admin.prepare_form(form, request, action, row)
+        if data is None and self._is_value_given(form):
+            # As a browser would post what the link has filled in.
+            data = form.data = {
+                name: field.prepare_value(initial.get(name)) for name, field in form.fields.items()
+            }
+            form.is_bound = True
         if data is None and form.fields:
             widget = next(iter(form.fields.values())).widget
             # Of an input with a box, the input.
@@ -390,6 +397,11 @@ class ArgumentFields:
         """Returns the initial value of a field that was asked for before."""
         is_lines = isinstance(value, list) and self._column(name) is None
         return "\n".join(map(str, value)) if is_lines else value
+
+    def _is_value_given(self, form: ArgumentForm) -> bool:
+        """Whether a link fills in the only argument: a value, which is no secret."""
+        is_named = form.fields.keys() == {VALUE} == self.request.GET.keys() & form.fields.keys()
+        return is_named and not any(map(is_secret, self.rows))
 
     def _is_complete(self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]) -> bool:
         """Whether a link, or what is usual, fills in the form. What is edited is no answer yet."""

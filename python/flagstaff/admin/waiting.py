@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
-from django.db.models import Model, QuerySet
+from django.db.models import Case, Model, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.http import urlencode
@@ -46,6 +46,8 @@ from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
 from flagstaff.waiting.standing import USERS
 from flagstaff.waiting.stored import (
     KIND,
+    OPEN,
+    PROBLEMS,
     State,
     action_text,
     names_of,
@@ -116,6 +118,11 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The list.
 
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """What waits, then what a person has to look at, and then what has ended."""
+        waits, fails = (When(state__in=states, then=n) for n, states in enumerate((OPEN, PROBLEMS)))
+        return [Case(waits, fails, default=2), *self.ordering]
+
     def as_shown(self, request: HttpRequest, rows: Iterable[Any]) -> Sequence[Any]:
         """The actions, of which each says whether it will run, who asked, and for how many."""
         shown: Sequence[Any] = to_show(rows)
@@ -135,9 +142,13 @@ class WaitingActionAdmin(AppRowAdmin):
 
     @admin.display(description=say("action").lazy)
     def heading(self, row: Any) -> str:
-        """What it does, and when."""
-        time = [local_time_text(row.run_at)] if row.run_at else []
-        return ", ".join([action_text(row), *time])
+        """What it does, and when; of one that did not run, when it was to run."""
+        if row.run_at is None:
+            return action_text(row)
+        time = local_time_text(row.run_at)
+        if row.state not in {*OPEN, State.DONE}:
+            time = say("was to run at {time}", time=time).local
+        return f"{action_text(row)}, {time}"
 
     @admin.display(description=say("state").lazy, ordering="state")
     def shown_state(self, waiting: WaitingAction) -> SafeString:
