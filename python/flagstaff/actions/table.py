@@ -142,6 +142,14 @@ def permission(right: Right, row: Any) -> str:
     return f"{meta.app_label}.{get_permission_codename(right, meta)}"
 
 
+def permission_name(right: Right, row: Any) -> str:
+    """Returns what Django calls this permission, such as "Can change flag"."""
+    meta = row._meta
+    own_names = dict(meta.permissions)
+    name = own_names.get(get_permission_codename(right, meta))
+    return str(name or f"Can {right} {meta.verbose_name_raw}")
+
+
 @dataclass(frozen=True)
 class Done:
     """What a verb, or an action of an app, has done: what a terminal prints, and a page says."""

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Protocol
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -34,7 +33,7 @@ from flagstaff.actions import Action, all_actions
 from flagstaff.actions.commit import commit, look_after
 from flagstaff.actions.table import Look, Run, Written
 from flagstaff.admin.base_admin import REASON, BaseAdmin, posted_reason
-from flagstaff.admin.rights import can_read, require_reach, visible_refusal
+from flagstaff.admin.rights import can_read, denied, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.forms import rule_notes
 from flagstaff.admin.waiting_parts import (
@@ -254,7 +253,7 @@ class ActionPage:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
         is_final = self.is_answered and not self.is_edited
         if self.request.method == "POST" and not self.may_write:
-            raise PermissionDenied
+            raise denied(self.request, "change", self.admin.model)
         run = self.subject.run() if self.subject.form.is_valid() else None
         if run is not None and is_final and self.subject.is_urgent:
             return self._answer_at_once(run)

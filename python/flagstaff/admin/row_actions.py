@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar, cast
 
 from django import forms
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import PermissionDenied
 from django.db.models import JSONField
 from django.http import HttpRequest
 from django.urls import reverse
@@ -45,7 +44,7 @@ from flagstaff.actions.table import Line, Look, Run, Written
 from flagstaff.admin.action_page import ActionAdmin, ArgumentForm, Receipt, is_answered
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links, undo_url
 from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text_for_log, use_rows
-from flagstaff.admin.rights import can_read, may
+from flagstaff.admin.rights import can_read, denied, may
 from flagstaff.admin.waiting_parts import (
     asked_before,
     concerned_actions,
@@ -140,7 +139,7 @@ class RowSubject:
                 raise unknown_row(type(row), row.key)
             right = look.right or self.action.right
             if not (may(self.site, self.request, right, row) or conf.read_only):
-                raise PermissionDenied
+                raise denied(self.request, right, row)
 
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
         """Yields which rows have changed since the page was shown, and by whom."""

@@ -94,11 +94,7 @@ class WaitingActionAdmin(AppRowAdmin):
         model = None if obj is None else viewable_models(site, request).get(obj.row_kind)
         if model is None:
             return obj is None and self.has_view_permission(request)
-        right: Right = "change"
-        # If the code has no such action any more, whoever may change such rows may take it off the
-        # overview.
-        with suppress(FlagstaffError):
-            right = stored_action(obj).right
+        right = _right_of(obj)
         rows = [*all_rows(model).filter(key__in=obj.keys)]
         return all(may(site, request, right, row) for row in rows or [model])
 
@@ -115,6 +111,11 @@ class WaitingActionAdmin(AppRowAdmin):
         if row.asked_by == current_actor():
             return action.name == "cancel" and not conf.read_only
         return super().may_do(request, action, row)
+
+    def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
+        """The right of what waits, for its rows."""
+        model = viewable_models(self.admin_site, request)[row.row_kind]
+        return _right_of(row), model
 
     # The list.
 
@@ -243,6 +244,17 @@ def _as_named(action: Action, rows: Sequence[WaitingAction]) -> Action:
         return action
     text = say("Take off the overview")
     return replace(action, label=text.lazy, button=text)
+
+
+def _right_of(waiting: WaitingAction) -> Right:
+    """Returns the right that an action needs.
+
+    If the code has no such action any more, whoever may change such rows may take it off the
+    overview.
+    """
+    with suppress(FlagstaffError):
+        return stored_action(waiting).right
+    return "change"
 
 
 def _needs_decision(row: WaitingAction) -> bool:

@@ -366,7 +366,7 @@ def test_button_that_may_not_be_used_is_disabled_and_names_the_permission(viewer
     shown = Screen(page(viewer))
     assert not [url for _text, url in shown.links if "/kill/" in url or "/on/" in url]
     assert shown.part("button[disabled]")["aria-describedby"] == "flagstaff-why-not"
-    assert "flagstaff.toggle_featureflag" in shown.part("#flagstaff-why-not").text
+    assert "“Can toggle flag”" in shown.part("#flagstaff-why-not").text
 
 
 # What a project changes, and what may be missing.

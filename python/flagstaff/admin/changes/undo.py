@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -46,7 +45,7 @@ from flagstaff.admin.looks import (
     text_for_log,
     use_rows,
 )
-from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
+from flagstaff.admin.rights import admin_of, denied, may, may_see, visible_refusal
 from flagstaff.admin.waiting_parts import ended_actions, waiting_line
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.consequence import text_for_many, text_to_type
@@ -153,7 +152,7 @@ class UndoSubject:
             row = rows.get((kind, pk))
             sees = may_see(self.site, self.request, kind.model, pk)
             if not sees or (row and not may(self.site, self.request, "view", row)):
-                raise PermissionDenied
+                raise denied(self.request, "view", row or kind.model)
 
     def run(self) -> Run:
         """The undo. Other rows or entries are another question."""
@@ -170,8 +169,9 @@ class UndoSubject:
         written = [(undone, changed) for undone in self.undone if (changed := undone.written)]
         rows = [undone.before.row or undone.after.row for undone, _changed in written]
         for row, (_undone, changed) in zip(rows, written, strict=True):
-            if not may(self.site, self.request, right_of(changed), row):
-                raise PermissionDenied
+            right = right_of(changed)
+            if not may(self.site, self.request, right, row):
+                raise denied(self.request, right, row)
         conflicts = [undone.problem for undone in self.undone if undone.problem]
         for problem in conflicts:
             why = visible_refusal(self.site, self.request, problem)
