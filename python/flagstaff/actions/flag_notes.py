@@ -20,6 +20,8 @@ from flagstaff.changes.fields import command_line, count_allowed_users
 _MAX_KEYS = 20
 # The actions after which one expects all users of a percentage to have the flag.
 _GIVING = ("on", "rollout", "rules")
+# Those that say who is to have a flag, and do not turn it on.
+_CHOOSING = ("rollout", "rules", "allow")
 
 
 def about(run: Run, look: Look) -> Look:
@@ -34,13 +36,16 @@ def about(run: Run, look: Look) -> Look:
     if name == "delete":
         return _deletion(run, look)
     notes = [*look.notes]
-    off = [row.key for row in run.rows if not FlagState.of(row).enabled]
-    if name == "rollout" and off:
-        text = say("{keys} is off, and stays off.", "{keys} are off, and stay off.")
+    after = [state.row for key, state in look.impact.after.items() if key in look.impact.rows]
+    off = [row.key for row in after if not row.enabled]
+    if name in _CHOOSING and off:
+        text = say(
+            "{keys} is off: no user has it until it is turned on.",
+            "{keys} are off: no user has them until they are turned on.",
+        )
         notes.append(say(text, count=len(off), keys=local_list(map(quoted, off))).local)
     held_back = list[str]()
     if name in _GIVING:
-        after = [state.row for key, state in look.impact.after.items() if key in look.impact.rows]
         for row in after:
             texts = partial_rule_notices(FlagState.of(row))
             held_back += [row.key] if texts else []
@@ -63,7 +68,7 @@ def _deletion(run: Run, look: Look) -> Look:
         notes.append(
             say("Browsers still get the results of {keys}.", keys=local_list(served)).local
         )
-    if is_used:
+    if is_used or look.impact:
         notes.append(say("After the deletion, the code uses its own default.").local)
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:

@@ -176,6 +176,7 @@ def unit(key: str, bucket_by: Unit, *, expect_version: int | None = None) -> Cha
     button=say("Add allowed users"),
     # The command names the users, so only a large part of them is worth a question.
     asks_from=Consequence.MOST,
+    about=_about,
 )
 def allow(key: str, users: _Users, *, expect_version: int | None = None) -> Changed:
     """Add users to the allowed users of a flag.

@@ -142,6 +142,14 @@ def permission(right: Right, row: Any) -> str:
     return f"{meta.app_label}.{get_permission_codename(right, meta)}"
 
 
+def permission_name(right: Right, row: Any) -> str:
+    """Returns what Django calls this permission, such as "Can change flag"."""
+    meta = row._meta
+    own_names = dict(meta.permissions)
+    name = own_names.get(get_permission_codename(right, meta))
+    return str(name or f"Can {right} {meta.verbose_name_raw}")
+
+
 @dataclass(frozen=True)
 class Done:
     """What a verb, or an action of an app, has done: what a terminal prints, and a page says."""
@@ -207,6 +215,8 @@ class Look:
     lines: Sequence[Line] = ()
     #: The kind and the key of this row: what waits for it expects that nothing happens to it.
     app_row: tuple[str, str] | None = None
+    #: The numbers of the actions that wait, and that it cancels or refuses.
+    cancels: Sequence[int] = ()
     #: Who gains and who loses by it, counted or with the reason why not.
     impact: Impact = field(default_factory=lambda: Impact([], []))
     #: Who gains at once, if `impact` is what may follow without another question.
@@ -264,11 +274,6 @@ class Look:
             return localized(self.share)
         impact = self.impact if self.at_once is None else self.at_once
         return impact_text(impact, percents=percents)
-
-
-def look_at_nothing(_key: str, *, viewer: object = None) -> Look:
-    """Returns the look at an action of an app that changes nothing about users."""
-    return Look()
 
 
 #: Writes one row: gets its key and the arguments of the action by name.

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Protocol
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -34,7 +33,7 @@ from flagstaff.actions import Action, all_actions
 from flagstaff.actions.commit import commit, look_after
 from flagstaff.actions.table import Look, Run, Written
 from flagstaff.admin.base_admin import REASON, BaseAdmin, posted_reason
-from flagstaff.admin.rights import can_read, require_reach, visible_refusal
+from flagstaff.admin.rights import can_read, denied, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.forms import rule_notes
 from flagstaff.admin.waiting_parts import (
@@ -60,6 +59,8 @@ from flagstaff.waiting.rights import approver_names, is_approval_needed
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
 _CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
+# The codes of errors of what a person has not finished typing.
+_UNFINISHED = ("required", "rows")
 
 
 def is_answered(request: HttpRequest) -> bool:
@@ -205,8 +206,8 @@ class Subject(Protocol):
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
         """Yields what others have changed since the versions that the page showed."""
 
-    def notes(self, look: Look) -> Sequence[SafeString | str]:
-        """Returns what a person should know before."""
+    def notes(self, look: Look | None) -> Sequence[SafeString | str]:
+        """Returns what a person should know before, also without a look."""
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Any], object]]:
         """Returns the lines of what is now and afterwards, with headings."""
@@ -252,7 +253,7 @@ class ActionPage:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
         is_final = self.is_answered and not self.is_edited
         if self.request.method == "POST" and not self.may_write:
-            raise PermissionDenied
+            raise denied(self.request, "change", self.admin.model)
         run = self.subject.run() if self.subject.form.is_valid() else None
         if run is not None and is_final and self.subject.is_urgent:
             return self._answer_at_once(run)
@@ -465,7 +466,7 @@ class ActionPage:
             "is_danger": subject.is_danger or subject.is_urgent,
             "back": subject.back_url(),
             "later": self.later,
-            "notes": [] if look is None else subject.notes(look),
+            "notes": [*self._typed_problems(), *subject.notes(look)],
             **subject.words(run if look is not None else None),
         }
         context["button"] = self.later.button(context["button"])
@@ -476,6 +477,18 @@ class ActionPage:
         if look is None and subject.is_danger:
             context["cannot"] = True
         return admin.template_page(request, "flagstaff/question.html", context)
+
+    def _typed_problems(self) -> Iterator[str]:
+        """Yields why what is typed is not possible, before the button is pressed.
+
+        Not what is still empty, or not yet written in the rows of an editor.
+        """
+        if not self.is_edited:
+            return
+        for errors in self.subject.form.errors.as_data().values():
+            texts = [" ".join(error.messages) for error in errors if error.code not in _UNFINISHED]
+            if texts:
+                yield say("Not possible: {why}", why=" ".join(texts)).local
 
     def _add_colleagues(self, context: dict[str, Any], run: Run, look: Look) -> None:
         """Adds who may approve it, as a note if somebody has to, or else beside the button."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from django import forms
@@ -40,6 +41,7 @@ from flagstaff.admin.rights import (
     object_reader,
     refused_rows,
     visible_refusal,
+    why_denied,
 )
 from flagstaff.admin.words import Table
 from flagstaff.conf import conf
@@ -194,7 +196,7 @@ class BaseAdmin(_ModelAdmin):
         """Returns a view whose writes are attributed to the request's user.
 
         A FlagstaffError of a POST becomes a message, followed by a redirect to the same page.
-        Before a migration, the page says so.
+        Before a migration, and to a user without a permission, the page says so.
         """
 
         @never_cache
@@ -207,6 +209,10 @@ class BaseAdmin(_ModelAdmin):
                 if not is_missing_table(error) and sqlstate(error) != NO_PRIVILEGE:
                     raise
                 response = self._page_before_migration(request)
+            except PermissionDenied as error:
+                text = str(error) or why_denied(request, "view", self.model)
+                response = self._problem_page(request, text)
+                response.status_code = HTTPStatus.FORBIDDEN
             return self._with_shared_context(request, response)
 
         return answer
@@ -251,8 +257,10 @@ class BaseAdmin(_ModelAdmin):
             "Run “manage.py migrate”, and check that the database user may use the tables of "
             "flagstaff."
         ).local
-        context = {"problem": f"{problem} {advice}"}
-        return self.template_page(request, "flagstaff/problem.html", context)
+        return self._problem_page(request, f"{problem} {advice}")
+
+    def _problem_page(self, request: HttpRequest, text: str) -> HttpResponse:
+        return self.template_page(request, "flagstaff/problem.html", {"problem": text})
 
     def _with_shared_context(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Adds the environment, and the links to the documentation and to the other pages."""

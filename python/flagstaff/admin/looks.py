@@ -283,7 +283,8 @@ def _flag_line(before: RowState, after: RowState, lines: Sequence[Line], impact:
     # The state and the users say it already.
     said = {field_label("enabled"), field_label("rollout_percent"), say(USERS_WITH_FLAG).local}
     others = [
-        f"{line.field}: {line.now} → {line.after}"
+        # What is said of the flag as a whole does not repeat its key.
+        line.after if line.field == key else f"{line.field}: {line.now} → {line.after}"
         for line in lines
         if line.now != line.after and line.field not in said
     ]

@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from flagstaff._declared import DECLARED
 from flagstaff._tables.attributes import ObjectReader
 from flagstaff._tables.catalog import find_tables
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, user_field
 from flagstaff._tables.rows import Kind, all_rows, declared_rows, stored_fields
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions.table import (
@@ -28,14 +28,13 @@ from flagstaff.actions.table import (
     has_permission,
     lacking,
     overrides,
-    permission,
+    permission_name,
     user_may,
 )
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.rule_use import InUseError, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
-from flagstaff.history.describe import permission_to_see_users
 from flagstaff.history.log import Change
 
 _Value = TypeVar("_Value")
@@ -318,8 +317,9 @@ def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> Non
     missing = lacking(partial(may, site, request), reached)
     if not missing:
         return
-    if any((state.kind, state.row.key) in reached.rows for state in missing):
-        raise PermissionDenied
+    own = [state for state in missing if (state.kind, state.row.key) in reached.rows]
+    if own:
+        raise denied(request, "toggle" if own[0].kind is Kind.FLAG else "change", own[0].row)
     rows = [state.row for state in missing]
     names = [quoted(row.key) for row in rows if may_see(site, request, type(row), row.pk)]
     if hidden := len(rows) - len(names):
@@ -350,18 +350,36 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
 # What the pages say.
 
 
+_READ_ONLY = say("These pages are read-only: the setting READ_ONLY is True.")
+
+
+def why_denied(request: HttpRequest, right: Right, row: Any) -> str:
+    """Returns the sentence for a user who may not do this to a row, or to the rows of a model."""
+    if conf.read_only and right != "view":
+        return _READ_ONLY.local
+    if has_permission(request.user, right, row):
+        # The class of a project refuses it, and says nowhere why.
+        return say("You may not do this.").local
+    name = permission_name(right, row)
+    return say("To do this, you need the permission “{permission}”.", permission=name).local
+
+
+def denied(request: HttpRequest, right: Right, row: Any) -> PermissionDenied:
+    """Returns the error for such a user. Its text is the sentence of the page."""
+    return PermissionDenied(why_denied(request, right, row))
+
+
 def why_not_toggle(model: type[Model]) -> str:
     """Returns the sentence beside controls that are disabled."""
     if conf.read_only:
-        return say("These pages are read-only: the setting READ_ONLY is True.").local
+        return _READ_ONLY.local
     return say(
         "To turn flags on or off, you need the permission “{permission}”.",
-        permission=permission("toggle", model),
+        permission=permission_name("toggle", model),
     ).local
 
 
 def needs_view_user_text() -> str:
     """Returns the sentence that names the permission to see users."""
-    return say(
-        "To see users, you need the permission “{name}”.", name=permission_to_see_users()
-    ).local
+    name = permission_name("view", user_field(conf.flag_model).model)
+    return say("To see users, you need the permission “{name}”.", name=name).local

@@ -14,11 +14,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from django import forms
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import PermissionDenied
 from django.db.models import JSONField
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
@@ -46,16 +44,18 @@ from flagstaff.actions.table import Line, Look, Run, Written
 from flagstaff.admin.action_page import ActionAdmin, ArgumentForm, Receipt, is_answered
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links, undo_url
 from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text_for_log, use_rows
-from flagstaff.admin.rights import can_read, may
+from flagstaff.admin.rights import can_read, denied, may
 from flagstaff.admin.waiting_parts import (
     asked_before,
-    ended_actions,
+    concerned_actions,
     waiting_line,
     wants_later,
 )
+from flagstaff.admin.words import joined
 from flagstaff.changes.fields import Changed
 from flagstaff.conf import conf
-from flagstaff.validators import is_secret
+from flagstaff.models import WaitingAction
+from flagstaff.validators import VALUE, is_secret
 from flagstaff.waiting.outlook import look_ahead
 
 # Seconds for the count of users before an action that nothing may delay.
@@ -139,7 +139,7 @@ class RowSubject:
                 raise unknown_row(type(row), row.key)
             right = look.right or self.action.right
             if not (may(self.site, self.request, right, row) or conf.read_only):
-                raise PermissionDenied
+                raise denied(self.request, right, row)
 
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
         """Yields which rows have changed since the page was shown, and by whom."""
@@ -148,8 +148,10 @@ class RowSubject:
 
     # What the page says.
 
-    def notes(self, look: Look) -> list[SafeString | str]:
-        """Who gains and loses, what else to know, and what would no longer run."""
+    def notes(self, look: Look | None) -> list[SafeString | str]:
+        """Who gains and loses, what else to know, and what waits for the rows."""
+        if look is None:
+            return [*self._waiting(None)]
         is_same = look.changed and not any(change.written for change in look.changed)
         unchanged = self.admin.unchanged_text(self.action) if is_same and self.rows else ""
         # Of rows of apps, the notes say it.
@@ -158,14 +160,41 @@ class RowSubject:
             count = {"on": sum(row.enabled for row in self.rows), "count": len(self.rows)}
             users = f"{say('{on} of {count} are on.', **count).local} {users}"
         more = self.admin.notes_before(self.request, look)
-        notes = [*filter(None, [users, unchanged]), *look.notes, *more]
+        return [*filter(None, [users, unchanged]), *look.notes, *more, *self._waiting(look)]
+
+    def _waiting(self, look: Look | None) -> Iterator[SafeString]:
+        """Yields which actions would no longer run, and which others wait for the rows."""
         # An approval, whose look has no rows, and what waits for one change nothing now.
-        is_known = look.rows and (self.at or not wants_later(self.request))
-        ends = ended_actions(self.site, self.request, look, self.at) if is_known else []
-        now = say("If you change it now, this will not run:")
-        text = say("It is before this, which then will not run:") if self.at else now
-        lines = [waiting_line(self.site, waiting) for waiting in ends if not waiting.never_runs]
-        return [*notes, *(format_html("{} {}", text.local, line) for line in lines)]
+        is_now = self.at or not wants_later(self.request)
+        is_known = look is not None and (look.rows or look.cancels) and is_now
+        rows = (look and look.rows) or self.rows
+        ended, staying = concerned_actions(
+            self.site, self.request, rows, look if is_known else None, self.at
+        )
+        if ended:
+            text = say(
+                "If you change it now, this will not run: {actions}",
+                "If you change it now, these will not run: {actions}",
+            )
+            if self.at:
+                text = say(
+                    "It is before this, which then will not run: {actions}",
+                    "It is before these, which then will not run: {actions}",
+                )
+            if look and look.cancels:
+                text = say(
+                    "This was to run after it, and will not run either: {actions}",
+                    "These were to run after it, and will not run either: {actions}",
+                )
+            yield say(text, count=len(ended), actions=self._lines(ended)).html
+        if staying:
+            text = say("Waiting actions: {actions}")
+            if is_known and not self.at:
+                text = say("Actions that still wait afterwards: {actions}")
+            yield say(text, actions=self._lines(staying)).html
+
+    def _lines(self, actions: Sequence[WaitingAction]) -> SafeString:
+        return joined("; ", (waiting_line(self.site, waiting) for waiting in actions))
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """The fields of a row, or a line for each row, and what uses a segment."""
@@ -297,6 +326,12 @@ class ArgumentFields:
             data = initial
         form: ArgumentForm = type("Form", (ArgumentForm,), fields)(data, initial=initial)
         admin.prepare_form(form, request, action, row)
+        if data is None and self._is_value_given(form):
+            # As a browser would post what the link has filled in.
+            data = form.data = {
+                name: field.prepare_value(initial.get(name)) for name, field in form.fields.items()
+            }
+            form.is_bound = True
         if data is None and form.fields:
             widget = next(iter(form.fields.values())).widget
             # Of an input with a box, the input.
@@ -361,6 +396,11 @@ class ArgumentFields:
         """Returns the initial value of a field that was asked for before."""
         is_lines = isinstance(value, list) and self._column(name) is None
         return "\n".join(map(str, value)) if is_lines else value
+
+    def _is_value_given(self, form: ArgumentForm) -> bool:
+        """Whether a link fills in the only argument: a value, which is no secret."""
+        is_named = form.fields.keys() == {VALUE} == self.request.GET.keys() & form.fields.keys()
+        return is_named and not any(map(is_secret, self.rows))
 
     def _is_complete(self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]) -> bool:
         """Whether a link, or what is usual, fills in the form. What is edited is no answer yet."""

@@ -30,7 +30,7 @@ from flagstaff._text import local_list, local_number, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
-from flagstaff.actions.table import noun_of, permission
+from flagstaff.actions.table import Right, noun_of, permission_name
 from flagstaff.admin.action_page import ActionAdmin, ActionPage
 from flagstaff.admin.changes.events import as_one_act, event_rows, rows_of_app
 from flagstaff.admin.declared import declared_groups
@@ -44,7 +44,7 @@ from flagstaff.admin.links import (
     row_path,
 )
 from flagstaff.admin.parts import Head, Level, Section
-from flagstaff.admin.rights import can_read, may, may_see
+from flagstaff.admin.rights import can_read, denied, may, may_see
 from flagstaff.admin.row_actions import AppReceipts, ChangeReceipts, Receipts, RowSubject
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.forms import Offer
@@ -170,7 +170,7 @@ class RowPageAdmin(ActionAdmin):
         if row is None:
             return self.missing(request, object_id)
         if not may(self.admin_site, request, "view", row):
-            raise PermissionDenied
+            raise denied(request, "view", row)
         return self._page(request, row)
 
     def delete_view(
@@ -187,7 +187,7 @@ class RowPageAdmin(ActionAdmin):
         if can_read(request, "change_table") and is_storable(pk):
             row = self.get_object(request, pk)
             if row is not None and not may(site, request, "view", row):
-                raise PermissionDenied
+                raise denied(request, "view", row)
             if row is None and may_see(site, request, kind.model, pk):
                 row = Change.objects.of_row(kind, pk).newest().first()
         if row is not None and (url := history_url(site, kind, row.key)):
@@ -257,7 +257,7 @@ class RowPageAdmin(ActionAdmin):
         if not may_write and not (
             rows and all(self.may_look(request, action, each) for each in rows)
         ):
-            raise PermissionDenied
+            raise denied(request, *self.needed_right(request, action, row or self.model))
         return self._action_page(request, action, rows, may_write=may_write)
 
     def may_look(self, request: HttpRequest, action: Action, row: Any) -> bool:
@@ -324,7 +324,12 @@ class RowPageAdmin(ActionAdmin):
         action = self.page_actions[name]
         url = page_url(self.admin_site, self.model, name, row_id(row))
         is_visible = self.may_look(request, action, row)
-        return ActionLink(action, url if is_visible else "", permission(action.right, row))
+        needed = permission_name(*self.needed_right(request, action, row))
+        return ActionLink(action, url if is_visible else "", needed)
+
+    def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
+        """Returns which right an action needs, and the row or the model that it is for."""
+        return action.right, row
 
     def about(self, row: Any, *elsewhere: str) -> Section:
         """Returns the section with the columns that are not empty and not `elsewhere` on the page.
@@ -440,6 +445,6 @@ class AppRowAdmin(RowPageAdmin):
         if row is None:
             return self.missing(request, object_id)
         if not may(self.admin_site, request, "view", row):
-            raise PermissionDenied
+            raise denied(request, "view", row)
         filters = {"key": row.key, "kind": self.app_kind}
         return HttpResponseRedirect(changes_url(self.admin_site, filters))

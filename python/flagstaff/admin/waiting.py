@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
-from django.db.models import Model, QuerySet
+from django.db.models import Case, Model, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.http import urlencode
@@ -46,6 +46,8 @@ from flagstaff.waiting.actions import asked_together, begin_of, users_when_asked
 from flagstaff.waiting.standing import USERS
 from flagstaff.waiting.stored import (
     KIND,
+    OPEN,
+    PROBLEMS,
     State,
     action_text,
     names_of,
@@ -92,11 +94,7 @@ class WaitingActionAdmin(AppRowAdmin):
         model = None if obj is None else viewable_models(site, request).get(obj.row_kind)
         if model is None:
             return obj is None and self.has_view_permission(request)
-        right: Right = "change"
-        # If the code has no such action any more, whoever may change such rows may take it off the
-        # overview.
-        with suppress(FlagstaffError):
-            right = stored_action(obj).right
+        right = _right_of(obj)
         rows = [*all_rows(model).filter(key__in=obj.keys)]
         return all(may(site, request, right, row) for row in rows or [model])
 
@@ -114,7 +112,17 @@ class WaitingActionAdmin(AppRowAdmin):
             return action.name == "cancel" and not conf.read_only
         return super().may_do(request, action, row)
 
+    def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
+        """The right of what waits, for its rows."""
+        model = viewable_models(self.admin_site, request)[row.row_kind]
+        return _right_of(row), model
+
     # The list.
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """What waits, then what a person has to look at, and then what has ended."""
+        waits, fails = (When(state__in=states, then=n) for n, states in enumerate((OPEN, PROBLEMS)))
+        return [Case(waits, fails, default=2), *self.ordering]
 
     def as_shown(self, request: HttpRequest, rows: Iterable[Any]) -> Sequence[Any]:
         """The actions, of which each says whether it will run, who asked, and for how many."""
@@ -135,9 +143,13 @@ class WaitingActionAdmin(AppRowAdmin):
 
     @admin.display(description=say("action").lazy)
     def heading(self, row: Any) -> str:
-        """What it does, and when."""
-        time = [local_time_text(row.run_at)] if row.run_at else []
-        return ", ".join([action_text(row), *time])
+        """What it does, and when; of one that did not run, when it was to run."""
+        if row.run_at is None:
+            return action_text(row)
+        time = local_time_text(row.run_at)
+        if row.state not in {*OPEN, State.DONE}:
+            time = say("was to run at {time}", time=time).local
+        return f"{action_text(row)}, {time}"
 
     @admin.display(description=say("state").lazy, ordering="state")
     def shown_state(self, waiting: WaitingAction) -> SafeString:
@@ -232,6 +244,17 @@ def _as_named(action: Action, rows: Sequence[WaitingAction]) -> Action:
         return action
     text = say("Take off the overview")
     return replace(action, label=text.lazy, button=text)
+
+
+def _right_of(waiting: WaitingAction) -> Right:
+    """Returns the right that an action needs.
+
+    If the code has no such action any more, whoever may change such rows may take it off the
+    overview.
+    """
+    with suppress(FlagstaffError):
+        return stored_action(waiting).right
+    return "change"
 
 
 def _needs_decision(row: WaitingAction) -> bool:

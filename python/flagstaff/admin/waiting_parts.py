@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
@@ -32,7 +32,7 @@ from flagstaff.admin.words import badge, link
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.outlook import foresee, would_end
+from flagstaff.waiting.outlook import ended_numbers, foresee, open_actions, would_end
 from flagstaff.waiting.standing import CREATE, USERS
 from flagstaff.waiting.stored import (
     OPEN,
@@ -191,6 +191,50 @@ def ended_actions(
         return to_show(shown_actions(site, request, would_end(look, at, written)))
 
     return value_or_default("the page of an action cannot read what waits", read, [])
+
+
+class Concerned(NamedTuple):
+    """The actions that wait and that a change concerns, ready for `waiting_line`."""
+
+    #: Those that do not run after it.
+    ended: Sequence[WaitingAction] = ()
+    #: The others of its rows.
+    staying: Sequence[WaitingAction] = ()
+
+
+def concerned_actions(
+    site: AdminSite,
+    request: HttpRequest,
+    rows: Iterable[Any],
+    look: Look | None,
+    at: datetime | None,
+) -> Concerned:
+    """Returns the actions that do not run after what a look shows, and the others of these rows.
+
+    It is done now or at a time. Without a look, nothing ends. Queries once if none of them waits.
+    """
+    kinds = ((Kind.of_model(type(row)), row) for row in rows)
+    places = {(kind.value, row.key) for kind, row in kinds if kind is not None}
+    if look is None and not places:
+        return Concerned()
+
+    def read() -> Concerned:
+        actions = [*open_actions()]
+        ends = set[int]() if look is None else ended_numbers(actions, look, at)
+        of_rows = {
+            action.pk
+            for action in actions
+            if not places.isdisjoint((action.row_kind, key) for key in action.keys)
+        }
+        if not (ends or of_rows):
+            return Concerned()
+        found = WaitingAction.objects.using(db.alias).filter(pk__in=ends | of_rows)
+        shown = to_show(shown_actions(site, request, found.order_by("run_at", "id")))
+        # What never runs is not ended by this change.
+        ended = [action for action in shown if action.pk in ends and not action.never_runs]
+        return Concerned(ended, [action for action in shown if action not in ended])
+
+    return value_or_default("the page of an action cannot read what waits", read, Concerned())
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:

@@ -199,11 +199,14 @@ def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
     if not versions:
         return {}
     entries = [*Change.objects.filter(pk__in=versions).short()]
-    names, created = names_of_actors(entries), say("created").local
-    return {entry.object_pk: _newest_change_cell(entry, names, created) for entry in entries}
+    names, created, restored = names_of_actors(entries), say("created").local, say("restored").local
+    return {
+        entry.object_pk: _newest_change_cell(entry, names, restored if entry.undone else created)
+        for entry in entries
+    }
 
 
-def _newest_change_cell(entry: Change, names: Names, created: str) -> SafeString:
+def _newest_change_cell(entry: Change, names: Names, of_new: str) -> SafeString:
     parts: Sequence[object] = ()
     # A new row differs in every field.
     if entry.action != Change.Action.INSERT or entry.relation == ALLOWED_USERS:
@@ -211,7 +214,7 @@ def _newest_change_cell(entry: Change, names: Names, created: str) -> SafeString
         # One that is brought back gets its time of creation by a second entry.
         if {each.field for each in event.differences} != {"created_at"}:
             parts = describe_parts(event, limit=_MAX_VALUE)
-    text = local_list(map(str, parts), _MAX_PARTS) if parts else created
+    text = local_list(map(str, parts), _MAX_PARTS) if parts else of_new
     actor = short(actor_text(entry, names), _MAX_ACTOR)
     return cell_html(
         '<span title="{0}">{0}</span><small>{1} · <span title="{2}">{2}</span></small>',

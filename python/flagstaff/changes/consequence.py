@@ -316,6 +316,8 @@ def impact_text(impact: Impact, *, percents: bool = True) -> str:
     if len(counted_keys) != 1:
         return summary_text(impact)
     text = row_text(impact, counted_keys[0], percents=percents)
+    if len(impact.rows) > 1:
+        text = f"{counted_keys[0][1]}: {text}"
     if len(impact) == 1:
         return text
     return f"{text} {say(_WITH_OTHERS, text=summary_text(impact)).local}"
@@ -383,6 +385,11 @@ def _not_counted_of(impact: Impact) -> Iterator[str]:
 def _gain_or_loss(impact: Impact) -> Sentence:
     """Returns what a number of users gain or lose, which is known of flags."""
     are_flags = all(kind is Kind.FLAG for kind, _key in impact)
+    if are_flags and impact.keys().isdisjoint(impact.after):
+        return say(
+            "{users} user has one of these flags.",
+            "{users} different users have one of these flags.",
+        )
     if are_flags and not any(effect.gain for effect in impact.values()):
         return say("{users} user loses a flag.", "{users} different users lose a flag.")
     if are_flags and not any(effect.lose for effect in impact.values()):
@@ -409,6 +416,8 @@ def _sentences(
         numbers = " → ".join(number_text(effect, count) for count in effect.on)
         users = "user" if effect.users == 1 else "users"
         yield f"{numbers} of {_all_users_text(effect)} {users}."
+    elif key[0] is Kind.FLAG and key not in impact.after:
+        yield _holders_text(effect)
     elif isinstance(sides[-1], FlagState):
         text = " ".join(_flag_sentences(effect))
         old, new = sides[0], sides[-1]
@@ -440,6 +449,13 @@ def _sentences(
         yield _anonymous_text(impact, key)
 
 
+def _holders_text(effect: Effect) -> str:
+    """Returns how many users have a flag that is deleted: what they get then, the code decides."""
+    text = say("{on} of {users} user has the flag.", "{on} of {users} users have the flag.")
+    on, users = number_text(effect, effect.on[0]), _all_users_text(effect)
+    return say(text, count=effect.users or 0, on=on, users=users).local
+
+
 def _flag_sentences(effect: Effect) -> Iterator[str]:
     gain, lose = effect.gain, effect.lose
     if lose:
@@ -461,6 +477,8 @@ def _anonymous_text(impact: Impact, key: Key) -> str:
     """Returns the sentence about those who gain or lose it without being logged in."""
     if key[0] is not Kind.FLAG:
         return say("It changes for everybody who is not logged in.").local
+    if key not in impact.after:
+        return say("Everybody who is not logged in has it, too.").local
     units = {FlagState.of(side[key].row).bucket_by for side in impact.sides if key in side}
     unit, has_flag = next(iter(units - {USER}), USER), impact[key].anonymous[1]
     if unit == USER:

@@ -413,6 +413,8 @@ class Changed:
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
     #: Columns of the history that an undo left out: the table lacks them, or the caller named them.
     left_out: tuple[str, ...] = dataclass_field(default=(), compare=False)
+    #: Of an undo, the entries that it takes back.
+    undoes: tuple[int, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
     kept_by_rules: Sentence | None = dataclass_field(default=None, compare=False)
     #: The numbers of actions that waited for the row, and that it has cancelled or would cancel.

@@ -409,7 +409,9 @@ class Undone:
             self.changed = Changed(
                 kind, self.key, {}, {}, written=False, before=before, after=before
             )
-        self.changed = replace(self.changed, version=self.version, left_out=self._left_out)
+        self.changed = replace(
+            self.changed, version=self.version, left_out=self._left_out, undoes=self.entries
+        )
         self.after = cast("RowState", self.changed.after)
 
     def _require_fit(self) -> None:

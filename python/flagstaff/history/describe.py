@@ -6,7 +6,6 @@ The names of users are only for those who may see them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -69,14 +68,15 @@ _ENABLED, _ROLLOUT, _PERCENT = "enabled", "rollout_percent", " %"
 _MAX_PARTS, MAX_PART = 5, 80
 # The number of values of a condition in a text of limited length.
 _MAX_VALUES = 5
+# Where a change came from, by the first word of its source. Of a plan, the actor says it already.
 _SOURCES = {
-    "admin": say("admin").lazy,
-    "code": say("code").lazy,
-    "command": say("command").lazy,
-    "web": say("web").lazy,
+    "admin": say("in the admin").lazy,
+    "code": say("in code").lazy,
+    "command": say("in the terminal").lazy,
+    "plan": "",
+    "waiting": say("waiting action").lazy,
+    "web": say("on the website").lazy,
 }
-# The source of a command without a name: the user of the system, and the machine.
-_COMMAND_BY = re.compile(r"command \((.+)\)", re.DOTALL)
 
 
 class ChangePart(NamedTuple):
@@ -111,6 +111,8 @@ class DescribableChange(Protocol):
     def added(self) -> Users: ...
     @property
     def removed(self) -> Users: ...
+    @property
+    def undoes(self) -> Sequence[int]: ...
 
 
 def describe_actor(event: Authored, names: Names | None = None) -> str:
@@ -120,11 +122,17 @@ def describe_actor(event: Authored, names: Names | None = None) -> str:
     return (names or {}).get(event.actor, event.actor)
 
 
-def source_label(source: str | None) -> str:
-    """Returns where a change came from, translated unless the name is the project's own."""
-    if by_person := _COMMAND_BY.fullmatch(source or ""):
-        return say("command ({person})", person=by_person[1]).local
-    return str(_SOURCES.get(source or "", source or ""))
+def by_actor(actor: str) -> str:
+    """Returns by whom a change was made, such as "by ana"."""
+    return say("by {actor}", actor=actor).local
+
+
+def source_label(source: str) -> str:
+    """Returns where a change was made, such as "in the admin"; a name of the project as it is."""
+    name, blank, details = source.partition(" ")
+    # Such as "waiting 12" and "command (ana@web-1)", and not "admin robot".
+    is_ours = name in _SOURCES and not details[:1].isalpha()
+    return f"{_SOURCES[name]}{blank}{details}" if is_ours else source
 
 
 def field_label(name: str) -> str:
@@ -254,7 +262,9 @@ def _part_text(part: JsonDifference) -> str:
 
 def _row(change: DescribableChange, limit: int | None) -> list[ChangePart]:
     if change.action == "create":
-        return [ChangePart(say("created").local), *_fields(change, "new", limit)]
+        # An undo brings back what was deleted.
+        words = say("restored") if change.undoes else say("created")
+        return [ChangePart(words.local), *_fields(change, "new", limit)]
     if change.action == "delete":
         return [ChangePart(say("deleted").local), *_fields(change, "old", limit)]
     return [describe_difference(difference, limit) for difference in change.differences]

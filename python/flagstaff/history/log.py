@@ -450,6 +450,20 @@ def undone_by(entries: Sequence[Change]) -> dict[int, Change]:
     return by_pk
 
 
+def remaining(events: Sequence[Event], undone: Mapping[int, Change]) -> list[Event]:
+    """Returns which of these events an undo of all of them takes back.
+
+    `undone` is what `undone_by` returns for their entries. Neither an event that was undone, nor an
+    undo of others among them, counts.
+    """
+    versions = {entry.pk for event in events for entry in event.entries}
+    return [
+        event
+        for event in events
+        if event.version not in undone and not (event.undoes and versions.issuperset(event.undoes))
+    ]
+
+
 # What is searched for.
 
 

@@ -15,15 +15,15 @@ from django.utils.translation import override
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Kind, is_stored
-from flagstaff._text import is_whole_number, localized, quoted, say
+from flagstaff._tables.rows import Kind, all_rows, is_stored
+from flagstaff._text import is_whole_number, local_list, localized, quoted, say
 from flagstaff._text.times import is_shown_twice
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
-from flagstaff.actions.table import EXPECT_VERSION, Look, Run, look_at_nothing
+from flagstaff.actions.table import EXPECT_VERSION, Line, Look, Run
 from flagstaff.changes import Undo
-from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.fields import rejections
+from flagstaff.changes.consequence import Consequence, flag_text
+from flagstaff.changes.fields import count_allowed_users, rejections
 from flagstaff.changes.locking import footprint_of, read_rows, require_version, row_to_change
 from flagstaff.changes.row_states import Impact, RowState, previewed
 from flagstaff.exceptions import (
@@ -59,6 +59,7 @@ from flagstaff.waiting.stored import (
     records_of,
     state_text,
     stored_run,
+    without_secrets,
 )
 
 _action = partial(action, KIND, can_wait=False)
@@ -352,10 +353,44 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
         return _saved(approved, "approved")
 
 
+def _look_at_refusal(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """Returns what will not happen if an action is refused, and what stays as it is."""
+    return _look_at_end(_require_state(begin_of(find(key)), State.APPROVAL))
+
+
+def _look_at_cancellation(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """Returns the same of an action that is cancelled, or taken off the overview."""
+    return _look_at_end(_require_state(find(key), *OPEN, *PROBLEMS))
+
+
+def _look_at_end(waiting: WaitingAction) -> Look:
+    is_open = waiting.state in OPEN
+    period = [row for row in asked_together(waiting) if row.state in OPEN] if is_open else [waiting]
+    after = say("will not run") if is_open else say("taken off the overview")
+    lines = [
+        Line(action_text(row), localized(state_text(row)), after.local)
+        for row in without_secrets(foresee(period))
+    ]
+    cancels = [row.pk for row in period]
+    return Look(lines=lines, notes=[*_what_stays(waiting)], cancels=cancels)
+
+
+def _what_stays(waiting: WaitingAction) -> Iterator[str]:
+    """Yields that the rows of an action stay as they are, and who has a single flag."""
+    kind = Kind.of_noun(waiting.row_kind)
+    # What is to be created does not exist yet.
+    rows = [] if kind is None else [*all_rows(kind.model).filter(key__in=waiting.keys)]
+    if keys := [row.key for row in rows]:
+        text = say("{keys} stays as it is now.", "{keys} stay as they are now.")
+        yield say(text, count=len(keys), keys=local_list(map(quoted, keys))).local
+    if kind is Kind.FLAG and len(rows) == 1:
+        yield flag_text(rows[0], count_allowed_users(rows[0]))
+
+
 @_action(
     "waiting refuse 12 --as alice",
     'waiting refuse 12 --as alice --reason "not before the sale"',
-    look=look_at_nothing,
+    look=_look_at_refusal,
     label=say("Refuse").lazy,
     button=say("Refuse"),
 )
@@ -374,7 +409,7 @@ def refuse(key: str) -> Done:
 @_action(
     "waiting cancel 12",
     'waiting cancel 12 --reason "asked for it again"',
-    look=look_at_nothing,
+    look=_look_at_cancellation,
     always_runs=True,
     label=say("Cancel").lazy,
     button=say("Cancel"),

@@ -138,11 +138,21 @@ def would_end(look: Look, at: datetime | None = None, written: Written = ()) -> 
     Also those that it has cancelled. `written` is what was done, maybe without that look.
     """
     rows = WaitingAction.objects.using(db.alias)
-    if not db.is_postgresql:
-        return rows.none()
-    waiting = rows.filter(state__in=OPEN, takes_away=False).order_by("pk")
-    waiting = waiting if at is None else waiting.filter(run_at__gt=at)
-    changed, numbers = [*look.changed], set[int]()
+    numbers = ended_numbers(open_actions(), look, at, written)
+    return rows.filter(pk__in=numbers) if numbers else rows.none()
+
+
+def open_actions() -> Any:
+    """Returns the actions that wait, in the order in which they were asked for. A query."""
+    rows = WaitingAction.objects.using(db.alias)
+    return rows.filter(state__in=OPEN).order_by("pk") if db.is_postgresql else rows.none()
+
+
+def ended_numbers(
+    actions: Iterable[WaitingAction], look: Look, at: datetime | None = None, written: Written = ()
+) -> set[int]:
+    """Returns which actions that wait do not run after what a look shows: see `would_end`."""
+    changed, numbers = [*look.changed], {*look.cancels}
     for done in written:
         changed += [done] if isinstance(done, Changed) else done.changed
         numbers.update(done.cancelled)
@@ -151,11 +161,13 @@ def would_end(look: Look, at: datetime | None = None, written: Written = ()) -> 
     # What people decide about an action that waits is said already.
     said = {*numbers} if look.app_row and look.app_row[0] == KIND else set[int]()
     places = {*_changed_places(replace(look, changed=changed))}
-    for row in waiting if places or numbers or look.app_row else ():
+    for row in actions if places or numbers or look.app_row else ():
+        if row.takes_away or not (at is None or (row.run_at and aware(row.run_at) > aware(at))):
+            continue
         ends = places & footprint_of_stored(row.stands_on).keys() or numbers & {*row.rests_on[-1:]}
         if ends or look.app_row == (row.kind, row.keys[0]):
             numbers.add(row.pk)
-    return rows.filter(pk__in=numbers - said) if numbers - said else rows.none()
+    return numbers - said
 
 
 def _changed_places(look: Look) -> Iterator[Place]:

@@ -411,8 +411,8 @@ def test_page_names_the_permissions_that_its_actions_need(
     name = kind.model._meta.model_name
     html = page(staff(f"view_{name}"), row_url(kind.row(key)))
     assert links_of(html) == []
-    assert html.count(f"(needs flagstaff.change_{name})") == count
-    assert html.count(f"(needs flagstaff.delete_{name})") == 1
+    assert html.count(f"(needs “Can change {kind.value}”)") == count
+    assert html.count(f"(needs “Can delete {kind.value}”)") == 1
 
 
 @each(

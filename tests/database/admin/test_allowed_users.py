@@ -117,7 +117,7 @@ def test_users_are_seen_with_the_permission_to_view_users_and_changed_with_that_
     own = flag_url(flag)
     shown, of_flag = Screen(page(client, url)), Screen(page(client, own))
     assert "1 user" in shown.text
-    assert "auth.view_user" in shown.text
+    assert "“Can view user”" in shown.text
     assert "alice" not in shown.html + of_flag.html
     assert "/allow/" not in shown.html
     assert url not in of_flag.html
@@ -127,7 +127,7 @@ def test_users_are_seen_with_the_permission_to_view_users_and_changed_with_that_
     shown = Screen(page(client, url))
     assert shown.texts(NAMES) == ["alice"]
     may_change = permission == "change"
-    text = "Add allowed users (needs flagstaff.change_featureflag)"
+    text = "Add allowed users (needs “Can change flag”)"
     assert (text in shown.text) is not may_change
     assert ("/allow/" in shown.html) is may_change
     assert bool(shown.all("[name=remove]")) is may_change

@@ -107,7 +107,7 @@ def test_form_needs_the_permission_to_view_users(show: Show, flag: FeatureFlag, 
     shop.user("alice")
     client = shop.client("olga", "change_featureflag")
     shown = show(client, flag, user="alice")
-    assert "you need the permission “auth.view_user”" in shown.text
+    assert "you need the permission “Can view user”" in shown.text
     # Only the search over everything is there.
     assert len(shown.all("form")) == (show is page_of_user)
     assert "alice" not in shown.html

@@ -35,6 +35,7 @@ from tests.support.admin_pages import (
 )
 from tests.support.history import flag_history
 from tests.support.screen import Screen
+from tests.support.shop import Shop
 from tests.support.sql import statements_of
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.terminals import asked
@@ -142,13 +143,26 @@ def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag)
     assert {difference.field for difference in entry.differences} == {"rules", "rollout_percent"}
 
 
-def test_rollout_of_a_flag_that_is_off_says_that_it_stays_off(
-    operator: Client, flag: FeatureFlag
+OFF = "“new_checkout” is off: no user has it until it is turned on."
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("rollout", {"percent": "50"}),
+        ("rules", {"rules": json.dumps(STAFF)}),
+        ("allow", {"users": "ana"}),
+    ],
+)
+def test_flag_that_is_off_says_so_before_and_after_it_is_given_to_users(
+    name: str, arguments: dict[str, str], operator: Client, flag: FeatureFlag, shop: Shop
 ) -> None:
-    url, note = f"{flag_url(flag, 'rollout')}?percent=25", "“new_checkout” is off, and stays off."
-    assert note not in notes_of(operator.get(url))
+    shop.user("ana")
+    url, edit = flag_url(flag, name), {"_edit": "preview"}
+    assert OFF not in notes_of(operator.post(url, typed(operator, url, **arguments) | edit))
     FeatureFlag.objects.update(enabled=False)
-    assert note in notes_of(operator.get(url))
+    assert OFF in notes_of(operator.post(url, typed(operator, url, **arguments) | edit))
+    assert OFF in messages_of(act(operator, url, **arguments))
 
 
 def test_percentage_to_turn_on_says_of_whom_and_what_it_is(
@@ -213,7 +227,7 @@ def test_way_back_is_the_list_and_cannot_leave_the_site(
 ) -> None:
     url = toggle_url(flag, "kill", back)
     target = end or flag_url(flag)
-    assert Screen(page(operator, url)).link("Cancel") == target
+    assert Screen(page(operator, url)).link("Back") == target
     assert operator.post(url)["Location"] == target
 
 

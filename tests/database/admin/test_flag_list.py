@@ -18,7 +18,17 @@ from flagstaff.admin.parts import Level, Note
 from flagstaff.base_models import KeyManager
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.admin.plans import PAGES
-from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
+from tests.support.admin_pages import (
+    FLAGS,
+    RECENT,
+    VALUES,
+    column,
+    count_queries,
+    events_of,
+    listed_keys,
+    page,
+    staff,
+)
 from tests.support.forced_off import forced_off, forced_on
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
@@ -180,11 +190,13 @@ def test_newest_change_is_described(operator: Client, alice: User) -> None:
     assert {*cells(operator, "changed")} <= {"just now", "1 day ago"}
 
 
-def test_flag_that_was_brought_back_was_created(operator: Client) -> None:
-    make_flag("a")
+def test_flag_that_was_brought_back_was_restored(operator: Client) -> None:
+    flag = make_flag("a")
     changes.flags.delete("a")
     changes.flags.undo("a")
-    assert cells(operator, "changed")[0].startswith("created ")
+    assert cells(operator, "changed")[0].startswith("restored ")
+    for url in (RECENT, f"{FLAGS}{flag.pk}/change/"):
+        assert events_of(page(operator, url))[0].removeprefix("a ").startswith("restored, ")
 
 
 def test_changes_by_sql_are_shown_sorted_and_filtered(operator: Client) -> None:
@@ -354,7 +366,7 @@ def test_button_that_may_not_be_used_is_disabled_and_names_the_permission(viewer
     shown = Screen(page(viewer))
     assert not [url for _text, url in shown.links if "/kill/" in url or "/on/" in url]
     assert shown.part("button[disabled]")["aria-describedby"] == "flagstaff-why-not"
-    assert "flagstaff.toggle_featureflag" in shown.part("#flagstaff-why-not").text
+    assert "“Can toggle flag”" in shown.part("#flagstaff-why-not").text
 
 
 # What a project changes, and what may be missing.

@@ -22,6 +22,7 @@ from tests.support.admin_pages import (
     messages_of,
     page,
     restore_url,
+    row_url,
     staff,
     state,
     undo,
@@ -134,6 +135,52 @@ def test_read_only_refuses_every_write(
         client.post(url, {**EDITS, "action": "kill", "_selected_action": flag.pk})
     client.post(FLAGS, {**EDITS, "action": "delete", "_selected_action": flag.pk})
     assert result_of(lambda: None) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("details", "Can change flag"), ("kill", "Can toggle flag"), ("delete", "Can delete flag")],
+)
+def test_refused_page_of_an_action_names_the_permission(
+    path: str, name: str, viewer: Client, flag: FeatureFlag
+) -> None:
+    response = viewer.get(flag_url(flag, path))
+    assert response.status_code == 403
+    shown = Screen(response)
+    assert f"To do this, you need the permission “{name}”." in shown.text
+    assert dict(shown.links)["Flags"] == FLAGS
+
+
+def test_refused_pages_of_no_row_name_the_permission(flag: FeatureFlag) -> None:
+    client = staff("view_group")
+    for url in (FLAGS, flag_url(flag), f"{FLAGS}workers/", RECENT):
+        response = client.get(url)
+        assert response.status_code == 403
+        text = "To do this, you need the permission “Can view flag”."
+        assert Screen(response).part("#content").text.endswith(text), url
+
+
+def test_page_of_a_plan_names_the_permission_for_its_flag(viewer: Client, shop: Shop) -> None:
+    url = row_url(shop.plan(), "pause")
+    text = "To do this, you need the permission “Can toggle flag”."
+    assert text in Screen(viewer.get(url)).text
+    assert "(needs “Can toggle flag”)" in Screen(page(viewer, row_url(shop.plan()))).text
+
+
+def test_page_of_a_waiting_action_names_the_permission_for_its_rows(
+    viewer: Client, shop: Shop, flag: FeatureFlag
+) -> None:
+    shop.user("ana")
+    waiting = shop.waiting(f"release {flag.key} --request")
+    text = "To do this, you need the permission “Can change flag”."
+    assert text in Screen(viewer.get(row_url(waiting, "approve"))).text
+
+
+@pytest.mark.usefixtures("read_only")
+def test_refused_write_says_that_the_pages_are_read_only(flag: FeatureFlag) -> None:
+    response = staff("toggle_featureflag").post(flag_url(flag, "kill"))
+    assert response.status_code == 403
+    assert "the setting READ_ONLY is True" in Screen(response).part("#content").text
 
 
 # Rights for single flags, which a project decides about.

@@ -24,6 +24,7 @@ from tests.support.admin_pages import (
     answer,
     asks,
     column,
+    confirmed,
     content_of,
     count_queries,
     errors_of,
@@ -121,6 +122,28 @@ def test_button_has_dots_until_the_page_shows_what_changes(operator: Client) -> 
     assert f"Set {KEY}" in Screen(question(operator, url, value='"paypal"')).buttons
     details = Screen(page(operator, row_url(KeyValueStore.objects.get(), "details")))
     assert "Save the details" in details.buttons
+
+
+def test_value_of_the_url_opens_the_preview_and_is_not_written(operator: Client) -> None:
+    url = row_url(value_of("stripe"), "set")
+    response = operator.get(url, {"value": '"paypal"'})
+    assert preview_of(response)["value"] == ['"stripe"', '"paypal"']
+    assert Screen(response).focused.text == f"Set {KEY}"
+    assert KeyValueStore.objects.get().value == "stripe"
+    operator.post(url, confirmed(response))
+    assert KeyValueStore.objects.get().value == "paypal"
+
+
+def test_typed_value_that_is_not_possible_says_so_before_the_button_is_pressed(
+    operator: Client,
+) -> None:
+    url = row_url(value_of(20, type="integer"), "set")
+    typed_text = typed(operator, url, value='"many"') | {"_edit": "preview"}
+    [note] = notes_of(operator.post(url, typed_text))
+    assert note.startswith("Not possible: ")
+    assert "integer" in note
+    # Nothing is typed yet.
+    assert notes_of(operator.post(url, typed_text | {"value": ""})) == []
 
 
 def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None:

@@ -10,12 +10,13 @@ from flagstaff import changes
 from flagstaff.models import WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan
-from tests.support.admin_pages import act, flag_url, messages_of, question
+from tests.support.admin_pages import act, flag_url, messages_of, notes_of, question
 from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.experiments import experiment_url
 from tests.support.plans import STEPS, action_url, drive_recently
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
+from tests.support.sql import statements_of
 from tests.support.terminals import asked, document, run
 from tests.support.waiting import TOMORROW, ask, state_of
 
@@ -73,12 +74,52 @@ def test_page_of_a_kill_and_its_message_name_what_it_ends(
     waiting: WaitingAction, shop: Shop, *, is_on: bool
 ) -> None:
     client, url = shop.client("ben"), flag_url(shop.flag(KEY), "kill")
-    note = f"If you change it now, this will not run: {ENDS}"
-    assert note in Screen(client.get(url)).text
+    note = f"If you change it now, this will not run: {ENDS}: runs at "
+    staying = f"Actions that still wait afterwards: {KEY}: Roll out to 1 %: runs at "
+    texts = notes_of(client.get(url))
+    assert [text[: len(note)] for text in texts if ENDS in text] == [note]
+    assert [text[: len(staying)] for text in texts if "Roll out to 1 %" in text] == [staying]
     why = "will not run: " if is_on else "cancelled: the flag was turned off again"
     messages = messages_of(client.post(url, follow=True))
     assert [text for text in messages if f"{ENDS}: {why}" in text]
     assert not [text for text in messages if "Roll out" in text]
+
+
+def test_page_of_a_kill_names_all_that_it_ends_in_one_line(shop: Shop) -> None:
+    changes.flags.enable(KEY)
+    for line in (f"unit {KEY} visitor", f"rollout {KEY} 60"):
+        ask(f"{line} --at {NEXT_WEEK}")
+    texts = notes_of(shop.client("ben").get(flag_url(shop.flag(KEY), "kill")))
+    [text] = [text for text in texts if "these will not run:" in text]
+    assert ENDS in text
+    assert f"{KEY}: Roll out to 60 %" in text
+
+
+def test_page_of_a_rollout_names_what_waits_before_a_percentage_is_typed(shop: Shop) -> None:
+    changes.flags.enable(KEY)
+    ask(f"unit {KEY} visitor --at {NEXT_WEEK}")
+    client, url = shop.client("ben"), flag_url(shop.flag(KEY), "rollout")
+    [text] = notes_of(client.get(url))
+    assert text.startswith(f"Waiting actions: {ENDS}: runs at ")
+    texts = notes_of(client.get(f"{url}?percent=50"))
+    assert [text for text in texts if f"this will not run: {ENDS}" in text]
+
+
+def test_page_that_starts_a_plan_names_what_still_waits_for_its_flag(shop: Shop) -> None:
+    drive_recently()
+    changes.flags.enable(KEY)
+    plan = plans.create(KEY, STEPS)
+    ask(f"off {KEY} --at {NEXT_WEEK}")
+    texts = notes_of(shop.client("ben").get(action_url(plan, "start")))
+    staying = f"Actions that still wait afterwards: Turn off {KEY}: runs at "
+    assert [text for text in texts if text.startswith(staying)]
+
+
+def test_page_of_a_kill_queries_once_more_if_nothing_waits(shop: Shop) -> None:
+    changes.flags.enable(KEY)
+    client, url = shop.client("ben"), flag_url(shop.flag(KEY), "kill")
+    statements = statements_of(lambda: client.get(url))
+    assert len([text for text in statements if 'FROM "flagstaff_waitingaction"' in text]) == 1
 
 
 @each_line

@@ -32,6 +32,7 @@ from tests.support.admin_pages import (
     flag_url,
     message_links,
     messages_of,
+    notes_of,
     question,
     row_url,
     show,
@@ -47,6 +48,7 @@ from tests.support.waiting import TOMORROW, ask, make_due, run_jobs, state_of
 LIST = "/admin/flagstaff/waitingaction/"
 OVERVIEW = f"{FLAGS}overview/"
 KEY = "search_v2"
+NEXT_WEEK = f"{timezone.now() + timedelta(days=7):%Y-%m-%dT%H:%M}"
 TO_HALF = f"{KEY}: Roll out to 50 %"
 
 # An action that waits compares the versions of the history.
@@ -417,6 +419,16 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
         assert row_url(waiting) not in urls(ben, url)
 
 
+def test_list_shows_what_waits_first_and_when_a_failed_action_was_to_run(ben: Client) -> None:
+    waiting = ask(f"rollout {KEY} 50")
+    failed = ask(f"rollout {KEY} 60 --at {NEXT_WEEK}")
+    WaitingAction.objects.filter(pk=failed.pk).update(state=State.FAILED)
+    first, second = show(ben, LIST).texts("#result_list .field-heading")
+    assert first.startswith(f"{TO_HALF}, ")
+    assert second.startswith(f"{KEY}: Roll out to 60 %, was to run at ")
+    assert "was to run at " not in show(ben, row_url(waiting)).heading
+
+
 def test_page_names_who_ended_an_action_if_a_person_did(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
 
@@ -444,6 +456,37 @@ def test_action_that_has_failed_is_taken_off_the_overview_and_not_cancelled(ben:
     question = show(ben, page.link("Take off the overview…"))
     assert question.heading.startswith("Take off the overview")
     assert "Take off the overview" in question.buttons
+
+
+def test_page_of_a_cancellation_says_what_will_not_happen_and_what_stays(ben: Client) -> None:
+    waiting = ask(f"rollout {KEY} 50")
+    after = ask(f"rollout {KEY} 60 --at {NEXT_WEEK}")
+    response = ben.get(row_url(waiting, "cancel"))
+    [[what, now, then]] = Screen(response).part("#content table").rows
+    assert (what, now[:8], then) == (TO_HALF, "runs at ", "will not run")
+    stays, summary, ends = notes_of(response)
+    assert (stays, summary) == (f"“{KEY}” stays as it is now.", "On for 5 % of all users.")
+    text = f"This was to run after it, and will not run either: {KEY}: Roll out to 60 %: runs at "
+    assert ends.startswith(text)
+    assert row_url(after) in Screen(response).attributes(".flagstaff-notice a", "href")
+
+
+def test_pages_of_a_cancellation_and_a_refusal_name_both_actions_of_a_period(
+    ben: Client, shop: Shop
+) -> None:
+    shop.flag("summer_banner")
+    waiting = ask(f"on summer_banner --at {TOMORROW} --until {NEXT_WEEK} --request")
+    for name in ("cancel", "refuse"):
+        rows = show(ben, row_url(waiting, name)).part("#content table").rows
+        assert [row[0] for row in rows] == ["Turn on summer_banner", "Turn off summer_banner"]
+        assert {row[-1] for row in rows} == {"will not run"}
+
+
+def test_page_of_a_decision_has_one_way_back_and_one_cancellation(ben: Client) -> None:
+    waiting = ask(f"rollout {KEY} 50")
+    page = show(ben, row_url(waiting, "cancel"))
+    assert page.link("Back") == row_url(waiting)
+    assert [text for text in (*page.buttons, *dict(page.links)) if "Cancel" in text] == ["Cancel"]
 
 
 def test_action_that_is_due_for_six_minutes_needs_attention(ben: Client, flag: FeatureFlag) -> None:

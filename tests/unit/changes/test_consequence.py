@@ -276,6 +276,28 @@ def test_sentence_says_only_what_the_numbers_say(effect: Effect, text: str) -> N
     assert impact_text(impact_of(flag(), flag(rules=[STAFF]), effect)).startswith(text)
 
 
+@pytest.mark.parametrize(
+    ("effect", "text"),
+    [
+        (counted(lose=99), "99 of 100 users have the flag."),
+        (counted(), "0 of 100 users have the flag."),
+    ],
+)
+def test_sentence_about_a_deletion_says_who_has_the_flag_and_not_who_loses_it(
+    effect: Effect, text: str
+) -> None:
+    impact = Impact([flag()], [])
+    impact[Kind.FLAG, "flag"] = effect
+    assert impact_text(impact) == text
+
+
+def test_sentence_about_several_rows_of_which_one_is_counted_begins_with_its_key() -> None:
+    rows = [RowState(Kind.FLAG, FeatureFlag(key=key)) for key in ("a", "b")]
+    impact = Impact(rows, rows)
+    impact[Kind.FLAG, "a"] = counted(lose=2)
+    assert impact_text(impact).startswith("a: 2 users lose the flag.")
+
+
 def test_sentence_about_several_rows_says_what_is_not_counted() -> None:
     rows = [RowState(Kind.FLAG, FeatureFlag(key=key)) for key in ("a", "b", "c")]
     impact = Impact(rows, rows)

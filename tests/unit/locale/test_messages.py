@@ -190,7 +190,8 @@ HISTORY = {
     "enabled": "aktiv",
     "false": "nein",
     "true": "ja",
-    "command": "Befehl",
+    "in the admin": "im Admin",
+    "waiting action": "wartende Aktion",
     "created": "angelegt",
     "turned on": "eingeschaltet",
 }
@@ -212,11 +213,22 @@ def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_an
     assert changed("enabled", False, True) == "turned on"
 
 
-def test_source_of_flagstaff_is_translated() -> None:
+@pytest.mark.parametrize(
+    ("source", "text", "translated"),
+    [
+        ("admin", "in the admin", "im Admin"),
+        ("waiting 12", "waiting action 12", "wartende Aktion 12"),
+        ("plan", "", ""),
+        ("deploy script", "deploy script", "deploy script"),
+        ("admin robot", "admin robot", "admin robot"),
+    ],
+)
+def test_source_is_translated_but_not_one_of_the_project(
+    source: str, text: str, translated: str
+) -> None:
+    assert source_label(source) == text
     with german(HISTORY):
-        labels = [source_label(source) for source in ("command", "deploy script", None)]
-    assert labels == ["Befehl", "deploy script", ""]
-    assert source_label("command") == "command"
+        assert source_label(source) == translated
 
 
 def test_length_of_a_shortened_value_is_translated() -> None:

@@ -30,6 +30,7 @@ from flagstaff.admin.words import KIND_LABELS, actor_text, joined, key_link, tim
 from flagstaff.history.describe import (
     ChangePart,
     Names,
+    by_actor,
     describe_parts,
     field_label,
     may_see_users,
@@ -37,7 +38,7 @@ from flagstaff.history.describe import (
     names_of_actors,
     source_label,
 )
-from flagstaff.history.log import Change, Event, undone_by, version_of
+from flagstaff.history.log import Change, Event, remaining, undone_by, version_of
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
@@ -55,7 +56,7 @@ class EventRow:
 
     at: datetime
     change: SafeString | str
-    #: Who made it, through what, when, why, and what became of it.
+    #: By whom, where, when and why it was made, and what became of it.
     details: SafeString
     #: The key as a link to its page, and what it is; empty on the page of the row itself.
     subject: SafeString | str = ""
@@ -68,6 +69,8 @@ class EventRow:
     is_selectable: bool = False
     #: Whether the user may undo it, alone or with others; also if that was done already.
     may_undo: bool = False
+    #: Whether an undo of all that is shown takes it back.
+    is_remaining: bool = False
 
     @property
     def time(self) -> str:
@@ -105,7 +108,7 @@ def event_rows(
             may(site, request, needed, row or kind.model) for needed in ("view", right)
         )
     )
-    others = others_of(events)
+    others, remains = others_of(events), {event.version for event in remaining(events, undone)}
 
     def shown_row(event: Event) -> EventRow:
         version, undo, kind = event.version, undone.get(event.version), Kind(event.kind)
@@ -129,9 +132,8 @@ def event_rows(
         together = others.get(event.transaction_id, "")
         url = changes_url(site, {"transaction": version})
         details = _details(
-            actor_text(event, actors),
+            _author(event, actors),
             aware(event.at),
-            source_label(event.source),
             event.reason or "",
             together and format_html('<a href="{}">{}</a>', url, together),
             _undone_html(undo, actors),
@@ -146,6 +148,7 @@ def event_rows(
             is_selectable=is_selectable,
             # Without the event, the undo of its undo would do it again.
             may_undo=may_undo and (undo is None or undo.pk in shown),
+            is_remaining=may_undo and version in remains,
         )
         if row is not None:
             return event_row
@@ -164,12 +167,11 @@ def with_subject(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
 
 
 def _details(
-    actor: str, at: datetime, source: str, reason: str, *others: str, database_user: str = ""
+    author: str, at: datetime, reason: str, *others: str, database_user: str = ""
 ) -> SafeString:
     title = say("database user {user}", user=database_user).local if database_user else ""
     parts = (
-        format_html('<span title="{}">{}</span>', title, actor),
-        source,
+        format_html('<span title="{}">{}</span>', title, author),
         time_html(at),
         reason and say("“{text}”", text=with_links(reason)).html,
         *others,
@@ -215,22 +217,35 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
     names = actor_table().names(actors) if actors else {}
 
     def shown_row(event: Any) -> EventRow:
-        actor, at = _actor_of_app(event, names), aware(event.at)
+        author, at = _author_of_app(event, names), aware(event.at)
         # Plans have no reasons, and experiments write no flags.
-        details = _details(actor, at, "", getattr(event, "reason", ""))
+        details = _details(author, at, getattr(event, "reason", ""))
         version = getattr(event, "written_version", None)
         return EventRow(at, _event_text(event), details, version=str(version or ""))
 
     return [*map(shown_row, events)]
 
 
-def _actor_of_app(event: Any, names: Names) -> str:
-    """Returns who has made an event of an app: a user, a name, or the app itself."""
+def _author(event: Event, names: Names) -> str:
+    """Returns by whom and where a change was made, such as "by ana, in the admin"."""
+    actor = actor_text(event, names)
+    author = actor if event.actor is None else by_actor(actor)
+    return ", ".join(filter(None, [author, source_label(event.source or "")]))
+
+
+def _author_of_app(event: Any, names: Names) -> str:
+    """Returns by whom an event of an app was made: a user, a name, or the app itself."""
     if getattr(event, "is_automatic", False):
         return say("automatically").local
     if event.actor == DELETED_USER:
-        return say("a deleted user").local
-    return names.get(event.actor) or source_label(event.actor) or say("no name given").local
+        return by_actor(say("a deleted user").local)
+    if not event.actor:
+        return say("no name given").local
+    # Without a user, an event has the source of the change.
+    source = source_label(event.actor)
+    if event.actor not in names and source != event.actor:
+        return source
+    return by_actor(names.get(event.actor, event.actor))
 
 
 def as_one_act(change: EventRow, heading: str, label: SafeString | str) -> EventRow:

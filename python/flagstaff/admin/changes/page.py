@@ -334,8 +334,8 @@ class RecentChanges(Page):
         together = [int(row.version) for row in rows if row.may_undo]
         is_whole = filters.query() == urlencode({TRANSACTION: filters.of_transaction})
         undo_all = undo_url(site, together)
-        # Of one change and what it undid, nothing is left to undo.
-        is_several = is_whole or sum(row.is_selectable for row in rows) > 1
+        # A transaction may have more changes than a page.
+        count = len(together) if is_whole else sum(row.is_remaining for row in rows)
         return {
             **context,
             "rows": rows,
@@ -345,7 +345,7 @@ class RecentChanges(Page):
             "unreadable": [str(KIND_LABELS[kind]) for kind in kinds if kind not in readable],
             "may_select": any(row.is_selectable for row in rows),
             "undo_all": f"?{filters.query()}&{UNDO}={ALL}" if is_whole else undo_all,
-            "undo_all_count": len(together) if filters.is_narrow and is_several else 0,
+            "undo_all_count": count if filters.is_narrow else 0,
             "is_whole": is_whole,
         }
 

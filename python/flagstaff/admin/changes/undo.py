@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -46,7 +45,7 @@ from flagstaff.admin.looks import (
     text_for_log,
     use_rows,
 )
-from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
+from flagstaff.admin.rights import admin_of, denied, may, may_see, visible_refusal
 from flagstaff.admin.waiting_parts import ended_actions, waiting_line
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.consequence import text_for_many, text_to_type
@@ -62,7 +61,7 @@ from flagstaff.changes.undo import (
     undo_event,
 )
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.log import Change, events
+from flagstaff.history.log import Change, events, remaining, undone_by
 from flagstaff.models import WaitingAction
 
 # The largest number of events of a readable page.
@@ -103,6 +102,10 @@ class UndoSubject:
         self.entries = self._entries()
         self._require_view(self.entries)
         self.events = [*events(self.entries)]
+        # Before it is written: afterwards, all were undone.
+        undone = undone_by(self.entries) if len(self.events) > 1 else {}
+        #: Those that it takes back.
+        self.remaining = remaining(self.events, undone) or self.events
         self._preview()
         # Nothing delays an undo that only turns flags off.
         changed = [undone.changed for undone in self.undone if undone.changed is not None]
@@ -149,7 +152,7 @@ class UndoSubject:
             row = rows.get((kind, pk))
             sees = may_see(self.site, self.request, kind.model, pk)
             if not sees or (row and not may(self.site, self.request, "view", row)):
-                raise PermissionDenied
+                raise denied(self.request, "view", row or kind.model)
 
     def run(self) -> Run:
         """The undo. Other rows or entries are another question."""
@@ -166,8 +169,9 @@ class UndoSubject:
         written = [(undone, changed) for undone in self.undone if (changed := undone.written)]
         rows = [undone.before.row or undone.after.row for undone, _changed in written]
         for row, (_undone, changed) in zip(rows, written, strict=True):
-            if not may(self.site, self.request, right_of(changed), row):
-                raise PermissionDenied
+            right = right_of(changed)
+            if not may(self.site, self.request, right, row):
+                raise denied(self.request, right, row)
         conflicts = [undone.problem for undone in self.undone if undone.problem]
         for problem in conflicts:
             why = visible_refusal(self.site, self.request, problem)
@@ -206,8 +210,6 @@ class UndoSubject:
             "original": key or None,
             "crumbs": [(changes_url(self.site, {}), page_title("changes"))],
             "cannot": run is None,
-            # Where it is not possible, these say what to do instead.
-            **({"notes": [*self._advice()]} if run is None else {}),
         }
 
     def _title(self) -> str:
@@ -215,7 +217,7 @@ class UndoSubject:
             return say("Restore").local
         if len(self.undone) == 1 and self.undone[0].written and not self.undone[0].before.row:
             return say("Bring back").local
-        count = len(self.events)
+        count = len(self.remaining)
         return say("Undo {count} change", "Undo {count} changes", count=count).local
 
     def _deleted(self) -> list[Undone]:
@@ -246,8 +248,13 @@ class UndoSubject:
             text = say("Leave out what cannot be undone").local
             yield format_html('<a href="{}">{}</a>', url, text)
 
-    def notes(self, look: Look) -> list[str]:
-        """How much is undone, what is deleted, what is left out, and who gains and loses."""
+    def notes(self, look: Look | None) -> list[str]:
+        """How much is undone, what is deleted, what is left out, and who gains and loses.
+
+        Where it is not possible, what to do instead.
+        """
+        if look is None:
+            return [*self._advice()]
         notes = list[str]()
         if self.is_restore:
             version = parse_version(self.request.GET[RESTORE])
@@ -261,6 +268,8 @@ class UndoSubject:
                 shown = local_list(map(quoted, keys))
                 notes.append(say(text, count=len(keys), keys=shown).local)
         notes += filter(None, [_left_out_text(look.changed), look.users_text()])
+        if any(undone.kind is Kind.FLAG for undone in self._deleted()) and look.impact:
+            notes.append(say("After the deletion, the code uses its own default.").local)
         for waiting in ended_actions(self.site, self.request, look):
             # What the changes have ended that are undone now.
             ended_before = say("This will not run after the undo either:")
@@ -338,13 +347,16 @@ class UndoSubject:
         changes = _changes(written)
         text = say("{count} change of {keys} was undone.", "{count} changes of {keys} were undone.")
         keys = local_list(quoted(changed.key) for changed in changes)
-        sentences = [say(text, count=len(self.events), keys=keys).local]
+        sentences = [say(text, count=len(self.remaining), keys=keys).local]
         if len(changes) == 1:
             [change] = changes
             sentences = [self._undone_text(change)]
             if change.old is None and change.kind is Kind.FLAG and change.after:
                 sentences.append(summary_of(change.after.row))
-        sentences += [_left_out_text(changes), "" if look is None else look.users_text()]
+        # Nobody has what is deleted.
+        is_gone = all(change.new is None for change in changes)
+        users = "" if look is None or is_gone else look.users_text()
+        sentences += [_left_out_text(changes), users]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)
         if len(versions) > _MAX_EVENTS:
@@ -365,7 +377,7 @@ class UndoSubject:
         # By its primary key: one of the changes may have renamed it.
         row = changed.after and changed.after.row
         row_id = changed.kind.value, str(row and row.pk)
-        count = sum((event.kind, event.object_pk) == row_id for event in self.events)
+        count = sum((event.kind, event.object_pk) == row_id for event in self.remaining)
         if not self.is_restore:
             text = say(
                 "The change of “{key}” was undone: {change}.",

@@ -18,13 +18,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._tables.database import db, value_or_default
+from flagstaff._tables.database import db, user_field, value_or_default
 from flagstaff._tables.rows import OWNER, REVIEW_ON, RULES, TAGS, Kind, declaration, is_stored
 from flagstaff._tables.states import AS_DECLARED, FlagState
 from flagstaff._text import say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
-from flagstaff.actions.table import Look, reaches_users
+from flagstaff.actions.table import Look, Right, has_permission, reaches_users
 from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.flag.list import FlagListAdmin
@@ -111,6 +111,15 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         if action.name in _OF_USERS and not may_see_users(request.user):
             return False
         return super().may_do(request, action, row)
+
+    def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
+        """The right to see users, too, or to toggle a flag that users have."""
+        if has_permission(request.user, action.right, row):
+            if action.name in _OF_USERS:
+                return "view", user_field(self.model).model
+            if action.deletes:
+                return "toggle", row
+        return action.right, row
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allows filters by allowed user for users who may view users."""

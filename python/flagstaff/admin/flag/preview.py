@@ -15,7 +15,6 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.sites import all_sites
-from django.core.exceptions import PermissionDenied
 from django.core.signing import BadSignature, dumps, loads
 from django.db.models import Func, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -41,7 +40,7 @@ from flagstaff._tables.rows import all_rows, is_stored
 from flagstaff._text import say
 from flagstaff.admin.links import list_path, page_path, page_url
 from flagstaff.admin.parts import Level, Note, Section
-from flagstaff.admin.rights import may_preview
+from flagstaff.admin.rights import denied, may_preview
 from flagstaff.conf import conf
 
 _SALT = "flagstaff.preview"
@@ -234,7 +233,7 @@ def _with_flag(
     """Returns what the user previews, with one more flag. Raises PermissionDenied."""
     row = _rows([key]).first() if db.is_postgresql and is_storable(key) else None
     if row is None or not _is_possible(site, request, row):
-        raise PermissionDenied
+        raise denied(request, "toggle", row or conf.flag_model)
     flag = PreviewedFlag(is_on, getattr(row, _VERSION), int(time.time()) + _SECONDS)
     present = flags_of(request).preview
     return {**(present.flags if present else {}), key: flag}

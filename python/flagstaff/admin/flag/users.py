@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,7 +20,7 @@ from flagstaff._text import say
 from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.links import BACK, page_url, row_id, row_links, row_path
 from flagstaff.admin.looks import allowed_count, count_of_users
-from flagstaff.admin.rights import may_view, needs_view_user_text
+from flagstaff.admin.rights import denied, may_view, needs_view_user_text
 from flagstaff.admin.words import link
 from flagstaff.changes.fields import links_of
 from flagstaff.history.describe import may_see_users
@@ -45,7 +44,7 @@ def users_path(admin: Any) -> URLPattern:
 def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     flag = admin.get_object(request, unquote(object_id))
     if not admin.has_view_permission(request, flag):
-        raise PermissionDenied
+        raise denied(request, "view", flag or admin.model)
     if flag is None:
         missing: HttpResponse = admin.missing(request, object_id)
         return missing

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
@@ -26,7 +25,7 @@ from flagstaff.admin.action_page import ActionAdmin, ActionPage, ArgumentForm, R
 from flagstaff.admin.base_admin import Content, Page
 from flagstaff.admin.links import BACK, page_link, page_title, page_url, row_id, undo_url
 from flagstaff.admin.looks import MAX_TEXT, describe_changed, tables_of, text_for_log
-from flagstaff.admin.rights import admin_of, hidden_rows, may
+from flagstaff.admin.rights import admin_of, denied, hidden_rows, may
 from flagstaff.admin.words import KIND_LABELS, Column, Table, key_link, link, two_lines
 from flagstaff.changes import Changed
 from flagstaff.changes.fields import ALLOWED
@@ -254,10 +253,10 @@ class ImportSubject:
         for row, change in zip(rows, changed, strict=True):
             admin = cast("Any", admin_of(self.site, change.kind.model))
             readonly = {*admin.get_readonly_fields(self.request, row)}
-            if readonly & {*(change.new or ())} or not may(
-                self.site, self.request, right_of(change), row
-            ):
-                raise PermissionDenied
+            right = right_of(change)
+            is_readonly = readonly & {*(change.new or ())}
+            if is_readonly or not may(self.site, self.request, right, row):
+                raise denied(self.request, right, row)
 
         def write(expected: Mapping[Any, Any]) -> list[Changed]:
             done = serialization.apply(self.document, skip_unknown_users=True, **expected)
@@ -277,9 +276,9 @@ class ImportSubject:
         """Nothing: the plan that was shown is the one that is written."""
         return iter(())
 
-    def notes(self, look: Look) -> list[str]:
+    def notes(self, look: Look | None) -> list[str]:
         """Who gains and who loses."""
-        return [*filter(None, [look.users_text()]), *look.notes]
+        return [] if look is None else [*filter(None, [look.users_text()]), *look.notes]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """A line for each row."""

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -27,12 +26,12 @@ from flagstaff._text import local_number, localized, say
 from flagstaff._text.rules import sentence
 from flagstaff._text.times import duration
 from flagstaff.actions import Action
-from flagstaff.actions.table import Line
+from flagstaff.actions.table import Line, Right
 from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.links import overview_line, page_url
 from flagstaff.admin.looks import summary_of
 from flagstaff.admin.parts import AppPages, Head, Level, Note, OnFlag, OverviewLine, Section
-from flagstaff.admin.rights import hidden_rows, may, may_view, once
+from flagstaff.admin.rights import denied, hidden_rows, may, may_view, once
 from flagstaff.admin.row_page import ActionLink, AppRowAdmin
 from flagstaff.admin.words import Column, Table, badge, colour_of, key_link, two_lines
 from flagstaff.changes.fields import quoted_command
@@ -423,6 +422,10 @@ class PlanAdmin(AppRowAdmin):
         is_newest = isinstance(row, type) or _is_newest(row)
         return is_newest and super().may_do(request, action, row)
 
+    def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
+        """The right to toggle the flag."""
+        return "toggle", _flag_or_model(None if isinstance(row, type) else row)
+
     # The list.
 
     def get_ordering(self, request: HttpRequest) -> Any:
@@ -565,7 +568,7 @@ class PlanAdmin(AppRowAdmin):
         if not may(self.admin_site, request, "view", flag):
             raise unknown_row(conf.flag_model, key)
         if not may(self.admin_site, request, "toggle", flag):
-            raise PermissionDenied
+            raise denied(request, "toggle", flag)
 
     def summary(self, row: Any) -> str:
         """The sentence that says which users have the flag now."""

@@ -70,7 +70,7 @@ def test_changes_of_all_kinds_are_newest_first_with_authors_reasons_and_times(
     assert event_keys(html) == [KEY, "german segment", "gateway value", KEY]
     newest = events_of(html)[0]
     assert re.fullmatch(
-        f"{KEY} rollout 0 → 50 % <b>ana</b> · <i> · "
+        f"{KEY} rollout 0 → 50 % by <b>ana</b>, <i> · "
         rf".*, \d\d:\d\d:\d\d \S+ · just now · “see {ticket} <script>”",
         newest,
     )
@@ -343,9 +343,9 @@ def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
     ("actor", "shown"),
     [
         ("rollout plan", "automatically"),
-        ("a deleted user", "a deleted user"),
+        ("a deleted user", "by a deleted user"),
         ("", "no name given"),
-        ("deploy", "deploy"),
+        ("deploy", "by deploy"),
     ],
 )
 def test_event_of_a_plan_says_who_made_it(operator: Client, actor: str, shown: str) -> None:

@@ -342,6 +342,38 @@ def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
     assert [event.reason for event in all_events()[:4]] == ["too soon"] * 4
 
 
+def test_undo_of_a_transaction_counts_what_is_not_undone_and_names_the_flag(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    banner = FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=5)
+    with transaction.atomic():
+        changes.flags.set_rollout(KEY, 30)
+        version = changes.flags.set_rollout("banner", 90).version
+    undo(operator, flag_version(KEY))
+    response = operator.get(undo_all_url(version))
+    shown = Screen(response)
+    assert shown.heading == "Undo 1 change"
+    assert "Undo 1 change" in shown.buttons
+    states = {row[0]: row[1] for row in shown.rows}
+    assert states[KEY] == "rollout 25 %; nothing: it already has its earlier state"
+    assert [note for note in notes_of(response) if note.startswith("banner: 90 → 5 %: ")]
+    [message] = messages_of(undo_at(operator, undo_all_url(version)))
+    assert message.startswith("The change of “banner” was undone: rollout 90 → 5 %.")
+    assert state(banner) == (True, 5)
+
+
+def test_changes_of_a_person_that_were_undone_do_not_count_together(operator: Client) -> None:
+    with acting_as("ana"):
+        first = changes.flags.set_rollout(KEY, 50).version
+        changes.values.set("gateway", "adyen")
+    with acting_as("ana", reason="a mistake"):
+        changes.flags.undo(KEY, first)
+        changes.values.create("limit", 1)
+    shown = Screen(page(operator, f"{RECENT}?actor=ana"))
+    url = shown.link("Undo all 2 changes on this page…")
+    assert Screen(page(operator, url)).heading == "Undo 2 changes"
+
+
 @pytest.mark.thorough
 def test_undo_of_many_rows_is_confirmed_and_has_a_link_that_undoes_it(
     operator: Client, settings: Any

@@ -118,7 +118,7 @@ def test_what_a_user_may_not_do_names_the_permission(
     html = page(staff(*(f"{permission}_featureflag" for permission in permissions)), flag_url(flag))
     assert links_of(html) == links
     for name in missing:
-        assert f"(needs flagstaff.{name}_featureflag)" in html
+        assert f"(needs “Can {name} flag”)" in html
 
 
 def test_targeting_is_in_words_in_the_order_of_the_evaluation(

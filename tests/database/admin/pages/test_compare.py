@@ -84,7 +84,7 @@ def test_each_difference_is_a_line_that_leads_to_its_action(
     assert page.link("Add…") == f"{FLAGS}add/?key=fresh"
     rollout = Screen(shop.client().get(link))
     assert "25 → 5 %" in rollout.text
-    assert rollout.link("Cancel") == COMPARE
+    assert rollout.link("Back") == COMPARE
     rules = Screen(shop.client().get(page.link("Rules…")))
     assert "DE" in rules.text
 

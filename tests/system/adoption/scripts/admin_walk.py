@@ -48,7 +48,7 @@ seen["presets"] = get(f"{of_flag}change/").html.count("?percent=")
 classes = " ".join(get(f"{of_flag}details/").attributes(".form-row", "class")).split()
 seen["fields"] = [name.removeprefix("field-") for name in classes if name.startswith("field-")]
 for rollout in {"percent": "5"}, {"percent": "30", "_reason": "wider"}:
-    screen(act(client, f"{of_flag}rollout/", **rollout), warns="is off, and stays off")
+    screen(act(client, f"{of_flag}rollout/", **rollout), warns="is off: no user has it")
 get(f"{FLAGS}?q=added")
 seen["asked"] = "Turn on added" in get(f"{of_flag}on/").text
 screen(act(client, f"{of_flag}on/"))
