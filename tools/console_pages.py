@@ -89,6 +89,7 @@ PAGES = {
     "value-add-errors": Page(f"{VALUES}add/", (".flagstaff-confirm",)),
     "value": Page(f"{VALUES}{{value}}/change/"),
     "value-set": Page(f"{VALUES}{{value}}/set/"),
+    "value-set-asks": Page(f"{VALUES}{{object}}/set/?value=25"),
     "value-rules": Page(f"{VALUES}{{value}}/rules/"),
     "value-details": Page(f"{VALUES}{{chosen}}/details/"),
     "value-choices": Page(f"{VALUES}{{chosen}}/set/"),

@@ -29,10 +29,10 @@ from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.thorough, pytest.mark.timeout(repeats(3_600, 120))]
-ROWS = repeats(2_000, 200)
+ROWS = repeats(2_000, 80)
 TRIPLES_PER_ROW = 50
-# In direct mode the functions query, so they get only every 40th triple.
-QUERY_EVERY = repeats(1, 40)
+# In direct mode the functions query, so they get only every 20th triple.
+QUERY_EVERY = repeats(1, 20)
 KINDS = pytest.mark.parametrize("kind", ["flags", "values"])
 
 #: The value, the reason, the bucket of a flag, and the rule.

@@ -205,7 +205,7 @@ def results(client: Client, url: str = "/paths/", times: int = 1) -> set[bool]:
     """Returns the results that differ between paths and evaluations, with those of OFREP."""
     response = client.get(url, {"times": times})
     results = {value for values in response.json().values() for value in values}
-    for _ in range(times if url == "/paths/" else 0):
+    if url == "/paths/":
         single = client.post(f"{OFREP}/{KEY}", {"context": {}}, "application/json").json()
         every = client.post(OFREP, {"context": {}}, "application/json").json()["flags"]
         results |= {single["value"], *(flag["value"] for flag in every if flag["key"] == KEY)}

@@ -10,7 +10,6 @@ from datetime import datetime
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import all_rows
 from flagstaff._text import Sentence, joined, say, storable
 from flagstaff.changes.rule_use import missing_name
 from flagstaff.exceptions import ExperimentError
@@ -33,7 +32,7 @@ from flagstaff.experiments.rows import (
     set_state,
 )
 from flagstaff.experiments.variants import shares_of
-from flagstaff.history.deleted import key_of_deleted
+from flagstaff.history.deleted import delete_but_events
 from flagstaff.models import WaitingAction
 
 #: The kind of row of what waits for an experiment.
@@ -105,27 +104,20 @@ def delete(key: str) -> None:
     """
     with locked(key) as experiment:
         require_now(experiment, "delete")
-        _keep_events(experiment)
-        experiment.delete(using=db.alias)
-
-
-def _keep_events(experiment: Experiment) -> None:
-    """Records the deletion, and moves the events of an experiment to a row that decides nothing."""
-    text = say("deleted; it was {state}", state=say(experiment.state))
-    record(experiment, Kind.DELETED, text)
-    now = database_time(experiment)
-    kept = Experiment(
-        key=key_of_deleted(experiment.key, experiment.pk),
-        state=State.STOPPED,
-        # SQL may have written the null of JSON, which would be saved as NULL.
-        variants=experiment.variants or [],
-        started_at=experiment.started_at,
-        ended_at=now,
-        # So that a worker of any release refuses to start it.
-        exposures_deleted_at=now,
-    )
-    kept.save(using=db.alias, force_insert=True)
-    all_rows(ExperimentEvent).filter(experiment_id=experiment.pk).update(experiment_id=kept.pk)
+        text = say("deleted; it was {state}", state=say(experiment.state))
+        record(experiment, Kind.DELETED, text)
+        now = database_time(experiment)
+        delete_but_events(
+            experiment,
+            ExperimentEvent,
+            state=State.STOPPED,
+            # SQL may have written the null of JSON, which would be saved as NULL.
+            variants=experiment.variants or [],
+            started_at=experiment.started_at,
+            ended_at=now,
+            # So that a worker of any release refuses to start it.
+            exposures_deleted_at=now,
+        )
 
 
 def ship(key: str, winner: str) -> Experiment:

@@ -18,7 +18,7 @@ from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times, readable_json
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.variants import valid_variants, variants_of
-from flagstaff.history.deleted import is_deleted
+from flagstaff.history.deleted import EventManager, ExistingManager
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH
 
 __all__ = [
@@ -47,13 +47,6 @@ class State(models.TextChoices):
     RUNNING = "running", say("running").lazy
     STOPPED = "stopped", say("stopped").lazy
     SHIPPED = "shipped", say("shipped").lazy
-
-
-class ExperimentManager(models.Manager["Experiment"]):
-    """The experiments that were not deleted."""
-
-    def get_queryset(self) -> models.QuerySet[Experiment]:
-        return super().get_queryset().exclude(is_deleted())
 
 
 class Experiment(models.Model):
@@ -114,7 +107,7 @@ class Experiment(models.Model):
     runs_since: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
 
-    objects = ExperimentManager()
+    objects = ExistingManager["Experiment"]()
 
     class Meta:
         verbose_name = say("experiment").lazy
@@ -173,13 +166,6 @@ def _unreadable(column: str) -> Sentence:
     )
 
 
-class ExperimentEventManager(models.Manager["ExperimentEvent"]):
-    """The events of experiments that were not deleted."""
-
-    def get_queryset(self) -> models.QuerySet[ExperimentEvent]:
-        return super().get_queryset().exclude(is_deleted("experiment__"))
-
-
 class ExperimentEvent(models.Model):
     """Something that happened to an experiment."""
 
@@ -205,7 +191,7 @@ class ExperimentEvent(models.Model):
     reason: models.Field[Any, str] = models.TextField(default="")
     actor: models.Field[Any, str] = models.TextField(default="")
 
-    objects = ExperimentEventManager()
+    objects = EventManager["ExperimentEvent"]()
 
     class Meta:
         default_permissions = ()

@@ -22,7 +22,7 @@ from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
-from flagstaff.history.deleted import is_deleted
+from flagstaff.history.deleted import EventManager, ExistingManager
 from flagstaff.rollouts.steps_and_guards import Guard, Step, parse_guards, parse_steps
 from flagstaff.validators import KEY_MAX_LENGTH
 
@@ -84,7 +84,7 @@ def new_salt() -> bytes:
     return secrets.token_bytes(_SALT_BYTES)
 
 
-class PlanManager(models.Manager["Plan"]):
+class PlanManager(ExistingManager["Plan"]):
     """The plans in the flags' database that were not deleted.
 
     Each has the time of the database's clock when it was read.
@@ -100,7 +100,7 @@ class PlanManager(models.Manager["Plan"]):
         return self._existing().select_for_update(skip_locked=skip_locked)
 
     def _existing(self) -> QuerySet[Plan]:
-        return super().get_queryset().using(db.alias).exclude(is_deleted())
+        return super().get_queryset().using(db.alias)
 
     def active(self) -> QuerySet[Plan]:
         """Returns the plans that have not ended."""
@@ -285,13 +285,6 @@ class StepRun(models.Model):
         return f"run {self.pk} at {self.percent} %"
 
 
-class PlanEventManager(models.Manager["PlanEvent"]):
-    """The events of plans that were not deleted."""
-
-    def get_queryset(self) -> QuerySet[PlanEvent]:
-        return super().get_queryset().exclude(is_deleted("plan__"))
-
-
 class PlanEvent(models.Model):
     """Something that happened to a plan, with an English text for people."""
 
@@ -316,7 +309,7 @@ class PlanEvent(models.Model):
     actor: models.Field[Any, str] = models.TextField(default="")
     figures: models.Field[Any, Any] = models.JSONField(default=dict)
 
-    objects = PlanEventManager()
+    objects = EventManager["PlanEvent"]()
 
     class Meta:
         verbose_name = say("plan event").lazy

@@ -36,7 +36,7 @@ from flagstaff.changes.fields import Changed, quoted_command
 from flagstaff.changes.locking import block_of_change, require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
-from flagstaff.history.deleted import key_of_deleted
+from flagstaff.history.deleted import delete_but_events
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.models import (
@@ -356,30 +356,26 @@ def delete(key: str) -> None:
                 command=quoted_command("plan", "pause", key),
             )
         _keep_workers_from_writing()
-        _keep_events(plan)
-        plan.delete(using=db.alias)
+        _record_deletion(plan)
+        delete_but_events(
+            plan,
+            PlanEvent,
+            flag_pk=plan.flag_pk,
+            state=State.DONE if plan.state in ACTIVE_STATES else plan.state,
+            # SQL may have written the null of JSON, which would be saved as NULL.
+            steps=plan.steps or [],
+            step=plan.step,
+            guards=plan.guards or [],
+            reason="deleted",
+            ended_at=plan.now,
+        )
 
 
-def _keep_events(plan: Plan) -> None:
-    """Records the deletion, and moves the events of a plan to a row that decides nothing."""
-    was, percent = shown(plan), plan.percent
-    text = say("deleted; it was {state}", state=state_text(was.state))
-    if percent is not None:
-        text = say("{text} at {percent} %", text=text, percent=percent)
+def _record_deletion(plan: Plan) -> None:
+    text = say("deleted; it was {state}", state=state_text(shown(plan).state))
+    if plan.percent is not None:
+        text = say("{text} at {percent} %", text=text, percent=plan.percent)
     record(plan, PlanEvent.Kind.DELETED, _with_reason(text))
-    kept = Plan(
-        flag_pk=plan.flag_pk,
-        key=key_of_deleted(plan.key, plan.pk),
-        state=State.DONE if plan.state in ACTIVE_STATES else plan.state,
-        # SQL may have written the null of JSON, which would be saved as NULL.
-        steps=plan.steps or [],
-        step=plan.step,
-        guards=plan.guards or [],
-        reason="deleted",
-        ended_at=plan.now,
-    )
-    kept.save(using=db.alias, force_insert=True)
-    all_rows(PlanEvent).filter(plan_id=plan.pk).update(plan_id=kept.pk)
 
 
 def _keep_workers_from_writing() -> None:

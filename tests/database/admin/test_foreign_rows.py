@@ -50,8 +50,6 @@ QUERIES = ("user=staff", "show=1")
     params=[
         ("methods", True),
         pytest.param(("query set", False), marks=pytest.mark.thorough),
-        pytest.param(("methods", False), marks=pytest.mark.thorough),
-        pytest.param(("query set", True), marks=pytest.mark.thorough),
     ],
     ids=lambda pair: f"{pair[0]}, {'toggles' if pair[1] else 'changes'}",
 )

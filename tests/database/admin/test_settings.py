@@ -44,8 +44,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
 # Ids have this many digits, so that a localized id has a separator.
 FIRST_ID = 12_345
 VARIANTS: dict[str, dict[str, Any]] = {
-    "naive times": {"USE_TZ": False, "TIME_ZONE": "Europe/Berlin"},
-    "German numbers": {"USE_THOUSAND_SEPARATOR": True, "LANGUAGE_CODE": "de"},
+    "German numbers and naive times": {
+        "USE_THOUSAND_SEPARATOR": True,
+        "LANGUAGE_CODE": "de",
+        "USE_TZ": False,
+        "TIME_ZONE": "Europe/Berlin",
+    },
     "own formats": {"USE_THOUSAND_SEPARATOR": True, "FORMAT_MODULE_PATH": "tests.support.formats"},
 }
 

@@ -342,7 +342,7 @@ def test_random_changes_are_undone_exactly_or_refused() -> None:
     for name in ("ana", "bob", "eve"):
         User.objects.create(username=name)
     counts: Counter[str] = Counter()
-    for seed in range(repeats(400, 12)):
+    for seed in range(repeats(400, 6)):
         FeatureFlag.objects.all().delete()
         KeyValueStore.objects.all().delete()
         world = World(seed)

@@ -21,10 +21,10 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-VALUES, BATCH = repeats(20_000, 4_000), 10
+VALUES, BATCH = repeats(20_000, 1_000), 10
 # A query takes a hundred times as long as a read from memory.
-QUERIES = repeats(2_000, 500)
-FLAGS = repeats(300, 100)
+QUERIES = repeats(2_000, 100)
+FLAGS = repeats(300, 50)
 MISSING = object()
 
 T = TypeVar("T")

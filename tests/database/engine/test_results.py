@@ -25,9 +25,9 @@ from tests.support.fixtures import COMMITTED, Load
 from tests.support.repeats import repeats
 
 User: Any = get_user_model()
-PAIRS = repeats(100_000, 20_000)
+PAIRS = repeats(100_000, 5_000)
 # An evaluation with the ORM takes a thousand times as long.
-ORM_PAIRS = repeats(500, 200)
+ORM_PAIRS = repeats(500, 100)
 
 MakeUser = Callable[[], Any]
 ALPHABETS = (

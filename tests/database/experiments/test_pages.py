@@ -249,16 +249,9 @@ def test_page_explains_p_values_units_and_exposures(operator: Client, better: Ex
     ("broken", "why"),
     [
         ({"variants": 5}, "the column variants has JSON of another type"),
-        ({"variants": [5]}, "the column variants has JSON of another type"),
-        ({"variants": [{"key": "a"}]}, "the column variants has JSON of another type"),
-        ({"variants": [{"key": "a", "weight": 1}]}, "the experiment has 1 variants"),
-        ({"other_metrics": [5]}, "the column other_metrics has JSON of another type"),
         ({"guardrails": 5}, "the column guardrails has JSON of another type"),
-        ({"overrides": 5}, "the column overrides has JSON of another type"),
-        ({"added_metrics": {"orders": 5}}, "the column added_metrics has JSON of another type"),
     ],
 )
-@pytest.mark.one_in(4)
 def test_experiment_that_sql_has_broken_is_shown_and_can_only_be_stopped_and_deleted(
     broken: dict[str, Any], why: str, operator: Client, running: Experiment
 ) -> None:

@@ -207,7 +207,7 @@ def fill(dice: Random) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("seed", range(repeats(100, 10)))
+@pytest.mark.parametrize("seed", range(repeats(100, 4)))
 def test_diff_after_the_import_of_a_random_other_database_is_empty(seed: int) -> None:
     """And for each choice of groups of fields. Secrets and missing users are named."""
     dice = Random(seed)

@@ -81,6 +81,10 @@ VIEWS: dict[str, Any] = {
 }
 
 
+# The pages that show the result.
+URLS = [f"/{name.replace(' ', '/')}/" for name in VIEWS]
+
+
 def by_context(request: Any) -> HttpResponse:
     """Evaluates by the context of the call, and by that of the request."""
     result = request.flags.enabled(KEY, context={"visitor": "of the caller"})
@@ -108,12 +112,6 @@ def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_log, "_logged", set())
 
 
-@pytest.fixture(params=[f"/{name.replace(' ', '/')}/" for name in VIEWS])
-def url(request: pytest.FixtureRequest) -> str:
-    """A page that shows the result."""
-    return str(request.param)
-
-
 def cookie_of(visitor: str) -> dict[str, str]:
     return {"Cookie": f"{NAME}={sign_id(visitor)}"}
 
@@ -123,6 +121,7 @@ def result_of(visitor: str, percent: int = 50) -> str:
     return str(bucket_of(KEY, visitor) < percent)
 
 
+@pytest.mark.parametrize("url", URLS)
 def test_browser_gets_the_visitor_that_decides_and_keeps_it(
     shop: Shop, load: Load, url: str
 ) -> None:
@@ -170,17 +169,17 @@ NOT_NEEDED: dict[str, tuple[dict[str, Any], bool]] = {
 
 
 @pytest.mark.parametrize(("fields", "result"), NOT_NEEDED.values(), ids=NOT_NEEDED)
-@pytest.mark.one_in(4)
 def test_result_that_needs_no_visitor_sets_no_cookie(
-    shop: Shop, load: Load, url: str, fields: dict[str, Any], result: bool
+    shop: Shop, load: Load, fields: dict[str, Any], result: bool
 ) -> None:
     shop.flag(KEY)
     FeatureFlag.objects.update(**fields)
     load()
-    response = Client().get(url)
-    assert response.content.decode() == str(result)
-    assert NAME not in response.cookies
-    assert "Cache-Control" not in response.headers
+    for url in URLS:
+        response = Client().get(url)
+        assert (url, response.content.decode()) == (url, str(result))
+        assert NAME not in response.cookies
+        assert "Cache-Control" not in response.headers
 
 
 def test_only_a_percentage_of_a_rule_draws_a_visitor(shop: Shop, load: Load) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import FLAGS, act, flag_url, permit, row_url
+from tests.support.repeats import repeats
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
@@ -28,7 +29,7 @@ LIST = "/admin/flagstaff/waitingaction/"
 KEYS = ("new_checkout", "search_v2", "invoices", "dark_mode")
 PERMISSIONS = ("change_featureflag", "change_keyvaluestore", "change_segment", "add_featureflag")
 # Of each, so many changes are made before the times of the actions come.
-WORLDS, CHANGES = 40, 5
+WORLDS, CHANGES = repeats(40, 10), 5
 
 
 def percent(chance: Random) -> int:

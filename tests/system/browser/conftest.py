@@ -21,6 +21,7 @@ from tools.postgres import Postgres
 
 __all__ = ["RESET", "WORKERS", "Shop", "Visitor"]
 
+# Where a test looks at several workers: each of them starts for as long as a test takes.
 WORKERS = 3
 # The processes serve the package that the test has imported.
 _PACKAGE = Path(flagstaff.__file__).parent.parent
@@ -86,7 +87,7 @@ def environment_of(database: str) -> dict[str, str]:
     """Returns the environment of the example's processes on this database."""
     settings = {
         "DATABASE_URL": database,
-        "WORKERS": str(WORKERS),
+        "WORKERS": "1",
         "DJANGO_SETTINGS_MODULE": "tests.system.browser.settings",
         "PYTHONPATH": os.pathsep.join(map(str, (_PACKAGE, ROOT))),
     }
@@ -116,9 +117,15 @@ def _seed(server: Postgres) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
-    """The running example, with its sample data and several workers."""
-    with serving(module_postgres_server.url) as shop:
+def shop(
+    request: pytest.FixtureRequest, programs: object, module_postgres_server: Postgres
+) -> Iterator[Shop]:
+    """The running example, with its sample data and one worker.
+
+    A file adds variables to the environment of its processes by a dict ENVIRONMENT.
+    """
+    variables: dict[str, str] = getattr(request.module, "ENVIRONMENT", {})
+    with serving(module_postgres_server.url, **variables) as shop:
         yield shop
 
 

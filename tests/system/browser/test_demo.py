@@ -7,6 +7,7 @@ from tests.support.buckets import bucket_of
 from tests.system.browser.conftest import WORKERS, Shop, Visitor
 from tests.system.browser.layout import assert_fits
 
+ENVIRONMENT = {"WORKERS": str(WORKERS)}
 MESSAGE = ".messagelist"
 PROGRESS = "[data-progress]"
 LONG_KEY = "checkout." * 28

@@ -9,6 +9,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.support.admin_pages import FLAGS
 from tests.system.browser.conftest import WORKERS, Shop, Visitor
 
+ENVIRONMENT = {"WORKERS": str(WORKERS)}
 MESSAGE = ".messagelist"
 NOTICE = ".flagstaff-notice"
 CONFIRM = ".flagstaff-confirm"

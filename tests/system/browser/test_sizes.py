@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.admin_pages import FLAGS
 from tests.system.browser.conftest import Shop, Visitor
-from tools.demo import flags
+from tools.demo import flags_in_turn
 
 KEY = "search.ranking"
 DESKTOP, PHONE, SMALL_PHONE = (1280, 900), (400, 900), (375, 667)
@@ -65,10 +65,12 @@ def rows(shop: Shop) -> None:
         shop.query(
             f"UPDATE flagstaff_featureflag SET rollout_percent = {percent} WHERE key = '{KEY}'"
         )
-    for key in (KEY, "new_checkout"):
-        flags(f"plan start {key} --step 10:1h --step 100", shop.environment)
     at = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M")
-    flags(f"rollout {KEY} 50 --at {at} --as admin", shop.environment)
+    commands = (
+        *(f"plan start {key} --step 10:1h --step 100" for key in (KEY, "new_checkout")),
+        f"rollout {KEY} 50 --at {at} --as admin",
+    )
+    flags_in_turn(commands, shop.environment)
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """The panel of Django Debug Toolbar in a browser, under a strict Content-Security-Policy."""
 
-from collections.abc import Iterator
-
-import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.system.browser.conftest import Shop, Visitor, serving
+from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.test_accessibility import VIEWS, save_screenshot
 from tools.ports import LOOPBACK
-from tools.postgres import Postgres
 
+ENVIRONMENT = {"BESIDE": "debug_toolbar"}
 BUTTON, PANEL = "#djdt-FlagsPanel a", "#FlagsPanel"
 # Writes a long key and a long value into the panel, and returns how many pixels are cut off.
 CUT = """
@@ -20,13 +17,6 @@ CUT = """
     const table = arguments[0].querySelector('.djdt-scroll');
     return table.scrollWidth - table.clientWidth;
 """
-
-
-@pytest.fixture(scope="module")
-def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
-    """The example with the toolbar. One worker, because the toolbar keeps requests in memory."""
-    with serving(module_postgres_server.url, BESIDE="debug_toolbar", WORKERS="1") as shop:
-        yield shop
 
 
 def toolbar(visitor: Visitor, selector: str) -> WebElement:

@@ -1,15 +1,13 @@
 """The admin with Unfold, registered as docs/how-to/admin-set-up.md shows, in a browser."""
 
-from collections.abc import Iterator
-
 import pytest
 from selenium import webdriver
 
 from tests.support.admin_pages import FLAGS
-from tests.system.browser.conftest import Shop, Visitor, serving
+from tests.system.browser.conftest import Shop, Visitor
 from tools.browser import PASSWORD
-from tools.postgres import Postgres
 
+ENVIRONMENT = {"BESIDE": "unfold"}
 # The texts of our visible buttons that their boxes cut off.
 CUT_BUTTONS = """
     return [...document.querySelectorAll('.flagstaff-button, .flagstaff-confirm')]
@@ -22,13 +20,6 @@ CUT_BUTTONS = """
         })
         .map(button => button.textContent.trim());
 """
-
-
-@pytest.fixture(scope="module")
-def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
-    """The example with Unfold."""
-    with serving(module_postgres_server.url, BESIDE="unfold", WORKERS="1") as shop:
-        yield shop
 
 
 @pytest.fixture(scope="module")

@@ -80,31 +80,28 @@ def assert_default(details: Details, kind: str, code: ErrorCode) -> None:
     assert details.variant is None
 
 
+RESULTS: list[tuple[str, str, Any, Any]] = [
+    ("boolean-flag", "boolean", False, True),
+    ("string-flag", "string", "bye", "hi"),
+    ("integer-flag", "integer", 1, 10),
+    ("float-flag", "float", 0.1, 0.5),
+    ("integer-zero-flag", "integer", 1, 0),
+    ("string-zero-flag", "string", "fallback", ""),
+    ("large-integer-flag", "integer", 1, 2147483647),
+    ("huge-integer-flag", "integer", 1, 9007199254740991),
+    ("integral-float-flag", "integer", 1, 10),
+    ("integral-float-flag", "float", 0.1, 10.0),
+    ("integer-flag", "float", 0.1, 10.0),
+    ("object-flag", "object", {}, VALUES["object-flag"]),
+]
+
+
 @pytest.mark.usefixtures("canonical")
-@pytest.mark.parametrize(
-    ("key", "kind", "default", "expected"),
-    [
-        ("boolean-flag", "boolean", False, True),
-        ("string-flag", "string", "bye", "hi"),
-        ("integer-flag", "integer", 1, 10),
-        ("float-flag", "float", 0.1, 0.5),
-        ("integer-zero-flag", "integer", 1, 0),
-        ("string-zero-flag", "string", "fallback", ""),
-        ("large-integer-flag", "integer", 1, 2147483647),
-        ("huge-integer-flag", "integer", 1, 9007199254740991),
-        ("integral-float-flag", "integer", 1, 10),
-        ("integral-float-flag", "float", 0.1, 10.0),
-        ("integer-flag", "float", 0.1, 10.0),
-        ("object-flag", "object", {}, VALUES["object-flag"]),
-    ],
-)
-@pytest.mark.one_in(4)
-def test_key_of_the_requested_type_returns_its_value(
-    evaluate: Evaluate, key: str, kind: str, default: Any, expected: Any
-) -> None:
-    details = evaluate(kind, key, default)
-    assert (details.value, type(details.value)) == (expected, type(expected))
-    assert (details.reason, details.error_code, details.error_message) == ("STATIC", None, None)
+def test_key_of_the_requested_type_returns_its_value(evaluate: Evaluate) -> None:
+    for key, kind, default, expected in RESULTS:
+        details = evaluate(kind, key, default)
+        assert (details.value, type(details.value)) == (expected, type(expected))
+        assert (details.reason, details.error_code, details.error_message) == ("STATIC", None, None)
 
 
 @pytest.mark.usefixtures("canonical")
@@ -125,32 +122,27 @@ OTHER_KINDS = {
 
 
 @pytest.mark.usefixtures("canonical")
-@pytest.mark.parametrize(
-    ("key", "kind"), [(key, kind) for key, kinds in OTHER_KINDS.items() for kind in kinds]
-)
-@pytest.mark.one_in(4)
-def test_key_of_another_type_returns_the_default_with_type_mismatch(
-    evaluate: Evaluate, key: str, kind: str
-) -> None:
-    assert_default(evaluate(kind, key), kind, ErrorCode.TYPE_MISMATCH)
+def test_key_of_another_type_returns_the_default_with_type_mismatch(evaluate: Evaluate) -> None:
+    for key, kinds in OTHER_KINDS.items():
+        for kind in kinds:
+            assert_default(evaluate(kind, key), kind, ErrorCode.TYPE_MISMATCH)
 
 
 @pytest.mark.usefixtures("canonical")
 @pytest.mark.parametrize("unknown_key", ["ignore", "raise"])
-@pytest.mark.parametrize("kind", DEFAULTS)
-@pytest.mark.one_in(4)
 def test_unknown_key_returns_the_default_with_flag_not_found(
-    evaluate: Evaluate, kind: str, unknown_key: str, settings: Settings
+    evaluate: Evaluate, unknown_key: str, settings: Settings
 ) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": unknown_key}
-    assert_default(evaluate(kind, "missing-flag"), kind, ErrorCode.FLAG_NOT_FOUND)
+    for kind in DEFAULTS:
+        assert_default(evaluate(kind, "missing-flag"), kind, ErrorCode.FLAG_NOT_FOUND)
 
 
 @pytest.mark.usefixtures("canonical")
-@pytest.mark.parametrize("default", [True, False])
-def test_disabled_flag_is_off_whatever_the_default(evaluate: Evaluate, default: bool) -> None:
-    details = evaluate("boolean", "disabled-boolean-flag", default)
-    assert (details.value, details.reason, details.error_code) == (False, "DISABLED", None)
+def test_disabled_flag_is_off_whatever_the_default(evaluate: Evaluate) -> None:
+    for default in (True, False):
+        details = evaluate("boolean", "disabled-boolean-flag", default)
+        assert (details.value, details.reason, details.error_code) == (False, "DISABLED", None)
 
 
 @pytest.mark.usefixtures("canonical")

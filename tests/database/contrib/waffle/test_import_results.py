@@ -16,6 +16,7 @@ from waffle.models import Flag
 
 from flagstaff import flag_enabled
 from flagstaff.contrib.waffle.evaluating import flag_result
+from tests.support.repeats import repeats
 from tests.support.terminals import document
 from tests.support.waffle_rows import flag, switch
 
@@ -87,7 +88,7 @@ def random_flag(number: int, chance: random.Random) -> Flag:
 
 @pytest.mark.parametrize(
     ("seed", "count", "is_overridden"),
-    [(1, 5, False), (2, 3, True), pytest.param(3, 50, False, marks=pytest.mark.thorough)],
+    [(1, repeats(50, 10), False), (2, 3, True)],
 )
 def test_results_are_those_of_waffle_except_announced_ones(
     users: dict[str, Any], seed: int, count: int, is_overridden: bool, settings: Any

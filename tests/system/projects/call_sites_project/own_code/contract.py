@@ -19,7 +19,7 @@ own: Any = import_module("own_code.models")
 OrgFlag, EarlyFlag, PlainFlag = own.OrgFlag, own.EarlyFlag, own.PlainFlag
 LoudSwitch, LoudSample = own.LoudSwitch, own.LoudSample
 
-ROWS = 15
+ROWS = 8
 _KEPT = ("waffles", "waffle_tests")
 _CLASSES = ("AbstractBaseFlag", "AbstractUserFlag")
 _METHODS: list[tuple[str, tuple[bool, ...]]] = [
