@@ -355,15 +355,15 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 
 def _look_at_refusal(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Returns what will not happen if an action is refused, and what stays as it is."""
-    return _look_at_end(_require_state(begin_of(find(key)), State.APPROVAL))
+    return _look_at_end(_require_state(begin_of(find(key)), State.APPROVAL), viewer)
 
 
 def _look_at_cancellation(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Returns the same of an action that is cancelled, or taken off the overview."""
-    return _look_at_end(_require_state(find(key), *OPEN, *PROBLEMS))
+    return _look_at_end(_require_state(find(key), *OPEN, *PROBLEMS), viewer)
 
 
-def _look_at_end(waiting: WaitingAction) -> Look:
+def _look_at_end(waiting: WaitingAction, viewer: HasPermissions | None) -> Look:
     is_open = waiting.state in OPEN
     period = [row for row in asked_together(waiting) if row.state in OPEN] if is_open else [waiting]
     after = say("will not run") if is_open else say("taken off the overview")
@@ -372,7 +372,9 @@ def _look_at_end(waiting: WaitingAction) -> Look:
         for row in without_secrets(foresee(period))
     ]
     cancels = [row.pk for row in period]
-    return Look(lines=lines, notes=[*_what_stays(waiting)], cancels=cancels)
+    # The terminal says what it has done.
+    notes = [] if viewer is None else [*_what_stays(waiting)]
+    return Look(lines=lines, notes=notes, cancels=cancels)
 
 
 def _what_stays(waiting: WaitingAction) -> Iterator[str]:

@@ -275,8 +275,9 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
         assert any(line.startswith(f"{key}: deleted") for line in facts)
     rows("ALTER TABLE flagstaff_usage RENAME TO gone")
     printed = run("delete beta_reviews --yes").err.splitlines()
-    assert printed[:2] == [
+    assert printed[:3] == [
         "beta_reviews: On for 2 allowed users only. → deleted",
+        "After the deletion, the code uses its own default.",
         "Evaluated: not known.",
     ]
 

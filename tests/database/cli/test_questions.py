@@ -84,7 +84,7 @@ NOTICED = {
         "half: 60 → 6 %: 2 users lose the flag. Afterwards 0 of 2 users",
         "half: 2 → 0 of 2 users.",
     ),
-    "undo by_team": ("by_team: 1 user loses the flag. Afterwards 0 of 2 users have it.", ""),
+    "undo by_team": ("by_team: 1 of 2 users have the flag.", ""),
     "value set page_size 21": (NEW_VALUE, NEW_VALUE),
 }
 
