@@ -28,8 +28,8 @@ from flagstaff.history.log import Change, events
 _MAX_DESCRIPTION = 200
 # The fields of a change, and the length of each value.
 _MAX_PARTS, _MAX_VALUE = 3, 30
-# An actor that is no user may be any text.
-_MAX_ACTOR = 40
+# An actor that is no user may be any text, and a database user has up to 63 characters.
+_MAX_ACTOR = 100
 
 #: What rows with a history are called.
 KIND_LABELS = {
