@@ -22,6 +22,8 @@ _BEGIN, _END = "⟦", "⟧"
 _PLACEHOLDER = re.compile(r"(%\(\w+\)[a-z]|%%|%[sd]|\{\w*\})")
 _MARKED = re.compile(f"{_BEGIN}[^{_BEGIN}{_END}]*{_END}", re.DOTALL)
 _COMMAND = re.compile(f"(?:python )?manage\\.py flags [^{_BEGIN}{_END}…]*")
+# Django stores the names of permissions in English.
+_PERMISSION = re.compile(r"\bCan (?:add|change|delete|toggle|view) [a-z]+(?: [a-z]+)*")
 # The keys, names and texts of these tests have a digit or no Latin letter.
 _WORD = re.compile(r"(?<![\w.-])[A-Za-z]{2,}(?![\w-]|[.]\w)")
 # A name in JSON.
@@ -93,7 +95,9 @@ def _words(text: str) -> set[str]:
 
 
 def _without_marks(text: str) -> str:
-    return _MARKED.sub(" … ", _NAME.sub("", _COMMAND.sub("", text))).strip()
+    for pattern in (_COMMAND, _NAME, _PERMISSION):
+        text = pattern.sub("", text)
+    return _MARKED.sub(" … ", text).strip()
 
 
 @final

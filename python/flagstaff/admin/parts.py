@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
@@ -105,8 +104,6 @@ class OnFlag(NamedTuple):
 
     note: Note | None = None
     links: Sequence[tuple[str, str]] = ()
-    #: What the app did when it wrote changes of the flag, and its label, by their versions.
-    acts: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,7 @@ from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.table import Right, noun_of, permission_name
 from flagstaff.admin.action_page import ActionAdmin, ActionPage
-from flagstaff.admin.changes.events import as_one_act, event_rows, rows_of_app
+from flagstaff.admin.changes.events import event_rows, rows_of_app
 from flagstaff.admin.declared import declared_groups
 from flagstaff.admin.links import (
     DECLARED_ID,
@@ -353,10 +353,6 @@ class RowPageAdmin(ActionAdmin):
         html = format_html('<p class="flagstaff-quiet">{}</p>', joined(" · ", [*place, *lines]))
         return Section(say("About").local, html, ("details", "delete", "default"))
 
-    def acts_of_apps(self, request: HttpRequest, row: Any) -> Mapping[str, tuple[str, str]]:
-        """Returns what apps did when they changed a row, and their labels, by version."""
-        return {}
-
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """Returns the section with what has happened to a row."""
         title = say("Last changes").local
@@ -365,11 +361,7 @@ class RowPageAdmin(ActionAdmin):
         site, kind = self.admin_site, self.row_kind
         newest = Change.objects.of_row(kind, row.pk).short().newest()[:_MAX_ENTRIES]
         shown = [*islice(events(newest), _COUNT)]
-        acts = self.acts_of_apps(request, row)
-        rows = [
-            as_one_act(event, *acts[event.version]) if event.version in acts else event
-            for event in event_rows(site, request, shown, row=row)
-        ]
+        rows = event_rows(site, request, shown, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)
 

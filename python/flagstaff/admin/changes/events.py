@@ -248,8 +248,9 @@ def _author_of_app(event: Any, names: Names) -> str:
     return by_actor(names.get(event.actor, event.actor))
 
 
-def as_one_act(change: EventRow, heading: str, label: SafeString | str) -> EventRow:
-    """Returns one row of a change and the event of an app that wrote it, by label and heading."""
+def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> EventRow:
+    """Returns one row of a change and the event of an app that wrote it, which has this label."""
+    heading = event.change.partition(":")[0]
     return replace(change, change=format_html("{}: {}, {}", label, heading, change.change))
 
 

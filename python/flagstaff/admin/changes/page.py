@@ -437,8 +437,7 @@ def _rows_of_apps(
         state = say("no longer exists").local if deleted_key else ""
         if row.version in changes:
             label = link(url, pages.label)
-            heading = row.change.partition(":")[0]
-            changes[row.version] = as_one_act(changes[row.version], heading, label)
+            changes[row.version] = as_one_act(changes[row.version], row, label)
         elif filters.of_kind in {"", pages.name}:
             key = deleted_key or subject.key
             rows.append(with_subject(row, key, url, pages.label, state))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib.admin import AdminSite
 from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import URLPattern
@@ -48,7 +47,7 @@ from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
-from flagstaff.admin.parts import Head, OnFlag, Section
+from flagstaff.admin.parts import Head, Section
 from flagstaff.admin.rights import can_read, has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, ActionLink, RowPageAdmin
 from flagstaff.admin.rules.sentences import used_by_html
@@ -131,7 +130,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def head(self, request: HttpRequest, row: Any) -> Head:
         """The state, who has the flag, the actions of every day, and what to look at."""
         state, percent = FlagState.of(row), row.rollout_percent
-        of_apps = _of_apps(self.admin_site, request, row)
+        of_apps = [*apps_on_flag(self.admin_site, request, row)]
         notes = [
             *(note for of_row in notes_of_code([row]).values() for note in of_row),
             *(app.note for app in of_apps if app.note is not None),
@@ -168,11 +167,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         used_by = "\N{EN DASH}" if uses is None else shown
         yield Section(capfirst(say("used by").local), used_by)
         yield self.about(row, *_ELSEWHERE)
-
-    def acts_of_apps(self, request: HttpRequest, row: Any) -> Mapping[str, tuple[str, str]]:
-        """What plans did when they changed the flag."""
-        of_apps = _of_apps(self.admin_site, request, row)
-        return {version: act for app in of_apps for version, act in app.acts.items()}
 
     def is_offered(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """What can be done now: not to delete what a rule names.
@@ -297,13 +291,6 @@ def _uses_of(flag: Any) -> Sequence[RuleUse] | None:
             None,
         )
     return cast("Sequence[RuleUse] | None", flag.uses)
-
-
-def _of_apps(site: AdminSite, request: HttpRequest, flag: Any) -> Sequence[OnFlag]:
-    """Returns what the apps add to the page of a flag, which is read once for it."""
-    if not hasattr(flag, "of_apps"):
-        flag.of_apps = [*apps_on_flag(site, request, flag)]
-    return cast("Sequence[OnFlag]", flag.of_apps)
 
 
 def _who_text(request: HttpRequest, flag: Any) -> SafeString:

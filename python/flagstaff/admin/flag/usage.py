@@ -22,7 +22,7 @@ from flagstaff._workers.usage import (
 )
 from flagstaff.admin.parts import Section
 from flagstaff.admin.rights import can_read
-from flagstaff.admin.words import joined, time_html
+from flagstaff.admin.words import joined, time_cell
 from flagstaff.conf import conf
 
 # The results of evaluations of one flag, and the hours of the chart.
@@ -84,7 +84,7 @@ def _sentences(
         max((usage.last_at for usage in hours if usage.result in results), default=None)
         for results in (_RESULTS, {"bulk"}, {"browsers"}, {"needed"})
     )
-    if count and last is not None:
+    if count:
         true = sum(usage.count for usage in recent if usage.result == "true")
         text = say(
             "{count} evaluation in the last 24 hours, {percent} % true, last {time}.",
@@ -96,9 +96,9 @@ def _sentences(
                 "{count} evaluations in the last 24 hours, {percent} % by a rule, last {time}.",
             )
         percent = percent_true(true, count)
-        yield say(text, count=count, percent=percent, time=time_html(last)).html
+        yield say(text, count=count, percent=percent, time=time_cell(last)).html
     elif last is not None:
-        yield say("No evaluation in the last 24 hours, last {time}.", time=time_html(last)).html
+        yield say("No evaluation in the last 24 hours, last {time}.", time=time_cell(last)).html
     elif of_value:
         yield say("Evaluations are counted only for values with rules.").local
     elif not (bulk or browsers or needed):
@@ -110,11 +110,11 @@ def _sentences(
             else say("No evaluation in the last {days}.", days=local_days(days)).local
         )
     if needed:
-        yield say("Read by a condition, last {time}.", time=time_html(needed)).html
+        yield say("Read by a condition, last {time}.", time=time_cell(needed)).html
     if browsers:
-        yield say("Served to browsers, last {time}.", time=time_html(browsers)).html
+        yield say("Served to browsers, last {time}.", time=time_cell(browsers)).html
     if bulk:
-        yield say("Served in bulk, last {time}.", time=time_html(bulk)).html
+        yield say("Served in bulk, last {time}.", time=time_cell(bulk)).html
         if not (last or browsers or needed):
             yield say(
                 "It is not known whether the code uses the flag: an evaluation of one key would be "

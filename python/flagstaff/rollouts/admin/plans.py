@@ -43,7 +43,6 @@ from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.fields import prepare_fields
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
-    FLAG_VERSION,
     WATCHED_STATES,
     DriverRun,
     Plan,
@@ -77,10 +76,6 @@ from flagstaff.rollouts.verdict import USERS, times
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
-
-
-# The last changes on the page of a flag are fewer.
-_MAX_ACTS = 20
 
 
 def _notes_of_flags(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Note]:
@@ -136,15 +131,7 @@ def _on_flag(site: AdminSite, request: HttpRequest, flag: Any) -> OnFlag:
     text = format_html("<strong>{}</strong> {} {} {}", label, state, sentence, hint)
     may_open = may_view(site, request, Plan)
     link = (page_url(site, Plan, "change", plan.pk), say("Open the plan").local) if may_open else ()
-    return OnFlag(Note(text, _level(plan), link), links, _acts(flag))
-
-
-def _acts(flag: Any) -> dict[str, tuple[str, str]]:
-    """Returns what plans did when they changed a flag, by the version that they wrote. A query."""
-    label = str(capfirst(Plan._meta.verbose_name))
-    of_flag = db.rows(PlanEvent).filter(plan__flag_pk=str(flag.pk))
-    wrote = of_flag.filter(figures__has_key=FLAG_VERSION).order_by("-id")[:_MAX_ACTS]
-    return {str(event.written_version): (event.get_kind_display(), label) for event in wrote}
+    return OnFlag(Note(text, _level(plan), link), links)
 
 
 def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:

@@ -93,7 +93,7 @@ def test_change_without_an_actor_says_how_it_was_made(operator: Client) -> None:
     by_script, by_sql, *_others = events_of(page(operator, RECENT))
     user = connection.settings_dict["USER"]
     assert f"rollout 0 → 50 % database user {user}, by SQL or code · " in by_sql
-    assert "rollout 50 → 75 % no name given · command (root@web-1) · " in by_script
+    assert "rollout 50 → 75 % no name given, in the terminal (root@web-1) · " in by_script
 
 
 def test_history_of_a_row_is_the_page_of_its_changes(operator: Client) -> None:

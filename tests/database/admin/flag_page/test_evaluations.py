@@ -38,11 +38,6 @@ def text(html: str) -> str:
     return " ".join(Screen(html).texts("p"))
 
 
-def without_times(text: str) -> str:
-    """Returns a text with TIME in place of each time."""
-    return re.sub(r"\w+\.? \d+, \d{4}, \d\d:\d\d:\d\d \S+", "TIME", text)
-
-
 def count(ago: int, true: int, false: int, key: str = KEY) -> None:
     """Evaluations in the hour that began so many hours before the present one."""
     present = timezone.now().astimezone(zones.utc)
@@ -63,8 +58,8 @@ def test_sentence_says_how_often_in_a_day_and_the_share_of_true(
     count(0, true, false)
     count(25, 9999, 9999)
     count(1, 5, 5, key="another_flag")
-    assert without_times(text(section(operator, flag))) == (
-        f"1,000 evaluations in the last 24 hours, {percent} % true, last TIME · just now."
+    assert text(section(operator, flag)) == (
+        f"1,000 evaluations in the last 24 hours, {percent} % true, last just now."
     )
 
 
@@ -91,18 +86,18 @@ def test_bars_have_the_true_results_over_all_of_each_hour(
     [
         (None, "evaluated", "No evaluation in the last 30 days."),
         (40, "evaluated", "No evaluation in the last 30 days."),
-        (3, "evaluated", "No evaluation in the last 24 hours, last TIME · 3 days ago."),
+        (3, "evaluated", "No evaluation in the last 24 hours, last 3 days ago."),
         (40, "bulk", "No evaluation in the last 30 days."),
         (
             3,
             "bulk",
             (
-                "Served in bulk, last TIME · 3 days ago. It is not known whether the code uses the "
-                "flag: an evaluation of one key would be counted."
+                "Served in bulk, last 3 days ago. It is not known whether the code uses the flag: "
+                "an evaluation of one key would be counted."
             ),
         ),
-        (3, "browsers", "Served to browsers, last TIME · 3 days ago."),
-        (3, "needed", "Read by a condition, last TIME · 3 days ago."),
+        (3, "browsers", "Served to browsers, last 3 days ago."),
+        (3, "needed", "Read by a condition, last 3 days ago."),
     ],
 )
 def test_flag_without_an_evaluation_in_a_day_says_what_is_known(
@@ -114,7 +109,7 @@ def test_flag_without_an_evaluation_in_a_day_says_what_is_known(
         add_usage(KEY, "needed", 0, days)
     elif days is not None:
         serve(KEY, days, to_browsers=kind == "browsers")
-    assert without_times(text(section(operator, flag))) == sentence
+    assert text(section(operator, flag)) == sentence
 
 
 def test_flag_is_not_said_to_be_unused_while_usage_is_young(
