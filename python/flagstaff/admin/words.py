@@ -162,8 +162,6 @@ class Table:
     empty: str = ""
     #: What follows the table.
     note: str = ""
-    #: Whether the cells of a row are below each other on a phone.
-    is_stacked: bool = False
 
     @property
     def cells(self) -> list[list[tuple[Column, str]]]:

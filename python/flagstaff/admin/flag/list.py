@@ -533,8 +533,7 @@ class FlagListAdmin(BaseAdmin):
             colour_of(state.value),
             label,
             bar,
-            # A line ends between two of them.
-            " · ".join(text.replace(" ", "\N{NO-BREAK SPACE}") for text in texts if text),
+            " · ".join(filter(None, texts)),
         )
 
     @admin.display(description=say("evaluated").lazy, ordering="key")
