@@ -37,7 +37,11 @@ def about(run: Run, look: Look) -> Look:
         return _deletion(run, look)
     notes = [*look.notes]
     after = [state.row for key, state in look.impact.after.items() if key in look.impact.rows]
-    off = [row.key for row in after if not row.enabled]
+    off = [
+        row.key
+        for row in after
+        if not row.enabled and (name == "allow" or row.rollout_percent or row.rules)
+    ]
     if name in _CHOOSING and off:
         text = say(
             "{keys} is off: no user has it until it is turned on.",

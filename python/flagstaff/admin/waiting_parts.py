@@ -230,8 +230,10 @@ def concerned_actions(
             return Concerned()
         found = WaitingAction.objects.using(db.alias).filter(pk__in=ends | of_rows)
         shown = to_show(shown_actions(site, request, found.order_by("run_at", "id")))
-        # What never runs is not ended by this change.
-        ended = [action for action in shown if action.pk in ends and not action.never_runs]
+        if look is not None:
+            # The change neither ends what never runs, nor does this wait afterwards.
+            shown = [action for action in shown if not action.never_runs]
+        ended = [action for action in shown if action.pk in ends]
         return Concerned(ended, [action for action in shown if action not in ended])
 
     return value_or_default("the page of an action cannot read what waits", read, Concerned())

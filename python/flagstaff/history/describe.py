@@ -131,8 +131,10 @@ def source_label(source: str) -> str:
     """Returns where a change was made, such as "in the admin"; a name of the project as it is."""
     name, blank, details = source.partition(" ")
     # Such as "waiting 12" and "command (ana@web-1)", and not "admin robot".
-    is_ours = name in _SOURCES and not details[:1].isalpha()
-    return f"{_SOURCES[name]}{blank}{details}" if is_ours else source
+    label = _SOURCES.get(name)
+    if label is None or details[:1].isalpha() or (details and not label):
+        return source
+    return f"{label}{blank}{details}"
 
 
 def field_label(name: str) -> str:

@@ -378,13 +378,13 @@ def _look_at_end(waiting: WaitingAction, viewer: HasPermissions | None) -> Look:
 
 
 def _what_stays(waiting: WaitingAction) -> Iterator[str]:
-    """Yields that the rows of an action stay as they are, and who has a single flag."""
+    """Yields that the end of an action changes no row, and who has a single flag."""
     kind = Kind.of_noun(waiting.row_kind)
     # What is to be created does not exist yet.
     rows = [] if kind is None else [*all_rows(kind.model).filter(key__in=waiting.keys)]
     if keys := [row.key for row in rows]:
-        text = say("{keys} stays as it is now.", "{keys} stay as they are now.")
-        yield say(text, count=len(keys), keys=local_list(map(quoted, keys))).local
+        shown = local_list(map(quoted, keys))
+        yield say("This changes nothing about {keys}.", keys=shown).local
     if kind is Kind.FLAG and len(rows) == 1:
         yield flag_text(rows[0], count_allowed_users(rows[0]))
 
@@ -444,7 +444,7 @@ def _locked(key: str, *states: str) -> Iterator[list[WaitingAction]]:
 def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
     if waiting.state not in states:
         state = state_text(waiting)
-        raise InvalidChangeError("{key} is {state} already", key=waiting.key, state=state)
+        raise InvalidChangeError("{key} is already {state}", key=waiting.key, state=state)
     return waiting
 
 

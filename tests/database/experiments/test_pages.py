@@ -242,7 +242,9 @@ def test_page_explains_p_values_units_and_exposures(operator: Client, better: Ex
     metrics, units = Screen(html).section("Metrics").text, Screen(html).section("Units").text
     assert " p value " in metrics
     assert "how likely chance alone gives such a change. Below 0.05, the result" in metrics
-    assert "A unit (here: user) always gets the same variant. Its exposure is" in units
+    assert (
+        "During a run, a unit (here: user) always gets the same variant. Its exposure is" in units
+    )
 
 
 @pytest.mark.parametrize(

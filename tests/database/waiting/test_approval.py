@@ -43,7 +43,7 @@ def test_approved_action_runs_at_once() -> None:
     record = document("waiting", "show", str(waiting.pk))
     assert (record["approved_by_name"], record["approval"]) == ("ben", "fine")
     # Once is enough.
-    assert f"is done: {KEY}: rollout 5 → 100 % already" in run(approve).err
+    assert f"is already done: {KEY}: rollout 5 → 100 %" in run(approve).err
     assert run_jobs() == []
 
 

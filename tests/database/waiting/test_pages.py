@@ -465,7 +465,7 @@ def test_page_of_a_cancellation_says_what_will_not_happen_and_what_stays(ben: Cl
     [[what, now, then]] = Screen(response).part("#content table").rows
     assert (what, now[:8], then) == (TO_HALF, "runs at ", "will not run")
     stays, summary, ends = notes_of(response)
-    assert (stays, summary) == (f"“{KEY}” stays as it is now.", "On for 5 % of all users.")
+    assert (stays, summary) == (f"This changes nothing about “{KEY}”.", "On for 5 % of all users.")
     text = f"This was to run after it, and will not run either: {KEY}: Roll out to 60 %: runs at "
     assert ends.startswith(text)
     assert row_url(after) in Screen(response).attributes(".flagstaff-notice a", "href")

@@ -219,6 +219,7 @@ def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_an
         ("admin", "in the admin", "im Admin"),
         ("waiting 12", "waiting action 12", "wartende Aktion 12"),
         ("plan", "", ""),
+        ("plan 7", "plan 7", "plan 7"),
         ("deploy script", "deploy script", "deploy script"),
         ("admin robot", "admin robot", "admin robot"),
     ],

@@ -238,13 +238,12 @@ def _author_of_app(event: Any, names: Names) -> str:
     if getattr(event, "is_automatic", False):
         return say("automatically").local
     if event.actor == DELETED_USER:
-        return by_actor(say("a deleted user").local)
+        return say("by a deleted user").local
     if not event.actor:
         return say("no name given").local
-    # Without a user, an event has the source of the change.
-    source = source_label(event.actor)
-    if event.actor not in names and source != event.actor:
-        return source
+    # A command without a user has left its source: the user of the system, and the machine.
+    if event.actor not in names and event.actor.startswith("command ("):
+        return source_label(event.actor)
     return by_actor(names.get(event.actor, event.actor))
 
 
@@ -301,8 +300,8 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
 def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:
     if undo is None:
         return ""
-    values = {"time": local_time_text(undo.at), "actor": actor_text(undo, actors)}
-    text = say("undone {time} by {actor}", **values).local
+    values = {"time": local_time_text(undo.at), "author": _author(undo, actors)}
+    text = say("undone {time}, {author}", **values).local
     return format_html("<strong>{}</strong>", text)
 
 

@@ -229,7 +229,9 @@ def _made_by(actors: Collection[str], name: str) -> Q:
     by = Q(actor__in=actors)
     if not is_storable(name):
         return by
-    return by | (Q(actor__isnull=True) & (Q(session_user=name) | Q(source=name)))
+    # Of a command without an actor, a page shows the user of the system and the machine.
+    sources = [name, f"command ({name})"]
+    return by | (Q(actor__isnull=True) & (Q(session_user=name) | Q(source__in=sources)))
 
 
 def _actors(text: str) -> set[str]:

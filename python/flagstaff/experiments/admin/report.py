@@ -257,8 +257,8 @@ def units(report: Report) -> Section:
     columns = [Column(name, is_number=place > 0) for place, name in enumerate(rows[0])]
     cells = [[*row.values()] for row in rows]
     terms = say(
-        "A unit (here: {unit}) always gets the same variant. Its exposure is the first time that "
-        "it does.",
+        "During a run, a unit (here: {unit}) always gets the same variant. Its exposure is the "
+        "first time that it does.",
         unit=report["settings"]["bucket_by"],
     ).local
     html = Table(columns, cells, note=f"{shares_text(report)} {terms}").html(title)

@@ -94,6 +94,7 @@ def test_change_without_an_actor_says_how_it_was_made(operator: Client) -> None:
     user = connection.settings_dict["USER"]
     assert f"rollout 0 → 50 % database user {user}, by SQL or code · " in by_sql
     assert "rollout 50 → 75 % no name given, in the terminal (root@web-1) · " in by_script
+    assert [by_script] == events_of(page(operator, RECENT, actor="root@web-1"))
 
 
 def test_history_of_a_row_is_the_page_of_its_changes(operator: Client) -> None:
@@ -131,7 +132,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
     for address in (RECENT, f"{RECENT}?kind=flag"):
         html = page(operator, address)
         newest, undone, *_others = events_of(html)
-        assert re.search(r"undone .*, \d\d:\d\d:\d\d \S+ by ana$", undone)
+        assert re.search(r"undone .*, \d\d:\d\d:\d\d \S+, by ana, in code$", undone)
         assert "undone" not in newest
         assert f'href="{undo_url(back)}' in html
         assert f'href="{undo_url(change)}' not in html
@@ -141,7 +142,7 @@ def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> N
     assert f'href="{restore_url(back)}' not in html
     # Also if its undo is on the page before.
     [undone, *_others] = events_of(page(operator, RECENT, kind="flag", before=str(back)))
-    assert re.search(r"undone .*, \d\d:\d\d:\d\d \S+ by ana$", undone)
+    assert re.search(r"undone .*, \d\d:\d\d:\d\d \S+, by ana, in code$", undone)
 
 
 def test_missing_entries_are_counted(operator: Client) -> None:
@@ -346,6 +347,8 @@ def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
         ("a deleted user", "by a deleted user"),
         ("", "no name given"),
         ("deploy", "by deploy"),
+        ("admin", "by admin"),
+        ("command (root@web-1)", "in the terminal (root@web-1)"),
     ],
 )
 def test_event_of_a_plan_says_who_made_it(operator: Client, actor: str, shown: str) -> None:
