@@ -102,6 +102,8 @@ class RecentUsage:
     keys: Mapping[str, KeyUsage]
     #: Of the last day.
     today: Mapping[str, KeyUsage]
+    #: Whether counting began before these days.
+    is_whole: bool
 
 
 def usage(key: str | None = None, *, since: datetime | timedelta | None = None) -> Usage:
@@ -150,9 +152,12 @@ def recent_usage(keys: Collection[str]) -> RecentUsage | None:
     try:
         with db.atomic():
             require_usage()
-            if usage_period().until is None:
+            period = usage_period()
+            if period.since is None:
                 return None
-            return RecentUsage(days, *(_used_within(keys, age) for age in (days * _DAY, _DAY)))
+            used, today = (_used_within(keys, age) for age in (days * _DAY, _DAY))
+            is_whole = period.since <= aware(timezone.now()) - days * _DAY
+            return RecentUsage(days, used, today, is_whole)
     except (Error, NoUsageError):
         return None
 

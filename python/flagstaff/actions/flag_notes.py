@@ -141,4 +141,8 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
     if used.served_in_bulk_at and not texts:
         text = say("last served in bulk, which does not say whether the code uses it: {time}")
         texts.append(say(text, time=local_time_text(used.served_in_bulk_at)).local)
-    return "; ".join(texts) or say("not in the last {days}", days=days).local
+    if texts:
+        return "; ".join(texts)
+    if not usage.is_whole:
+        return say("not since counting began").local
+    return say("not in the last {days}", days=days).local

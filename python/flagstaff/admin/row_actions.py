@@ -454,6 +454,8 @@ class ChangeReceipts(Receipts[Changed]):
             undone = undone if may(admin.admin_site, request, "delete", rows[0]) else []
         elif action.deletes:
             text = say("{keys} was deleted.", "{keys} were deleted.")
+            if action.name == "default":
+                text = say("{keys} is back at the default.", "{keys} are back at their defaults.")
             undone = undone if may(admin.admin_site, request, "add", admin.model) else []
         else:
             text = say("{keys} was changed.", "{keys} were changed.")

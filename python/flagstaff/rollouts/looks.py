@@ -33,7 +33,6 @@ from flagstaff.rollouts.requirements import (
     enabling_message,
     fields_of_start,
     own_bucket_rules,
-    present_rollout,
     problem_of_database,
     problem_of_driver,
     problem_of_first_step,
@@ -54,11 +53,10 @@ def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **option
     # At 100 %, no steps are possible.
     plans.default_plan(flag)
     plan = plans.new_plan(flag, **options)
-    lines, percent = list[Line](), present_rollout(flag)
-    for number, step in enumerate(plan.read_steps(), 1):
-        label = say("Step {number}", number=number).local
-        lines.append(Line(label, f"{percent} %", localized(step.text)))
-        percent = step.percent
+    lines = [
+        Line(say("Step {number}", number=number).local, "", localized(step.text))
+        for number, step in enumerate(plan.read_steps(), 1)
+    ]
     lines += [Line(say("Guard").local, "", guard_text(guard)) for guard in plan.read_guards()]
     notes = [sentence(problem)] if (problem := problem_of_driver()) else []
     notes += _notes(plan, flag, has_traffic=False)

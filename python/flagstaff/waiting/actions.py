@@ -414,7 +414,7 @@ def refuse(key: str) -> Done:
     look=_look_at_cancellation,
     always_runs=True,
     label=say("Cancel").lazy,
-    button=say("Cancel"),
+    button=say("Cancel the action"),
 )
 def cancel(key: str) -> Done:
     """Cancel an action that waits, or take one that did not run off the overview.

@@ -262,6 +262,9 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
     # The time zone of the terminal.
     with timezone.override("UTC"):
         last = local_time_text(at)
+    run("create unused")
+    assert "Evaluated: not since counting began." in run("delete unused --yes").err
+    add_usage("", "report", 1, 40)
     for key, shown in {
         "new_checkout": f"Evaluated: 1,235 times in the last 30 days, last at {last}; in the last",
         "summer_banner": "Evaluated: not in the last 30 days.",

@@ -17,7 +17,7 @@ from flagstaff import Flag, Value, changes
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
 from flagstaff.admin.rights import keys_not_shown
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.admin_pages import show, staff
+from tests.support.admin_pages import RECENT, event_keys, messages_of, page, show, staff
 from tests.support.screen import Screen
 
 FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
@@ -308,8 +308,10 @@ def test_page_of_a_value_sets_it_back_to_the_default(operator: Client) -> None:
     url = show(operator, f"{VALUES}{row.pk}/change/").link("Back to the default…")
     screen = show(operator, url)
     assert ["page_size", "50", "20, as declared"] in screen.rows
-    operator.post(url, screen.fields(), follow=True)
+    response = operator.post(url, screen.fields(), follow=True)
+    assert messages_of(response)[0].startswith("“page_size” is back at the default.")
     assert not KeyValueStore.objects.exists()
+    assert "page_size value, as declared" in event_keys(page(operator, RECENT))
 
 
 def test_right_of_a_group_is_a_method_of_the_admin(

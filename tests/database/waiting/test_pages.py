@@ -486,7 +486,8 @@ def test_page_of_a_decision_has_one_way_back_and_one_cancellation(ben: Client) -
     waiting = ask(f"rollout {KEY} 50")
     page = show(ben, row_url(waiting, "cancel"))
     assert page.link("Back") == row_url(waiting)
-    assert [text for text in (*page.buttons, *dict(page.links)) if "Cancel" in text] == ["Cancel"]
+    texts = [*page.buttons, *dict(page.links)]
+    assert [text for text in texts if "Cancel" in text] == ["Cancel the action"]
 
 
 def test_action_that_is_due_for_six_minutes_needs_attention(ben: Client, flag: FeatureFlag) -> None:

@@ -99,7 +99,7 @@ def test_button_removes_a_row_and_keeps_the_focus(
 def test_page_answers_while_a_row_is_typed(conditions: str, visitor: Visitor) -> None:
     open_page(visitor, conditions)
     visitor.write("[name=conditions-0-0-attribute]", "is_staf")
-    visitor.wait_for_text(".flagstaff-hint", "did you mean “is_staff”?")
+    visitor.wait_for_text(".flagstaff-hint", "Did you mean “is_staff”?")
     visitor.write("[name=conditions-0-0-attribute]", "is_staff")
     visitor.wait_for_text("[name=conditions-0-0-values]", "yes")
     visitor.wait_for_text(".flagstaff-preview", "beta_reviews")

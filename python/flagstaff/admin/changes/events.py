@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import override
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Kind, all_rows
+from flagstaff._tables.rows import Kind, all_rows, declaration
 from flagstaff._tables.user_lookup import DELETED_USER, LOADDATA, actor_table
 from flagstaff._text import say
 from flagstaff._text.times import aware, local_time_text
@@ -28,6 +28,7 @@ from flagstaff.admin.looks import MAX_TEXT
 from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.words import KIND_LABELS, actor_text, joined, key_link, time_html
 from flagstaff.history.describe import (
+    Authored,
     ChangePart,
     Names,
     by_actor,
@@ -153,7 +154,11 @@ def event_rows(
         if row is not None:
             return event_row
         label = "" if kind is Kind.FLAG else str(KIND_LABELS[kind])
-        state = "" if exists else say("no longer exists").local
+        state = ""
+        if not exists:
+            is_declared = declaration(kind.model, event.key) is not None
+            text = say("as declared") if is_declared else say("no longer exists")
+            state = text.local
         return with_subject(event_row, event.key, _url_of(site, event, exists=exists), label, state)
 
     return [*map(shown_row, events)]
@@ -226,7 +231,7 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
     return [*map(shown_row, events)]
 
 
-def _author(event: Event, names: Names) -> str:
+def _author(event: Authored, names: Names) -> str:
     """Returns by whom and where a change was made, such as "by ana, in the admin"."""
     actor = actor_text(event, names)
     author = actor if event.actor is None else by_actor(actor)

@@ -91,8 +91,8 @@ def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> 
     response = operator.post(ADD, typed(operator, ADD, **fields))
     assert asks(response)
     assert preview_of(response) == {
-        "Step 1": ["0 %", "5 % for 1 h 30 min"],
-        "Step 2": ["5 %", "100 %"],
+        "Step 1": ["", "5 % for 1 h 30 min"],
+        "Step 2": ["", "100 %"],
         "Guard": ["", "latency over 0.5 s, holds the plan, limit: 2 times as often"],
     }
     assert not Plan.objects.exists()
