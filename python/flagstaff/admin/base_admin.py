@@ -35,6 +35,7 @@ from flagstaff.actions import Action
 from flagstaff.actions.table import user_may
 from flagstaff.admin.links import list_path, menu_links, page_link, page_title, with_pages
 from flagstaff.admin.rights import (
+    READ_ONLY,
     hidden_rows,
     keys_not_shown,
     may,
@@ -269,7 +270,7 @@ class BaseAdmin(_ModelAdmin):
         context = response.context_data = {
             **(response.context_data or {}),
             "flagstaff_environment": conf.environment,
-            "flagstaff_read_only": conf.read_only,
+            "flagstaff_read_only": READ_ONLY.local if conf.read_only else "",
         }
         if menu := context.get("available_apps"):
             context["available_apps"] = with_pages(self.admin_site, request, menu)
