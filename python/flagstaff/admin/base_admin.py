@@ -132,6 +132,10 @@ class BaseAdmin(_ModelAdmin):
         is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
         return not is_fixed and may(self.admin_site, request, action.right, row)
 
+    def needed_to_view(self, row: Any) -> Any:
+        """Returns the row or the model with the right to view that a row, or the model, needs."""
+        return row
+
     def heading(self, row: Any) -> str:
         """Returns what pages call a row."""
         return str(row.key)
@@ -211,7 +215,7 @@ class BaseAdmin(_ModelAdmin):
                     raise
                 response = self._page_before_migration(request)
             except PermissionDenied as error:
-                text = str(error) or why_denied(request, "view", self.model)
+                text = str(error) or why_denied(request, "view", self.needed_to_view(self.model))
                 response = self._problem_page(request, text)
                 response.status_code = HTTPStatus.FORBIDDEN
             return self._with_shared_context(request, response)
