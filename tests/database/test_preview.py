@@ -565,6 +565,15 @@ def test_preview_works_with_read_only_and_writes_nothing(
     assert f"user {user.pk} previews {KEY} as on for an hour" in caplog.text
 
 
+def test_refused_preview_with_read_only_names_the_permission(settings: Any, shop: Shop) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+    client = shop.client("eve", "view_featureflag")
+    response = client.post(BUTTON, {"key": KEY, "result": "on"})
+    assert response.status_code == 403
+    text = "To do this, you need the permission “Can toggle flag”."
+    assert Screen(response).texts(".flagstaff-problem") == [text]
+
+
 def test_cookie_is_for_this_host_and_no_script(shop: Shop) -> None:
     client = shop.client()
     client.post(BUTTON, {"key": KEY, "result": "on"})

@@ -417,7 +417,13 @@ class ActionPage:
         receipt = self.subject.receipt(written, look)
         # Not again what an approval has shown: nothing is changed yet.
         is_told = any(isinstance(done, Changed) for done in written) and not self.subject.is_danger
-        notes = [*look.notes, *_rule_notes(run, look.changed)] if is_told else []
+        notes: list[str] = []
+        if is_told:
+            notes += look.notes
+            # With links to what a person may do next, as on the page.
+            if isinstance(self.admin, ActionAdmin):
+                notes += self.admin.notes_before(request, look)
+            notes += _rule_notes(run, look.changed)
         return self._done(receipt, [*notes, *self._ended(written, look)])
 
     def _ended(self, written: Written, look: Look) -> list[SafeString]:

@@ -35,6 +35,7 @@ from flagstaff.actions import Action
 from flagstaff.actions.table import user_may
 from flagstaff.admin.links import list_path, menu_links, page_link, page_title, with_pages
 from flagstaff.admin.rights import (
+    READ_ONLY,
     hidden_rows,
     keys_not_shown,
     may,
@@ -131,6 +132,10 @@ class BaseAdmin(_ModelAdmin):
         is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
         return not is_fixed and may(self.admin_site, request, action.right, row)
 
+    def needed_to_view(self, row: Any) -> Any:
+        """Returns the row or the model with the right to view that a row, or the model, needs."""
+        return row
+
     def heading(self, row: Any) -> str:
         """Returns what pages call a row."""
         return str(row.key)
@@ -210,7 +215,7 @@ class BaseAdmin(_ModelAdmin):
                     raise
                 response = self._page_before_migration(request)
             except PermissionDenied as error:
-                text = str(error) or why_denied(request, "view", self.model)
+                text = str(error) or why_denied(request, "view", self.needed_to_view(self.model))
                 response = self._problem_page(request, text)
                 response.status_code = HTTPStatus.FORBIDDEN
             return self._with_shared_context(request, response)
@@ -269,7 +274,7 @@ class BaseAdmin(_ModelAdmin):
         context = response.context_data = {
             **(response.context_data or {}),
             "flagstaff_environment": conf.environment,
-            "flagstaff_read_only": conf.read_only,
+            "flagstaff_read_only": READ_ONLY.local if conf.read_only else "",
         }
         if menu := context.get("available_apps"):
             context["available_apps"] = with_pages(self.admin_site, request, menu)

@@ -350,13 +350,16 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
 # What the pages say.
 
 
-_READ_ONLY = say("These pages are read-only: the setting READ_ONLY is True.")
+READ_ONLY = say("These pages are read-only: the setting READ_ONLY is True.")
 
 
-def why_denied(request: HttpRequest, right: Right, row: Any) -> str:
-    """Returns the sentence for a user who may not do this to a row, or to the rows of a model."""
-    if conf.read_only and right != "view":
-        return _READ_ONLY.local
+def why_denied(request: HttpRequest, right: Right, row: Any, *, writes: bool = True) -> str:
+    """Returns the sentence for a user who may not do this to a row, or to the rows of a model.
+
+    `writes` is False for what READ_ONLY allows although it needs more than the right to view.
+    """
+    if conf.read_only and writes and right != "view":
+        return READ_ONLY.local
     if has_permission(request.user, right, row):
         # The class of a project refuses it, and says nowhere why.
         return say("You may not do this.").local
@@ -364,15 +367,17 @@ def why_denied(request: HttpRequest, right: Right, row: Any) -> str:
     return say("To do this, you need the permission “{permission}”.", permission=name).local
 
 
-def denied(request: HttpRequest, right: Right, row: Any) -> PermissionDenied:
+def denied(
+    request: HttpRequest, right: Right, row: Any, *, writes: bool = True
+) -> PermissionDenied:
     """Returns the error for such a user. Its text is the sentence of the page."""
-    return PermissionDenied(why_denied(request, right, row))
+    return PermissionDenied(why_denied(request, right, row, writes=writes))
 
 
 def why_not_toggle(model: type[Model]) -> str:
     """Returns the sentence beside controls that are disabled."""
     if conf.read_only:
-        return _READ_ONLY.local
+        return READ_ONLY.local
     return say(
         "To turn flags on or off, you need the permission “{permission}”.",
         permission=permission_name("toggle", model),

@@ -30,7 +30,7 @@ from flagstaff._text import local_list, local_number, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
-from flagstaff.actions.table import Right, noun_of, permission_name
+from flagstaff.actions.table import Right, has_permission, noun_of, permission_name
 from flagstaff.admin.action_page import ActionAdmin, ActionPage
 from flagstaff.admin.changes.events import event_rows, rows_of_app
 from flagstaff.admin.declared import declared_groups
@@ -68,9 +68,9 @@ class ActionLink:
     """An action on the page of a row; without a URL, the user may not see what it would do."""
 
     action: Action
-    url: str
-    #: The permission that it needs.
-    permission: str
+    url: str = ""
+    #: The permission that the user lacks for it.
+    permission: str = ""
 
 
 class RowPageAdmin(ActionAdmin):
@@ -170,7 +170,7 @@ class RowPageAdmin(ActionAdmin):
         if row is None:
             return self.missing(request, object_id)
         if not may(self.admin_site, request, "view", row):
-            raise denied(request, "view", row)
+            raise denied(request, "view", self.needed_to_view(row))
         return self._page(request, row)
 
     def delete_view(
@@ -187,7 +187,7 @@ class RowPageAdmin(ActionAdmin):
         if can_read(request, "change_table") and is_storable(pk):
             row = self.get_object(request, pk)
             if row is not None and not may(site, request, "view", row):
-                raise denied(request, "view", row)
+                raise denied(request, "view", self.needed_to_view(row))
             if row is None and may_see(site, request, kind.model, pk):
                 row = Change.objects.of_row(kind, pk).newest().first()
         if row is not None and (url := history_url(site, kind, row.key)):
@@ -323,9 +323,12 @@ class RowPageAdmin(ActionAdmin):
         """Returns the link to an action of a row."""
         action = self.page_actions[name]
         url = page_url(self.admin_site, self.model, name, row_id(row))
-        is_visible = self.may_look(request, action, row)
-        needed = permission_name(*self.needed_right(request, action, row))
-        return ActionLink(action, url if is_visible else "", needed)
+        if self.may_look(request, action, row):
+            return ActionLink(action, url)
+        needed = self.needed_right(request, action, row)
+        # The class of a project, or READ_ONLY, can refuse what the user has the permission for.
+        is_lacking = not has_permission(request.user, *needed)
+        return ActionLink(action, permission=permission_name(*needed) if is_lacking else "")
 
     def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
         """Returns which right an action needs, and the row or the model that it is for."""
@@ -437,6 +440,6 @@ class AppRowAdmin(RowPageAdmin):
         if row is None:
             return self.missing(request, object_id)
         if not may(self.admin_site, request, "view", row):
-            raise denied(request, "view", row)
+            raise denied(request, "view", self.needed_to_view(row))
         filters = {"key": row.key, "kind": self.app_kind}
         return HttpResponseRedirect(changes_url(self.admin_site, filters))

@@ -112,6 +112,10 @@ class WaitingActionAdmin(AppRowAdmin):
             return action.name == "cancel" and not conf.read_only
         return super().may_do(request, action, row)
 
+    def needed_to_view(self, row: Any) -> Any:
+        """The model of flags, which most actions are for."""
+        return conf.flag_model
+
     def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
         """The right of what waits, for its rows."""
         model = viewable_models(self.admin_site, request)[row.row_kind]

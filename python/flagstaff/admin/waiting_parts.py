@@ -32,7 +32,13 @@ from flagstaff.admin.words import badge, link
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.outlook import ended_numbers, foresee, open_actions, would_end
+from flagstaff.waiting.outlook import (
+    ended_numbers,
+    foresee,
+    foresee_if_possible,
+    open_actions,
+    would_end,
+)
 from flagstaff.waiting.standing import CREATE, USERS
 from flagstaff.waiting.stored import (
     OPEN,
@@ -113,7 +119,7 @@ def to_show(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
 
     Without what a value is that is secret now. Makes a constant number of queries.
     """
-    rows = without_secrets(foresee(actions))
+    rows = without_secrets(foresee_if_possible(actions))
     # Those who asked for what waits were read with their rights.
     unnamed = [waiting for waiting in rows if not waiting.asker]
     names = names_of(unnamed) if unnamed else {}

@@ -361,7 +361,9 @@ def summary_text(impact: Impact) -> str:
         return say("The users cannot be counted.").local
     text = say("No user gains or loses anything.").local
     if impact.changed:
-        number, users = _plural(counted[0], impact.changed), number_text(counted[0], impact.changed)
+        # An exact total beside a rounded number would say what this hides.
+        rounded = next((effect for effect in counted if effect.hides_small), counted[0])
+        number, users = _plural(rounded, impact.changed), number_text(rounded, impact.changed)
         text = capfirst(say(_gain_or_loss(impact), count=number, users=users).local)
     return " ".join([text, *_not_counted_of(impact)])
 

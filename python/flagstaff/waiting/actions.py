@@ -36,7 +36,7 @@ from flagstaff.history.describe import HasPermissions, may_see_users
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
 from flagstaff.validators import is_secret
-from flagstaff.waiting.outlook import expected_at, foresee, row_kind
+from flagstaff.waiting.outlook import expected_at, foresee, foresee_if_possible, row_kind
 from flagstaff.waiting.rights import (
     is_approval_needed,
     is_of_secret,
@@ -369,7 +369,7 @@ def _look_at_end(waiting: WaitingAction, viewer: HasPermissions | None) -> Look:
     after = say("will not run") if is_open else say("taken off the overview")
     lines = [
         Line(action_text(row), localized(state_text(row)), after.local)
-        for row in without_secrets(foresee(period))
+        for row in without_secrets(foresee_if_possible(period))
     ]
     cancels = [row.pk for row in period]
     # The terminal says what it has done.

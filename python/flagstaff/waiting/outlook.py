@@ -20,7 +20,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.translation import override
 
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind, key_is_taken
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import Sentence, say, some
@@ -94,6 +94,20 @@ def foresee(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
         scene = _Scene(actions)
         scene.play()
         scene.name_askers()
+    return actions
+
+
+def foresee_if_possible(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
+    """Returns the same as `foresee`. If that fails, as without the history, each action says so.
+
+    Nothing runs then, but people can see what waits, and cancel it.
+    """
+    actions = [*actions]
+    problem = "flagstaff: cannot check whether actions that wait will run"
+    if value_or_default(problem, lambda: foresee(actions), None) is None:
+        for action in actions:
+            if action.state in OPEN:
+                action.obstacle = say("this cannot be checked now")
     return actions
 
 

@@ -22,8 +22,9 @@ from tests.support.concurrency import in_threads
 from tests.support.conditions import needs
 from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.pages import rows_of
+from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
-from tests.support.sql import rows
+from tests.support.sql import rows, without_table
 from tests.support.terminals import asked, run
 
 FLAG, PLANNED = "new_checkout", "search_v2"
@@ -156,6 +157,19 @@ def test_brake_is_written_before_users_are_counted_whom_it_gave_another_flag(
     count.side_effect = lambda *_counted: stored.append(CASES["rollout"].stored())
     run(f"rollout {FLAG} 0")
     assert stored == [0]
+
+
+def test_cancellation_needs_no_history(shop: Shop, waiting: WaitingAction) -> None:
+    client, page = shop.client("ana"), CASES["waiting cancel"].page("cancel")
+    with without_table("flagstaff_change"):
+        ran = run(f"waiting cancel {waiting.pk} --dry-run")
+        shown = Screen(client.get(page))
+        response = client.post(page)
+    assert "cancelled\ndry run: nothing was written\n" in ran.err
+    [[_action, now, after]] = shown.part("#content table").rows
+    assert (now, after) == ("will not run: this cannot be checked now", "will not run")
+    assert response.status_code == 302
+    assert CASES["waiting cancel"].stored() == "cancelled"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -143,6 +143,14 @@ def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag)
     assert {difference.field for difference in entry.differences} == {"rules", "rollout_percent"}
 
 
+def test_message_after_a_rollout_to_100_links_to_what_includes_the_rules(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.update("new_checkout", {"rules": FEW_STAFF})
+    response = act(operator, flag_url(flag, "rollout"), percent="100")
+    assert ("100 %, also in rules", flag_url(flag, "release")) in message_links(response)
+
+
 OFF = "“new_checkout” is off: no user has it until it is turned on."
 
 

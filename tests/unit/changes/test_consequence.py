@@ -312,6 +312,25 @@ def test_sentence_about_several_rows_says_what_is_not_counted() -> None:
     )
 
 
+@pytest.mark.parametrize("rounded_key", ["a", "b"])
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        (1, "Fewer than 5 different users lose a flag."),
+        (12, "About 10 different users lose a flag."),
+    ],
+)
+def test_total_of_several_rows_is_rounded_if_one_of_them_is(
+    changed: int, text: str, rounded_key: str
+) -> None:
+    rows = [RowState(Kind.FLAG, FeatureFlag(key=key)) for key in ("a", "b")]
+    impact = Impact(rows, rows)
+    for key in ("a", "b"):
+        impact[Kind.FLAG, key] = counted(lose=changed, hides_small=key == rounded_key)
+    impact.changed = changed
+    assert impact_text(impact) == text
+
+
 @pytest.mark.parametrize(("effect", "typed"), [(counted(1, on=90), "flag"), (counted(1, on=9), "")])
 def test_key_is_typed_in_production_if_most_users_have_the_flag_then(
     effect: Effect, typed: str, settings: Any

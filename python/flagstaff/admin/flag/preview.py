@@ -233,7 +233,7 @@ def _with_flag(
     """Returns what the user previews, with one more flag. Raises PermissionDenied."""
     row = _rows([key]).first() if db.is_postgresql and is_storable(key) else None
     if row is None or not _is_possible(site, request, row):
-        raise denied(request, "toggle", row or conf.flag_model)
+        raise denied(request, "toggle", row or conf.flag_model, writes=False)
     flag = PreviewedFlag(is_on, getattr(row, _VERSION), int(time.time()) + _SECONDS)
     present = flags_of(request).preview
     return {**(present.flags if present else {}), key: flag}

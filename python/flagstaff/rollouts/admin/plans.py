@@ -409,9 +409,13 @@ class PlanAdmin(AppRowAdmin):
         is_newest = isinstance(row, type) or _is_newest(row)
         return is_newest and super().may_do(request, action, row)
 
+    def needed_to_view(self, row: Any) -> Any:
+        """The flag."""
+        return _flag_or_model(None if isinstance(row, type) else row)
+
     def needed_right(self, request: HttpRequest, action: Action, row: Any) -> tuple[Right, Any]:
         """The right to toggle the flag."""
-        return "toggle", _flag_or_model(None if isinstance(row, type) else row)
+        return "toggle", self.needed_to_view(row)
 
     # The list.
 
