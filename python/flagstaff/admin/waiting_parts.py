@@ -151,11 +151,13 @@ def row_notes(
 
 
 def waiting_notes(flags: Sequence[Any]) -> dict[str, list[Note]]:
-    """Returns what waits for flags, by the text of the primary key, for their list.
+    """Returns what waits for flags or did not run, by the text of the primary key, for their list.
 
     Not what is about other flags, too, which the user may not see.
     """
-    actions = WaitingAction.objects.using(db.alias).filter(state__in=OPEN, row_kind=Kind.FLAG.value)
+    actions = WaitingAction.objects.using(db.alias).filter(
+        state__in=(*OPEN, *PROBLEMS), row_kind=Kind.FLAG.value
+    )
     notes: dict[str, list[Note]] = defaultdict(list)
     pks = {flag.key: str(flag.pk) for flag in flags}
 

@@ -419,6 +419,16 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
         assert row_url(waiting) not in urls(ben, url)
 
 
+@pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
+def test_flag_of_an_action_that_did_not_run_needs_attention(state: State, ben: Client) -> None:
+    waiting = ask(f"rollout {KEY} 50 --at {TOMORROW}")
+    assert "No flag" in show(ben, FLAGS, state="attention").text
+    WaitingAction.objects.update(state=state, result="the database was down")
+    assert "the database was down" in show(ben, FLAGS, state="attention").text
+    WaitingAction.objects.filter(pk=waiting.pk).update(state=State.CANCELLED)
+    assert "No flag" in show(ben, FLAGS, state="attention").text
+
+
 def test_list_shows_what_waits_first_and_when_a_failed_action_was_to_run(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50")
     failed = ask(f"rollout {KEY} 60 --at {NEXT_WEEK}")
