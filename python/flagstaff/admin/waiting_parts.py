@@ -236,8 +236,8 @@ def concerned_actions(
         }
         if not (ends or of_rows):
             return Concerned()
-        found = WaitingAction.objects.using(db.alias).filter(pk__in=ends | of_rows)
-        shown = to_show(shown_actions(site, request, found.order_by("run_at", "id")))
+        concerned = WaitingAction.objects.using(db.alias).filter(pk__in=ends | of_rows)
+        shown = to_show(shown_actions(site, request, concerned.order_by("run_at", "id")))
         if look is not None:
             # The change neither ends what never runs, nor does this wait afterwards.
             shown = [action for action in shown if not action.never_runs]

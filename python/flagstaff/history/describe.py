@@ -357,15 +357,13 @@ def names_in(
     return names, names
 
 
-def permission_to_see_users() -> str:
-    """Returns the "view" permission of the model that allowed users refer to."""
-    meta = user_field(conf.flag_model).model._meta
-    return f"{meta.app_label}.view_{meta.model_name}"
-
-
 def may_see_users(user: HasPermissions) -> bool:
-    """Returns True if a person may see which users are allowed, and not only how many."""
-    return user.has_perm(permission_to_see_users())
+    """Returns True if a person may see which users are allowed, and not only how many.
+
+    The permission is "view" of the model that allowed users refer to.
+    """
+    meta = user_field(conf.flag_model).model._meta
+    return user.has_perm(f"{meta.app_label}.view_{meta.model_name}")
 
 
 # What differs between a document, “there”, and the database, “here”.
