@@ -287,7 +287,8 @@ def test_read_only_environment_runs_nothing(settings: Any) -> None:
     make_due()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     [report] = run_jobs()
-    assert (report["state"], rollout(KEY)) == ("failed", 5)
+    assert (report["state"], report["result"]) == ("failed", "READ_ONLY is set here")
+    assert rollout(KEY) == 5
 
 
 def test_rights_of_the_projects_own_admin_are_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
