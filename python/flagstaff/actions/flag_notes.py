@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from django.utils.text import capfirst
 
-from flagstaff._tables.states import FlagState
+from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._text import local_list, local_number, localized, quoted, say
 from flagstaff._text.rules import ALL
 from flagstaff._text.times import local_days, local_time_text
@@ -52,7 +52,8 @@ def about(run: Run, look: Look) -> Look:
     if name in _GIVING:
         for row in after:
             texts = partial_rule_notices(FlagState.of(row))
-            held_back += [row.key] if texts else []
+            # Before 100 %, a release would give more than was asked for.
+            held_back += [row.key] if texts and row.rollout_percent >= ALL_USERS else []
             notes += texts if len(after) == 1 else [f"{row.key}: {text}" for text in texts]
     return replace(look, notes=notes, held_back=held_back)
 
@@ -109,10 +110,11 @@ def _notes_of_new(key: str) -> Iterator[str]:
 
 
 def partial_rule_notices(state: FlagState) -> list[str]:
-    """Returns the sentences about rules that keep users out although the rollout is 100 %."""
-    text = say("{rule} keeps {percent} % of its users out, also at a rollout of 100 %.")
+    """Returns the sentences about rules that keep users out whatever the rollout is."""
+    text = say("{rule} keeps {percent} % of its users out, also at a rollout of {rollout} %.")
+    rollout = state.rollout_percent
     return [
-        say(text, rule=capfirst(localized(place)), percent=ALL - percent).local
+        say(text, rule=capfirst(localized(place)), percent=ALL - percent, rollout=rollout).local
         for place, percent in state.partial_rules
     ]
 

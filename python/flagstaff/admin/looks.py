@@ -133,8 +133,9 @@ def alarms_of(key: str, state: FlagState) -> Iterator[Note]:
     elif key in forced_on.keys:
         text = say("Forced on in this process by {variable}.", variable=forced_on.VARIABLE).local
         yield Note(text, Level.PROBLEM)
-    # Most flags have no rules.
-    for text in partial_rule_notices(state) if state.has_rules else ():
+    # Below 100 %, a rule that gives less is a choice. Most flags have no rules.
+    is_whole = state.has_rules and state.rollout_percent >= ALL_USERS
+    for text in partial_rule_notices(state) if is_whole else ():
         yield Note(text, Level.PROBLEM)
 
 

@@ -143,6 +143,27 @@ def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag)
     assert {difference.field for difference in entry.differences} == {"rules", "rollout_percent"}
 
 
+@pytest.mark.parametrize(
+    ("percent", "notes"),
+    [
+        ("5", []),
+        ("6", ["Rule 1 keeps 95 % of its users out, also at a rollout of 6 %."]),
+        ("100", ["Rule 1 keeps 95 % of its users out, also at a rollout of 100 %."]),
+    ],
+)
+def test_page_and_message_name_a_rule_that_gives_less_than_the_rollout(
+    percent: str, notes: list[str], operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.update("new_checkout", {"rules": FEW_STAFF, "enabled": False})
+    for name in ("on", "rollout"):
+        url = flag_url(flag, name)
+        edited = operator.post(url, {"percent": percent, "_edit": "preview"})
+        # The link to the release is offered only at 100 %.
+        for texts in (notes_of(edited), messages_of(act(operator, url, percent=percent))):
+            assert [text for text in texts if "keeps" in text] == notes
+            assert any("gives the flag to them" in text for text in texts) is (percent == "100")
+
+
 def test_message_after_a_rollout_to_100_links_to_what_includes_the_rules(
     operator: Client, flag: FeatureFlag
 ) -> None:
