@@ -498,6 +498,8 @@ class FlagListAdmin(BaseAdmin):
             texts = [note.text for note in listed.notes]
             if flag.review_on and flag.review_on < today():
                 texts.append(say("stale: {signals}", signals=SIGNAL_LABELS[Signal.REVIEW]).local)
+        looks = ["flagstaff-reason"] if texts else []
+        looks += ["flagstaff-alert"] if listed.needs_attention else []
         # The column is often too narrow for the texts.
         title = " · ".join(filter(None, [*map(strip_tags, map(str, texts)), description]))
         return cell_html(
@@ -505,7 +507,7 @@ class FlagListAdmin(BaseAdmin):
             '<small class="{2}" title="{3}">{4}</small>',
             _anchor(flag),
             flag.key,
-            "flagstaff-alert" if listed.needs_attention else "",
+            " ".join(looks),
             title,
             joined(" · ", [*texts, short(description)]),
         )
