@@ -312,11 +312,11 @@ def lines_of_change(request: HttpRequest, planned: Changed) -> list[Line]:
 
     Of rules there is a line for each one that differs.
     """
-    lines = []
+    lines, none = [], say("no rule").local
     for difference in planned.differences:
         label, rules = field_label(difference.field), describe_rules(difference, MAX_TEXT)
         if rules:
-            lines += [Line(label, change.old, change.new) for change in rules]
+            lines += [Line(label, change.old or none, change.new or none) for change in rules]
         else:
             lines.append(Line(label, *describe_sides(difference, MAX_TEXT)))
     if planned.before and (planned.added.count or planned.removed.count):
