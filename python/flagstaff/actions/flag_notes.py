@@ -12,7 +12,7 @@ from flagstaff._text import local_list, local_number, localized, quoted, say
 from flagstaff._text.rules import ALL
 from flagstaff._text.times import local_days, local_time_text
 from flagstaff._workers.usage import NOT_USED, RecentUsage, recent_usage
-from flagstaff.actions.table import Line, Look, Run
+from flagstaff.actions.table import Line, Look, Run, own_default_notes
 from flagstaff.changes.consequence import flag_text
 from flagstaff.changes.fields import command_line, count_allowed_users
 
@@ -74,7 +74,7 @@ def _deletion(run: Run, look: Look) -> Look:
             say("Browsers still get the results of {keys}.", keys=local_list(served)).local
         )
     if is_used or look.impact:
-        notes.append(say("After the deletion, the code uses its own default.").local)
+        notes += own_default_notes(run.rows)
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:
         text = say("Evaluated: {text}.", text=evaluated_text(usage, key)).local
