@@ -42,7 +42,7 @@ from flagstaff.admin.looks import (
     with_counts,
 )
 from flagstaff.admin.parts import Note
-from flagstaff.admin.rights import may, once, why_not_toggle
+from flagstaff.admin.rights import may, once, why_denied
 from flagstaff.admin.rules.sentences import rules_note
 from flagstaff.admin.waiting_parts import waiting_notes
 from flagstaff.admin.words import (
@@ -457,7 +457,9 @@ class FlagListAdmin(BaseAdmin):
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> dict[str, Any]:
         """The shortcuts above the list, and why buttons are disabled."""
         flags, model = flags_of(request, self), self.model
+        needed = say("To turn flags on or off, you need the permission “{permission}”.")
         may_toggle = may(self.admin_site, request, "toggle", model)
+        why_not = "" if may_toggle else why_denied(request, "toggle", model, needed=needed)
         deleted = {"q": changelist.query, "kind": Kind.FLAG.value}
         return {
             **super().list_context(request, changelist),
@@ -468,7 +470,7 @@ class FlagListAdmin(BaseAdmin):
             "flagstaff_deleted_url": changes_url(self.admin_site, deleted)
             if changelist.query and page_link(self.admin_site, request, "changes")
             else "",
-            "flagstaff_why_not": "" if may_toggle else why_not_toggle(model),
+            "flagstaff_why_not": why_not,
             # Unfold shows the bar below the list, and only this one.
             "actions_on_top": self.actions_on_top or self._has_theme,
         }
