@@ -47,9 +47,8 @@ class FlagState:
 
     @property
     def partial_rules(self) -> Sequence[tuple[Sentence, int]]:
-        """The rules that keep users out although the rollout is 100 %: places and percentages."""
-        is_whole = self.enabled and self.rollout_percent >= ALL_USERS
-        return [*partial_rules(self.rules)] if is_whole else []
+        """The rules that give less than the rollout: places and percentages."""
+        return [*partial_rules(self.rules, self.rollout_percent)] if self.enabled else []
 
     @property
     def is_for_everybody(self) -> bool:

@@ -149,11 +149,11 @@ def _placed_conditions(rules: object) -> Iterator[tuple[Sentence | None, dict[st
     yield from ((None, condition) for condition in objects_in(rules))
 
 
-def partial_rules(rules: object) -> Iterator[tuple[Sentence, int]]:
-    """Yields the places of the rules that keep users out, with their percentages."""
+def partial_rules(rules: object, rollout: int) -> Iterator[tuple[Sentence, int]]:
+    """Yields the places of the rules that give less than a rollout, with their percentages."""
     for place, rule in places_of(rules):
         percent = rule.get("rollout_percent", ALL)
-        if isinstance(percent, int) and percent < ALL:
+        if isinstance(percent, int) and percent < rollout:
             yield place, percent
 
 

@@ -13,7 +13,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, case_variants
 from flagstaff._text import local_list, quoted, say, some
 from flagstaff._text.rules import sentence
-from flagstaff.actions.table import Line, Look, Run, Written, reaches_nothing
+from flagstaff.actions.table import Line, Look, Run, Written, after_deletion, reaches_nothing
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,
@@ -72,7 +72,7 @@ def _asked(run: Run, look: Look) -> Look:
     """Returns a look with what is asked before this action of rows with a history."""
     action, keys = run.action, [*run.keys]
     if action.deletes:
-        deleted = [Line(row.key, "", say("deleted").local) for row in run.rows]
+        deleted = [Line(row.key, "", after_deletion(row)) for row in run.rows]
         asks, question = bool(run.rows), f"Delete {some(keys)}?"
         return replace(
             look,

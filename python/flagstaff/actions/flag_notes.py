@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from django.utils.text import capfirst
 
-from flagstaff._tables.states import FlagState
+from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._text import local_list, local_number, localized, quoted, say
 from flagstaff._text.rules import ALL
 from flagstaff._text.times import local_days, local_time_text
 from flagstaff._workers.usage import NOT_USED, RecentUsage, recent_usage
-from flagstaff.actions.table import Line, Look, Run
+from flagstaff.actions.table import Line, Look, Run, own_default_notes
 from flagstaff.changes.consequence import flag_text
 from flagstaff.changes.fields import command_line, count_allowed_users
 
@@ -52,7 +52,8 @@ def about(run: Run, look: Look) -> Look:
     if name in _GIVING:
         for row in after:
             texts = partial_rule_notices(FlagState.of(row))
-            held_back += [row.key] if texts else []
+            # Before 100 %, a release would give more than was asked for.
+            held_back += [row.key] if texts and row.rollout_percent >= ALL_USERS else []
             notes += texts if len(after) == 1 else [f"{row.key}: {text}" for text in texts]
     return replace(look, notes=notes, held_back=held_back)
 
@@ -73,7 +74,7 @@ def _deletion(run: Run, look: Look) -> Look:
             say("Browsers still get the results of {keys}.", keys=local_list(served)).local
         )
     if is_used or look.impact:
-        notes.append(say("After the deletion, the code uses its own default.").local)
+        notes += own_default_notes(run.rows)
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:
         text = say("Evaluated: {text}.", text=evaluated_text(usage, key)).local
@@ -109,10 +110,11 @@ def _notes_of_new(key: str) -> Iterator[str]:
 
 
 def partial_rule_notices(state: FlagState) -> list[str]:
-    """Returns the sentences about rules that keep users out although the rollout is 100 %."""
-    text = say("{rule} keeps {percent} % of its users out, also at a rollout of 100 %.")
+    """Returns the sentences about rules that keep users out whatever the rollout is."""
+    text = say("{rule} keeps {percent} % of its users out, also at a rollout of {rollout} %.")
+    rollout = state.rollout_percent
     return [
-        say(text, rule=capfirst(localized(place)), percent=ALL - percent).local
+        say(text, rule=capfirst(localized(place)), percent=ALL - percent, rollout=rollout).local
         for place, percent in state.partial_rules
     ]
 

@@ -9,7 +9,7 @@ it counts as a no.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import (
@@ -29,10 +29,19 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 
 from flagstaff._core import is_storable
+from flagstaff._declared import Flag
 from flagstaff._tables.database import Reading, read_together
-from flagstaff._tables.rows import Kind, Row, all_rows, declared_row, unknown_row
-from flagstaff._tables.states import FlagState
-from flagstaff._text import Sentence, described, joined, localized, say
+from flagstaff._tables.rows import (
+    Kind,
+    Row,
+    all_rows,
+    declaration,
+    declared_row,
+    model_of,
+    unknown_row,
+)
+from flagstaff._tables.states import AS_DECLARED, FlagState
+from flagstaff._text import Sentence, described, joined, local_list, localized, quoted, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, impact_text, users_texts
@@ -50,8 +59,12 @@ from flagstaff.changes.row_states import (
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
+from flagstaff.history.describe import describe_value
 from flagstaff.history.log import Event, deleted_pk, versions_of
+from flagstaff.validators import is_secret
 
+#: The length of a value that a question shows.
+MAX_VALUE: Final = 300
 #: "toggle" turns flags on and off, sets their rollout, and uses their plans.
 Right: TypeAlias = Literal["view", "toggle", "change", "add", "delete"]
 #: Whether somebody has a right for a row, or for the rows of a model.
@@ -195,6 +208,25 @@ class Line:
 def users_line(label: str, effect: Effect) -> Line:
     """Returns how many users have a flag now and after an action, or why they are not counted."""
     return Line(label, *users_texts(effect))
+
+
+def after_deletion(row: Row) -> str:
+    """Returns what a row is once it is deleted: what code declares, or else "deleted"."""
+    declared = declaration(model_of(row), row.key)
+    if declared is None:
+        return say("deleted").local
+    if isinstance(declared, Flag):
+        return str(AS_DECLARED)
+    default = declared.to_json(declared.default)
+    value = describe_value(default, secret=is_secret(row), limit=MAX_VALUE)
+    return say("{value}, as declared", value=value).local
+
+
+def own_default_notes(rows: Iterable[Row]) -> list[str]:
+    """Returns the sentence about the deleted rows that code does not declare, if there are any."""
+    keys = [row.key for row in rows if declaration(model_of(row), row.key) is None]
+    text = say("After the deletion, the code uses its own default for {keys}.")
+    return [say(text, keys=local_list(map(quoted, keys))).local] if keys else []
 
 
 def reaches_nothing(_written: Written) -> Impact:

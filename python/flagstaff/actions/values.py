@@ -11,7 +11,15 @@ from flagstaff._declared import Value, declared_value
 from flagstaff._tables.rows import BUCKET_BY, RULES, Kind
 from flagstaff._text import say
 from flagstaff.actions.arguments import Json, JsonField, Rules, Unit, fields_of, text_of_file
-from flagstaff.actions.table import Action, Line, Run, action, undo_actions
+from flagstaff.actions.table import (
+    MAX_VALUE,
+    Action,
+    Line,
+    Run,
+    action,
+    own_default_notes,
+    undo_actions,
+)
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
@@ -55,8 +63,6 @@ _Json = Annotated[
 ]
 # The value that details leave as it is. None is one.
 _KEPT: Any = object()
-# Of a value that a question shows.
-_MAX_TEXT = 300
 
 
 def _about_value(run: Run, look: Look) -> Look:
@@ -77,27 +83,15 @@ def _about_value(run: Run, look: Look) -> Look:
 
 
 def _about_deletion(run: Run, look: Look) -> Look:
-    lost = say(
-        "A secret value cannot be brought back: the history does not store what it was."
-    ).lazy
-    notes = [str(lost)] if any(map(is_secret, run.rows)) else []
-    return replace(look, notes=[*look.notes, *notes])
-
-
-def _about_default(run: Run, look: Look) -> Look:
-    """Shows each value, and its default."""
-    look, lines = _about_deletion(run, look), []
+    """Shows each value, and what code gets without it."""
+    lost = say("A secret value cannot be brought back: the history does not store what it was.")
+    notes = [*look.notes, *([lost.local] if any(map(is_secret, run.rows)) else [])]
+    lines = list[Line]()
     row: Any
-    for row in run.rows:
-        declared = declared_value(row.key)
-        if declared is None:
-            return look
-        secret, default = is_secret(row), declared.to_json(declared.default)
-        now, after = (
-            describe_value(value, secret=secret, limit=_MAX_TEXT) for value in (row.value, default)
-        )
-        lines.append(Line(row.key, now, say("{value}, as declared", value=after).local))
-    return replace(look, lines=lines)
+    for row, line in zip(run.rows, look.lines, strict=True):
+        now = describe_value(row.value, secret=is_secret(row), limit=MAX_VALUE)
+        lines.append(replace(line, now=now))
+    return replace(look, notes=[*notes, *own_default_notes(run.rows)], lines=lines)
 
 
 @action(
@@ -225,7 +219,7 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
     label=say("Back to the default").lazy,
     button=say("Set {key} back to its default"),
     deletes=True,
-    about=_about_default,
+    about=_about_deletion,
     right="change",
 )
 def default(key: str, *, expect_version: int | None = None) -> Changed:

@@ -133,8 +133,9 @@ def alarms_of(key: str, state: FlagState) -> Iterator[Note]:
     elif key in forced_on.keys:
         text = say("Forced on in this process by {variable}.", variable=forced_on.VARIABLE).local
         yield Note(text, Level.PROBLEM)
-    # Most flags have no rules.
-    for text in partial_rule_notices(state) if state.has_rules else ():
+    # Below 100 %, a rule that gives less is a choice. Most flags have no rules.
+    is_whole = state.has_rules and state.rollout_percent >= ALL_USERS
+    for text in partial_rule_notices(state) if is_whole else ():
         yield Note(text, Level.PROBLEM)
 
 
@@ -311,11 +312,11 @@ def lines_of_change(request: HttpRequest, planned: Changed) -> list[Line]:
 
     Of rules there is a line for each one that differs.
     """
-    lines = []
+    lines, none = [], say("no rule").local
     for difference in planned.differences:
         label, rules = field_label(difference.field), describe_rules(difference, MAX_TEXT)
         if rules:
-            lines += [Line(label, change.old, change.new) for change in rules]
+            lines += [Line(label, change.old or none, change.new or none) for change in rules]
         else:
             lines.append(Line(label, *describe_sides(difference, MAX_TEXT)))
     if planned.before and (planned.added.count or planned.removed.count):

@@ -21,7 +21,7 @@ from flagstaff._tables.attributes import ObjectReader
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.database import db, user_field
 from flagstaff._tables.rows import Kind, all_rows, declared_rows, stored_fields
-from flagstaff._text import local_list, localized, quoted, say
+from flagstaff._text import Sentence, local_list, localized, quoted, say
 from flagstaff.actions.table import (
     HIDING,
     Right,
@@ -353,18 +353,23 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
 READ_ONLY = say("These pages are read-only: the setting READ_ONLY is True.")
 
 
-def why_denied(request: HttpRequest, right: Right, row: Any, *, writes: bool = True) -> str:
+_NEEDED = say("To do this, you need the permission “{permission}”.")
+
+
+def why_denied(
+    request: HttpRequest, right: Right, row: Any, *, writes: bool = True, needed: Sentence = _NEEDED
+) -> str:
     """Returns the sentence for a user who may not do this to a row, or to the rows of a model.
 
     `writes` is False for what READ_ONLY allows although it needs more than the right to view.
+    `needed` is the sentence that names a permission which the user lacks.
     """
     if conf.read_only and writes and right != "view":
         return READ_ONLY.local
     if has_permission(request.user, right, row):
         # The class of a project refuses it, and says nowhere why.
         return say("You may not do this.").local
-    name = permission_name(right, row)
-    return say("To do this, you need the permission “{permission}”.", permission=name).local
+    return say(needed, permission=permission_name(right, row)).local
 
 
 def denied(
@@ -372,16 +377,6 @@ def denied(
 ) -> PermissionDenied:
     """Returns the error for such a user. Its text is the sentence of the page."""
     return PermissionDenied(why_denied(request, right, row, writes=writes))
-
-
-def why_not_toggle(model: type[Model]) -> str:
-    """Returns the sentence beside controls that are disabled."""
-    if conf.read_only:
-        return READ_ONLY.local
-    return say(
-        "To turn flags on or off, you need the permission “{permission}”.",
-        permission=permission_name("toggle", model),
-    ).local
 
 
 def needs_view_user_text() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -81,6 +81,8 @@ class RowPageAdmin(ActionAdmin):
     #: What the editor of rules says if there are none, and below it.
     no_rules: ClassVar[str | Promise] = ""
     rules_help: ClassVar[str | Promise] = ""
+    #: What actions are called in the menu of the list, where others are beside them, by name.
+    menu_labels: ClassVar[Mapping[str, Promise]] = {}
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Returns what is wrong with the options. A list cannot merge or confirm edits."""
@@ -210,13 +212,13 @@ class RowPageAdmin(ActionAdmin):
             if action.many and self.may_do(request, action, self.model)
         )
         return {
-            action.name: (partial(self._act, action), action.name, self.menu_label(action))
+            action.name: (
+                partial(self._act, action),
+                action.name,
+                self.menu_labels.get(action.name, action.label),
+            )
             for action in listed_actions
         } | actions
-
-    def menu_label(self, action: Action) -> str | Promise:
-        """Returns what an action is called in the menu of the list, where others are beside it."""
-        return action.label
 
     def _act(
         self, action: Action, _admin: Any, request: HttpRequest, rows: QuerySet[Any]

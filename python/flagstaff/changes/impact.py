@@ -147,9 +147,7 @@ def rounded(exact: Impact) -> Impact:
     """
     effects = copy(exact)
     for key, effect in exact.items():
-        sides = exact.before.get(key), exact.after.get(key)
-        if all(map(_has_only_allowed_users, sides)):
-            # Pages show the number of allowed users to everybody.
+        if all(_is_known_to_all(key, side.get(key)) for side in exact.sides):
             continue
         effects[key] = replace(effect, hides_small=True)
         if effect.reads_users and not effect.problem:
@@ -166,12 +164,20 @@ def rounded(exact: Impact) -> Impact:
     return effects
 
 
-def _has_only_allowed_users(state: RowState | None) -> bool:
-    """Whether nothing but the list of allowed users gives a flag; also of one that is off."""
-    if state is None or state.kind is not Kind.FLAG or state.row is None:
+def _is_known_to_all(key: Key, state: RowState | None) -> bool:
+    """Whether the number of users says nothing of one user: it is all, none, or the allowed users.
+
+    Pages show the numbers of all users and of allowed users to everybody.
+    """
+    if key[0] is Kind.VALUE:
+        return state is None or not ValueState.of(state.row).has_rules
+    if key[0] is not Kind.FLAG:
         return False
-    row = state.row
-    return not row.enabled or not (row.rules or row.rollout_percent)
+    if state is None:
+        # Without a row, no user has the flag.
+        return True
+    flag = FlagState.of(state.row)
+    return flag.is_for_everybody or not flag.reaches_users(allowed=lambda: 0)
 
 
 def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:

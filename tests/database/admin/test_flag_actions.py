@@ -143,6 +143,27 @@ def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag)
     assert {difference.field for difference in entry.differences} == {"rules", "rollout_percent"}
 
 
+@pytest.mark.parametrize(
+    ("percent", "notes"),
+    [
+        ("5", []),
+        ("6", ["Rule 1 keeps 95 % of its users out, also at a rollout of 6 %."]),
+        ("100", ["Rule 1 keeps 95 % of its users out, also at a rollout of 100 %."]),
+    ],
+)
+def test_page_and_message_name_a_rule_that_gives_less_than_the_rollout(
+    percent: str, notes: list[str], operator: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.update("new_checkout", {"rules": FEW_STAFF, "enabled": False})
+    for name in ("on", "rollout"):
+        url = flag_url(flag, name)
+        edited = operator.post(url, {"percent": percent, "_edit": "preview"})
+        # The link to the release is offered only at 100 %.
+        for texts in (notes_of(edited), messages_of(act(operator, url, percent=percent))):
+            assert [text for text in texts if "keeps" in text] == notes
+            assert any("gives the flag to them" in text for text in texts) is (percent == "100")
+
+
 def test_message_after_a_rollout_to_100_links_to_what_includes_the_rules(
     operator: Client, flag: FeatureFlag
 ) -> None:
@@ -279,7 +300,8 @@ def test_deletion_says_who_has_the_flag_and_types_the_key_of_one_in_use(
         assert text_to_type(response) == "new_checkout"
         notes = notes_of(response)
         assert "The code still evaluates “new_checkout”." in notes
-        assert "After the deletion, the code uses its own default." in notes
+        default = "After the deletion, the code uses its own default for “new_checkout”."
+        assert default in notes
         assert any(note.startswith("Evaluated: 1 time in the last 30 days, last") for note in notes)
         again = operator.post(flag_url(flag, "delete"), confirmed(response))
         assert problems_of(again) == ["Not confirmed: type “new_checkout” exactly."]

@@ -8,6 +8,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
@@ -367,6 +368,18 @@ def test_button_that_may_not_be_used_is_disabled_and_names_the_permission(viewer
     assert not [url for _text, url in shown.links if "/kill/" in url or "/on/" in url]
     assert shown.part("button[disabled]")["aria-describedby"] == "flagstaff-why-not"
     assert "“Can toggle flag”" in shown.part("#flagstaff-why-not").text
+
+
+def test_button_that_a_project_refuses_names_no_permission_that_the_user_has(
+    operator: Client, settings: Any
+) -> None:
+    class Own(FeatureFlagAdmin):
+        def has_toggle_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+            return False
+
+    use_admin(settings, Own)
+    FeatureFlag.objects.create(key="a", enabled=True)
+    assert Screen(page(operator)).part("#flagstaff-why-not").text == "You may not do this."
 
 
 # What a project changes, and what may be missing.

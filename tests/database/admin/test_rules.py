@@ -95,6 +95,22 @@ def test_page_that_asks_shows_the_rules_that_differ(operator: Client, flag: Feat
     assert after.startswith("rule 2: 30 % if country")
 
 
+def test_page_that_asks_says_that_there_is_no_rule_now_or_afterwards(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    url, rules = flag_url(flag, "rules"), flag.rules[:1]
+    edit = {"_edit": "preview"}
+
+    def sides(rules: list[Any]) -> list[str]:
+        edited = typed(operator, url, rules=json.dumps(rules)) | edit
+        return preview_of(operator.post(url, edited))["rules"]
+
+    FeatureFlag.objects.update(rules=rules)
+    assert sides([]) == ['"team": 100 % if is_staff is true', "no rule"]
+    FeatureFlag.objects.update(rules=[])
+    assert sides(rules) == ["no rule", '"team": 100 % if is_staff is true']
+
+
 @pytest.mark.parametrize("rules", [{"x": "<b>"}, "", {}, 0])
 def test_unreadable_rules_are_named_and_stay_when_the_flag_is_disabled(
     rules: object, operator: Client, flag: FeatureFlag

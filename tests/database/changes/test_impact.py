@@ -329,6 +329,46 @@ def test_rules_on_users_are_not_counted_for_a_person_who_may_not_view_users(
     assert effect.hides_small
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_exact"),
+    [
+        ({"rollout_percent": 100}, True),
+        ({"rollout_percent": 100, "rules": [{"conditions": [STAFF]}]}, True),
+        # Nobody but the allowed users has it.
+        ({"rules": [{"conditions": [STAFF], "rollout_percent": 0}]}, True),
+        # The number of the others is that of the users whom the rule matches.
+        (
+            {"rollout_percent": 100, "rules": [{"conditions": [STAFF], "rollout_percent": 0}]},
+            False,
+        ),
+        ({"rollout_percent": 99}, False),
+    ],
+    ids=["on for all", "all rules at 100 %", "off for some at 0 %", "off for some", "99 %"],
+)
+def test_number_of_all_or_allowed_users_is_exact_for_a_person_who_may_not_view_users(
+    fields: dict[str, Any], is_exact: bool, users: list[Any]
+) -> None:
+    User.objects.filter(pk__in=[user.pk for user in users[:3]]).delete()
+    [nobody] = User.objects.filter(username="user3")
+    on = replace(flag(**fields), allowed_users=[nobody.pk])
+    off = on.after({"enabled": False})
+    for before, after in ((off, on), (on, off), (None, on), (on, None)):
+        sides = ([side] if side else [] for side in (before, after))
+        effect = only(impact(*sides, viewer=nobody))
+        assert effect.hides_small is not is_exact
+        assert not is_exact or effect.users == 27
+
+
+def test_number_of_users_of_a_value_is_exact_without_rules_for_a_person_who_may_not_view_users(
+    users: list[Any],
+) -> None:
+    [nobody] = User.objects.filter(username="user1")
+    now = RowState(Kind.VALUE, KeyValueStore(key="value", value=1))
+    without, rules = now.after({"value": 2}), [{"conditions": [STAFF], "value": 2}]
+    assert not only(impact([now], [without], viewer=nobody)).hides_small
+    assert only(impact([now], [now.after({"rules": rules})], viewer=nobody)).hides_small
+
+
 def test_segment_changes_all_rules_of_a_flag_that_changes_itself(users: list[Any]) -> None:
     segment = Segment.objects.create(key="one", conditions=[GERMAN])
     rules: list[Any] = [{"conditions": [{"segment": "one"}]}]

@@ -280,7 +280,7 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
     printed = run("delete beta_reviews --yes").err.splitlines()
     assert printed[:3] == [
         "beta_reviews: On for 2 allowed users only. → deleted",
-        "After the deletion, the code uses its own default.",
+        "After the deletion, the code uses its own default for “beta_reviews”.",
         "Evaluated: not known.",
     ]
 

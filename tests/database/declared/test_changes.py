@@ -135,6 +135,27 @@ def test_back_to_the_default_deletes_the_row(page_size: Value[int]) -> None:
     assert not KeyValueStore.objects.exists()
 
 
+def test_deletion_says_what_code_declares_instead(
+    new_checkout: Flag, page_size: Value[int]
+) -> None:
+    changes.flags.enable(new_checkout)
+    changes.flags.create("other", enabled=True, rollout_percent=100)
+    printed = run("delete new_checkout other --yes").err.splitlines()
+    assert "new_checkout: On for no users" in printed[0]
+    assert printed[0].endswith(" → off, as declared")
+    assert printed[1].endswith(" → deleted")
+    assert "After the deletion, the code uses its own default for “other”." in printed
+    changes.values.set(page_size, 50)
+    printed = run("value delete page_size --yes").err.splitlines()
+    assert printed[0] == "page_size: 50 → 20, as declared"
+    assert not any("its own default" in line for line in printed)
+    changes.values.create("color", "red")
+    assert run("value delete color --yes").err.splitlines()[:2] == [
+        'color: "red" → deleted',
+        "After the deletion, the code uses its own default for “color”.",
+    ]
+
+
 def test_value_without_a_declaration_has_no_default() -> None:
     changes.values.create("other", 1)
     refused("value default other --yes", 4, "is not declared in code")

@@ -17,7 +17,15 @@ from flagstaff import Flag, Value, changes
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
 from flagstaff.admin.rights import keys_not_shown
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.admin_pages import RECENT, event_keys, messages_of, page, show, staff
+from tests.support.admin_pages import (
+    RECENT,
+    event_keys,
+    messages_of,
+    page,
+    show,
+    staff,
+    undo_url,
+)
 from tests.support.screen import Screen
 
 FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
@@ -312,6 +320,24 @@ def test_page_of_a_value_sets_it_back_to_the_default(operator: Client) -> None:
     assert messages_of(response)[0].startswith("“page_size” is back at the default.")
     assert not KeyValueStore.objects.exists()
     assert "page_size value, as declared" in event_keys(page(operator, RECENT))
+
+
+def test_deletion_and_its_kind_of_undo_say_what_code_declares_instead(
+    operator: Client, new_checkout: Flag
+) -> None:
+    Value("page_size", 20)
+    for created, after in (
+        (changes.flags.update(new_checkout, enabled=True, rollout_percent=100), "off, as declared"),
+        (changes.values.set("page_size", 50), "20, as declared"),
+    ):
+        screen = show(operator, undo_url(created.version))
+        assert [row[2] for row in screen.rows if row[0] == created.key] == [after]
+        assert "its own default" not in screen.text
+    url = f"{FLAGS}{FeatureFlag.objects.get().pk}/delete/"
+    screen = show(operator, url)
+    now = "On for all users, and for everybody who is not logged in."
+    assert ["new_checkout", now, "off, as declared"] in screen.rows
+    assert "its own default" not in screen.text
 
 
 def test_right_of_a_group_is_a_method_of_the_admin(

@@ -13,6 +13,7 @@ ENVIRONMENT = {"WORKERS": str(WORKERS)}
 MESSAGE = ".messagelist"
 NOTICE = ".flagstaff-notice"
 CONFIRM = ".flagstaff-confirm"
+PROBLEM = ".errorlist"
 ALL_WORKERS = f"Applied by {WORKERS} of {WORKERS} workers after "
 STATE = "SELECT enabled, rollout_percent FROM flagstaff_featureflag WHERE key = '{}'"
 DELETE = "DELETE FROM flagstaff_featureflag WHERE key = 'fast_search'"
@@ -121,6 +122,15 @@ def test_preview_follows_what_is_typed(visitor: Visitor, shop: Shop) -> None:
     visitor.wait_for_text(CONFIRM, "Roll out to 50 %")
     visitor.follow(CONFIRM)
     assert state(shop) == (True, 50)
+
+
+def test_problem_of_a_field_is_gone_when_it_is_filled_in(visitor: Visitor, shop: Shop) -> None:
+    visitor.visit(shop.page_of(view="rollout"))
+    visitor.follow(CONFIRM)
+    assert visitor.texts(PROBLEM) == ["This field is required."]
+    visitor.write("#id_percent", "50")
+    visitor.wait_for_text(NOTICE, r"^5 → 50 %: \d+ users gain the flag")
+    assert visitor.texts(f"{PROBLEM}, .errors") == []
 
 
 def test_release_works_without_scripts(plain_phone: Visitor, shop: Shop) -> None:

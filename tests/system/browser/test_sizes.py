@@ -111,6 +111,18 @@ def test_list_with_two_flags_that_need_attention_shows_fourteen_rows(
     assert window.driver.execute_script(WHOLE_ROWS) >= 14
 
 
+def test_what_is_to_know_of_a_flag_has_one_line_of_its_card_on_a_phone(
+    window: Visitor, shop: Shop
+) -> None:
+    key = "team.area.a_feature_1"
+    shop.query(f"UPDATE flagstaff_featureflag SET review_on = '2020-01-01' WHERE key = '{key}'")
+    resize(window, *PHONE)
+    window.visit(f"{FLAGS}?q={key}")
+    # A text that is hidden is empty.
+    assert window.text("#result_list small.flagstaff-reason").startswith("stale: ")
+    assert max(window.driver.execute_script(HEIGHTS)) <= 76
+
+
 def test_flags_on_a_phone_begin_high_and_need_little_room(window: Visitor, shop: Shop) -> None:
     shop.query(TRIP)
     resize(window, *PHONE)

@@ -168,7 +168,9 @@ def test_time_for_many_choices_grows_with_their_number_only() -> None:
     assert process_time() - start < 5
 
 
-def test_rules_below_100_percent_are_partial() -> None:
+def test_rules_below_the_rollout_are_partial() -> None:
     written = [{"conditions": []}, {"name": "Germany", "rollout_percent": 10}, "no rule"]
-    places = [(str(place), percent) for place, percent in partial_rules(written)]
-    assert places == [('rule 2 ("Germany")', 10)]
+    for rollout in (100, 11):
+        places = [(str(place), percent) for place, percent in partial_rules(written, rollout)]
+        assert places == [('rule 2 ("Germany")', 10)]
+    assert not [*partial_rules(written, 10)]

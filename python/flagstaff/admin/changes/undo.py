@@ -18,7 +18,15 @@ from flagstaff._text import local_list, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.commit import look_at_undo
-from flagstaff.actions.table import Line, Look, Run, Written, right_of
+from flagstaff.actions.table import (
+    Line,
+    Look,
+    Run,
+    Written,
+    after_deletion,
+    own_default_notes,
+    right_of,
+)
 from flagstaff.admin.action_page import ActionAdmin, ActionPage, ArgumentForm, Receipt
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import (
@@ -268,8 +276,9 @@ class UndoSubject:
                 shown = local_list(map(quoted, keys))
                 notes.append(say(text, count=len(keys), keys=shown).local)
         notes += filter(None, [_left_out_text(look.changed), look.users_text()])
-        if any(undone.kind is Kind.FLAG for undone in self._deleted()) and look.impact:
-            notes.append(say("After the deletion, the code uses its own default.").local)
+        if look.impact:
+            deleted = (undone for undone in self._deleted() if undone.kind is not Kind.SEGMENT)
+            notes += own_default_notes(undone.before.row for undone in deleted)
         for waiting in ended_actions(self.site, self.request, look):
             # What the changes have ended that are undone now.
             ended_before = say("This will not run after the undo either:")
@@ -316,7 +325,7 @@ class UndoSubject:
             return [Line(undone.key, "", say("created again, as it was before").local)]
         if undone.after.row is None:
             summary = summary_of(undone.before.row) if undone.kind is Kind.FLAG else ""
-            return [Line(undone.key, summary, say("deleted").local)]
+            return [Line(undone.key, summary, after_deletion(undone.before.row))]
         return lines_of_change(self.request, undone.written)
 
     def back_url(self, *, is_done: bool = False) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
 
 from django import forms
@@ -84,6 +84,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     rules_help = say(
         "The first rule that matches decides. If no rule matches, the rollout decides."
     ).lazy
+    # Of the two that turn flags off, one can wait.
+    menu_labels: ClassVar[Mapping[str, Promise]] = {
+        "kill": say("Kill: off at once").lazy,
+        "off": say("Turn off: now or scheduled").lazy,
+    }
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
@@ -216,11 +221,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             form.fields[RULES].required = False
             form.fields["rollout"].label = say("Rollout for everyone else, in percent").local
             form.initial["rollout"] = row.rollout_percent
-
-    def menu_label(self, action: Action) -> str | Promise:
-        """The label. Of the two that turn flags off, one can wait."""
-        labels = {"kill": say("Kill: off at once"), "off": say("Turn off: now or scheduled")}
-        return labels[action.name].lazy if action.name in labels else super().menu_label(action)
 
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
         """The link to an action. Beside another one, its words say how both differ."""

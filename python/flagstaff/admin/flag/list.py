@@ -42,7 +42,7 @@ from flagstaff.admin.looks import (
     with_counts,
 )
 from flagstaff.admin.parts import Note
-from flagstaff.admin.rights import may, once, why_not_toggle
+from flagstaff.admin.rights import may, once, why_denied
 from flagstaff.admin.rules.sentences import rules_note
 from flagstaff.admin.waiting_parts import waiting_notes
 from flagstaff.admin.words import (
@@ -457,7 +457,9 @@ class FlagListAdmin(BaseAdmin):
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> dict[str, Any]:
         """The shortcuts above the list, and why buttons are disabled."""
         flags, model = flags_of(request, self), self.model
+        needed = say("To turn flags on or off, you need the permission “{permission}”.")
         may_toggle = may(self.admin_site, request, "toggle", model)
+        why_not = "" if may_toggle else why_denied(request, "toggle", model, needed=needed)
         deleted = {"q": changelist.query, "kind": Kind.FLAG.value}
         return {
             **super().list_context(request, changelist),
@@ -468,7 +470,7 @@ class FlagListAdmin(BaseAdmin):
             "flagstaff_deleted_url": changes_url(self.admin_site, deleted)
             if changelist.query and page_link(self.admin_site, request, "changes")
             else "",
-            "flagstaff_why_not": "" if may_toggle else why_not_toggle(model),
+            "flagstaff_why_not": why_not,
             # Unfold shows the bar below the list, and only this one.
             "actions_on_top": self.actions_on_top or self._has_theme,
         }
@@ -498,6 +500,8 @@ class FlagListAdmin(BaseAdmin):
             texts = [note.text for note in listed.notes]
             if flag.review_on and flag.review_on < today():
                 texts.append(say("stale: {signals}", signals=SIGNAL_LABELS[Signal.REVIEW]).local)
+        looks = ["flagstaff-reason"] if texts else []
+        looks += ["flagstaff-alert"] if listed.needs_attention else []
         # The column is often too narrow for the texts.
         title = " · ".join(filter(None, [*map(strip_tags, map(str, texts)), description]))
         return cell_html(
@@ -505,7 +509,7 @@ class FlagListAdmin(BaseAdmin):
             '<small class="{2}" title="{3}">{4}</small>',
             _anchor(flag),
             flag.key,
-            "flagstaff-alert" if listed.needs_attention else "",
+            " ".join(looks),
             title,
             joined(" · ", [*texts, short(description)]),
         )

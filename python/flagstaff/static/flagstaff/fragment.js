@@ -16,6 +16,9 @@ const update = async (button, selector) => {
     const [old, fresh] = [document, page].map((one) => [...one.querySelectorAll(selector)]);
     // Another page, such as that of a login, has other parts.
     if (!response.ok || old.length !== fresh.length) throw new Error(response.statusText);
+    // What is edited has no problems yet, as in the answer.
+    for (const row of form.querySelectorAll("[data-arguments] .errors")) row.classList.remove("errors");
+    for (const text of form.querySelectorAll("[data-arguments] :is(.errorlist, .errornote)")) text.remove();
     old.forEach((part, index) => {
         // What is being typed stays.
         if (!part.contains(document.activeElement)) part.replaceChildren(...fresh[index].childNodes);
