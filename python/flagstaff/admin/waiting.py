@@ -30,6 +30,7 @@ from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.row_page import ActionLink, AppRowAdmin
 from flagstaff.admin.waiting_parts import (
     AGAIN,
+    problem_text,
     shown_actions,
     state_badge,
     times_query,
@@ -181,7 +182,7 @@ class WaitingActionAdmin(AppRowAdmin):
         """Returns why an action does not run, with a link to ask for it again."""
         url = self._again_url(request, row) if row.can_be_asked_again else ""
         again = (url, say("Ask again…").local) if url else ()
-        return Note(localized(state_text(row)), Level.PROBLEM, again)
+        return Note(problem_text(row), Level.PROBLEM, again)
 
     def _again_url(self, request: HttpRequest, waiting: Any) -> str:
         """Returns the page that asks for the same as a new action; "" without one for the user."""

@@ -418,6 +418,10 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
             assert why != result
             assert why in show(ben, OVERVIEW).text
             assert why in show(ben, flag_url(flag)).part(".flagstaff-alarm").text
+    waiting.refresh_from_db()
+    planned = f"; was to run at {local_time_text(waiting.run_at or waiting.asked_at)}"
+    for url in (OVERVIEW, flag_url(flag), row_url(waiting)):
+        assert planned in show(ben, url).text
     # From the page that says so one gets to the flag.
     assert flag_url(flag) in urls(ben, row_url(waiting))
     act(ben, row_url(waiting, "cancel"))
