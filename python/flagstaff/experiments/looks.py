@@ -216,11 +216,7 @@ def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = 
             )
         if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
             notes.append(say("No treatment has been shown to be better."))
-        harm = say("Guardrail {metric} may have got worse by more than is tolerated.")
-        unmeasured = say("Guardrail {metric} cannot be judged yet.")
-        for row in possible_harms(report, winner):
-            text = unmeasured if row.difference is None else harm
-            notes.append(say(text, metric=row.metric["metric"]))
+        notes += possible_harms(report, winner)
     return _giving(
         experiment,
         _ALL,
