@@ -66,13 +66,23 @@ def messages_of(source: str, name: str) -> Iterator[_Message]:
         for match in _BLOCK.finditer(source):
             yield " ".join(line.strip() for line in match[1].strip().splitlines()), ""
         return
-    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    nodes = [*ast.walk(ast.parse(source))]
+    names = {*_CALLS, *_own_errors(nodes)}
+    calls = (node for node in nodes if isinstance(node, ast.Call))
     for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
         match call:
             case ast.Call(ast.Name("say"), [ast.Constant(str(text)), ast.Constant(str(plural))]):
                 yield text, plural
-            case ast.Call(ast.Name(function), [ast.Constant(str(text)), *_]) if function in _CALLS:
+            case ast.Call(ast.Name(called), [ast.Constant(str(text)), *_]) if called in names:
                 yield text, ""
+
+
+def _own_errors(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yields the names of the errors that a module derives from those of the package."""
+    for node in nodes:
+        match node:
+            case ast.ClassDef(bases=[ast.Name(base), *_]) if base in exceptions.__all__:
+                yield node.name
 
 
 def _texts_beside(name: str) -> Iterable[_Message]:

@@ -19,6 +19,7 @@ from django.utils.text import capfirst
 from flagstaff._attribution import current_actor
 from flagstaff._tables.rows import all_rows, declared_row
 from flagstaff._text import localized, say
+from flagstaff._text.stored import read_back
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.table import Right
@@ -29,6 +30,7 @@ from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.row_page import ActionLink, AppRowAdmin
 from flagstaff.admin.waiting_parts import (
     AGAIN,
+    problem_text,
     shown_actions,
     state_badge,
     times_query,
@@ -132,7 +134,7 @@ class WaitingActionAdmin(AppRowAdmin):
         """The actions, of which each says whether it will run, who asked, and for how many."""
         shown: Sequence[Any] = to_show(rows)
         for row in shown:
-            row.shown_users = users_when_asked(row, request.user)
+            row.shown_users = localized(users_when_asked(row, request.user))
         return shown
 
     @admin.display(description=say("asked by").lazy)
@@ -170,7 +172,7 @@ class WaitingActionAdmin(AppRowAdmin):
         own_lines = [say("Another user has to approve it.").local] if is_own else []
         return Head(
             state=(colour_of(state), label),
-            lines=[*own_lines, "" if row.needs_attention else row.result],
+            lines=[*own_lines, "" if row.needs_attention else localized(read_back(row.result))],
             main="approve",
             others=("refuse", "cancel"),
             notes=[self._alarm(request, row)] if row.needs_attention else [],
@@ -180,7 +182,7 @@ class WaitingActionAdmin(AppRowAdmin):
         """Returns why an action does not run, with a link to ask for it again."""
         url = self._again_url(request, row) if row.can_be_asked_again else ""
         again = (url, say("Ask again…").local) if url else ()
-        return Note(localized(state_text(row)), Level.PROBLEM, again)
+        return Note(problem_text(row), Level.PROBLEM, again)
 
     def _again_url(self, request: HttpRequest, waiting: Any) -> str:
         """Returns the page that asks for the same as a new action; "" without one for the user."""

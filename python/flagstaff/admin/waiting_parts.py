@@ -131,7 +131,16 @@ def to_show(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
 def _sentence(waiting: WaitingAction) -> str:
     by = say("asked by {name}", name=waiting.asker).local
     # A reason in the state may be a sentence with a person of its own.
-    return f"{localized(state_text(waiting))}; {by}"
+    return f"{problem_text(waiting)}; {by}"
+
+
+def problem_text(waiting: WaitingAction) -> str:
+    """Returns the state; of an action that does not run also for when it was planned."""
+    state = localized(state_text(waiting))
+    if waiting.run_at is None or not (waiting.state in PROBLEMS or waiting.obstacle):
+        return state
+    planned = say("was to run at {time}", time=local_time_text(waiting.run_at)).local
+    return f"{state}; {planned}"
 
 
 def row_notes(
@@ -199,6 +208,34 @@ def ended_actions(
         return to_show(shown_actions(site, request, would_end(look, at, written)))
 
     return value_or_default("the page of an action cannot read what waits", read, [])
+
+
+def ended_since(
+    site: AdminSite, request: HttpRequest, rows: Iterable[tuple[Kind, str]], time: datetime
+) -> list[WaitingAction]:
+    """Returns the actions of rows that have ended since a time and were not done.
+
+    They are ready for `waiting_line`. Makes a constant number of queries.
+    """
+    keys = defaultdict[Kind, list[str]](list)
+    for kind, key in rows:
+        keys[kind].append(key)
+    ended = WaitingAction.objects.using(db.alias).filter(
+        state__in=(*PROBLEMS, State.CANCELLED), ended_at__gte=time
+    )
+
+    def read() -> list[WaitingAction]:
+        of_rows = {
+            pk for kind, of_kind in keys.items() for pk in _pks(ended.of_rows(kind.value, of_kind))
+        }
+        shown = shown_actions(site, request, ended.filter(pk__in=of_rows))
+        return to_show(shown.order_by("id")[:_MAX_LINES])
+
+    return value_or_default("the page of an undo cannot read what has ended", read, [])
+
+
+def _pks(actions: QuerySet[WaitingAction]) -> Iterable[int]:
+    return actions.values_list("pk", flat=True)
 
 
 class Concerned(NamedTuple):

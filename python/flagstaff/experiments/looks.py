@@ -14,6 +14,7 @@ from django.db.models import Count, OuterRef, Subquery
 
 from flagstaff._tables.database import Reading, db
 from flagstaff._text import Sentence, localized, say
+from flagstaff._text.stored import read_back
 from flagstaff.actions.table import Line, Look, Present
 from flagstaff.changes.consequence import Consequence, text_for_many
 from flagstaff.changes.impact import limited
@@ -215,11 +216,7 @@ def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = 
             )
         if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
             notes.append(say("No treatment has been shown to be better."))
-        harm = say("Guardrail {metric} may have got worse by more than is tolerated.")
-        unmeasured = say("Guardrail {metric} cannot be judged yet.")
-        for row in possible_harms(report, winner):
-            text = unmeasured if row.difference is None else harm
-            notes.append(say(text, metric=row.metric["metric"]))
+        notes += possible_harms(report, winner)
     return _giving(
         experiment,
         _ALL,
@@ -240,7 +237,7 @@ def look_at_undo(key: str, *, viewer: HasPermissions | None = None) -> Look:
     if before["state"] == State.RUNNING and experiment.winner:
         notes.append(say("Units that met the shipped variant meanwhile stay in the report."))
     lines = [
-        Line(say("event").local, localized(decision.message), say("undone").local),
+        Line(say("event").local, localized(read_back(decision.message)), say("undone").local),
         *_to_state(experiment, State(before["state"]), before["winner"]),
     ]
     is_stored = experiment.frozen_report is not None

@@ -11,7 +11,7 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._text import localized, say
+from flagstaff._text import Sentence, localized, say
 from flagstaff._text.times import duration, local_time_text
 from flagstaff.experiments.models import State
 from flagstaff.experiments.report_data import (
@@ -273,19 +273,24 @@ def _contains_zero(effect: EffectReport) -> bool:
     return (low is None or low <= 0) and (high is None or high >= 0)
 
 
-def possible_harms(report: Report, treatment: str) -> list[MetricRow]:
-    """Returns the rows of guardrails whose harm by a treatment is possible, and does not stop it.
+def possible_harms(report: Report, treatment: str) -> Iterator[Sentence]:
+    """Yields which guardrails a treatment may harm, although they do not stop it.
 
     What is tolerated is no harm, and neither is the control.
     """
-    rows = [
+    harm = say("Guardrail {metric} may have got worse by more than is tolerated.")
+    unmeasured = say("Guardrail {metric} cannot be judged yet.")
+    rows = (
         MetricRow(metric, result)
         for metric in report["metrics"]
         if metric["role"] == GUARDRAIL
         for result in metric["treatments"]
         if result["treatment"] == treatment and not result["is_stopping"]
-    ]
-    return [row for row in rows if row.verdict[0] != "fine"]
+    )
+    for row in rows:
+        if row.verdict[0] != "fine":
+            text = unmeasured if row.difference is None else harm
+            yield say(text, metric=row.metric["metric"])
 
 
 def role_texts(metric: MetricReport) -> list[str]:
@@ -396,7 +401,9 @@ def verdict_text(report: Report, outcome: str) -> str:
 
 
 def verdict_notes(report: Report, verdict: VerdictReport) -> Iterator[str]:
-    """Yields the guardrails that got worse, and what a verdict still needs, as sentences."""
+    """Yields which guardrails got worse or may have, and what a verdict still needs."""
+    if verdict["outcome"] == Outcome.BETTER.value:
+        yield from map(localized, possible_harms(report, verdict["treatment"]))
     if harmed := verdict["harmed"]:
         yield say("Harmed: {harmed}", harmed=", ".join(harmed)).local
     if failed := verdict["failed"]:

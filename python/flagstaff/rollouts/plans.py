@@ -372,9 +372,11 @@ def delete(key: str) -> None:
 
 
 def _record_deletion(plan: Plan) -> None:
-    text = say("deleted; it was {state}", state=state_text(shown(plan).state))
+    values = {"state": state_text(shown(plan).state), "percent": plan.percent}
+    text = say("deleted; it was {state}")
     if plan.percent is not None:
-        text = say("{text} at {percent} %", text=text, percent=plan.percent)
+        text = say("deleted; it was {state} at {percent} %")
+    text = say(text, **values)
     record(plan, PlanEvent.Kind.DELETED, _with_reason(text))
 
 

@@ -17,6 +17,7 @@ from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, is_stored
 from flagstaff._text import is_whole_number, local_list, localized, quoted, say
+from flagstaff._text.stored import read_back
 from flagstaff._text.times import is_shown_twice
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -283,10 +284,7 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     decider = viewer or users_with_rights([actor]).get(actor)
     seen = look if decider is None else seen_by(look, decider)
     then = users_when_asked(waiting, viewer)
-    with override(None):
-        is_same = look.users_text() == then
-    # The stored sentences are in English.
-    then = then and say("When asked: {users}", users=look.users_text() if is_same else then).local
+    then = then and say("When asked: {users}", users=then).local
     # Of rows with a history, everybody shows what it does now.
     now = "" if look.changed or look.at_once else look.users_text()
     # The heading of a page says what it is.
@@ -313,9 +311,9 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
 
 
 def users_when_asked(waiting: WaitingAction, viewer: HasPermissions | None) -> str:
-    """Returns for how many users an action was asked, or approved, in English."""
+    """Returns for how many users an action was asked, or approved."""
     sees_all = viewer is None or may_see_users(viewer)
-    return waiting.users if sees_all else waiting.rough_users
+    return read_back(waiting.users if sees_all else waiting.rough_users)
 
 
 @_action(

@@ -116,6 +116,20 @@ def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment)
     assert "too early" not in html
 
 
+def test_page_says_of_a_better_treatment_which_guardrail_it_may_harm(
+    operator: Client, better: Experiment
+) -> None:
+    harm = "Guardrail complaints may have got worse by more than is tolerated."
+    assert harm not in text_of(page(operator, experiment_url(better)))
+    Experiment.objects.update(guardrails={"complaints": 0.05})
+    shown = Screen(page(operator, experiment_url(better)))
+    assert experiments.report(KEY)["verdicts"][0]["outcome"] == "better"
+    # Below the headline, and among what to keep in mind.
+    assert shown.part("#content").text.count(harm) == 2
+    assert harm in shown.section("What this means").text
+    assert harm in run(f"experiment report {KEY}").out
+
+
 def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experiment) -> None:
     html = page(operator, experiment_url(better))
     assert count_queries(operator, experiment_url(better)) <= 20

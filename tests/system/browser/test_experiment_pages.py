@@ -9,6 +9,12 @@ LONG = "a_very_long_name_of_a_variant_that_no_phone_has_room_for"
 MESSAGE = ".messagelist"
 ACTION = "a[href$='/{}/']"
 CONFIRM = "button.flagstaff-confirm"
+# The results of metrics that the window cuts off.
+CUT_RESULTS = """
+    const width = document.documentElement.clientWidth;
+    const results = [...document.querySelectorAll('[aria-label="Metrics"] td:last-child')];
+    return results.map(cell => cell.getBoundingClientRect().right > width);
+"""
 # An experiment that an earlier test has left.
 RENAME = f"UPDATE flagstaff_experiments_experiment SET key = 'left_' || id WHERE key = '{KEY}'"
 # Two thousand users of each variant, in the ten days before the window of a week.
@@ -76,6 +82,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     visitor.driver.refresh()
     # No user of this test has ordered, so no metric has an interval.
     assert "undecided" in visitor.text(".flagstaff-head-line")
+    assert visitor.driver.execute_script(CUT_RESULTS) == [False, False]
     assert_fits(visitor)
     act(visitor, "stop")
     assert "every call returns its default" in visitor.text(MESSAGE)

@@ -63,6 +63,30 @@ def test_cards_fit_a_phone_and_can_be_touched(phone: Visitor) -> None:
     assert min(heights) >= 44
 
 
+def test_card_of_a_long_key_that_needs_attention_is_low(phone: Visitor, shop: Shop) -> None:
+    key = "checkout_new_payment_provider_for_companies"
+    shop.query(f"""
+        INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) VALUES ('{key}', true, 5);
+        INSERT INTO flagstaff_waitingaction (
+            kind, action, row_kind, keys, arguments, expected, consequence, users, rough_users,
+            asked_by, reason, needs_approval, state, approved_by, approval, ended_by, result,
+            entries, stands_on, rests_on, takes_away
+        ) VALUES (
+            'flag', 'on', 'flag', '["{key}"]', '{{}}', '{{}}', 1, '', '',
+            '', '', false, 'failed', '', '', '', 'the database was down',
+            '[]', '[]', '[]', false
+        )
+    """)
+    try:
+        phone.visit(f"{FLAGS}?q={key}")
+        card = phone.find(ROW.format(pk=shop.pk_of(key)))
+        assert "the database was down" in card.text
+        assert card.rect["height"] <= 76
+    finally:
+        shop.query(f"DELETE FROM flagstaff_featureflag WHERE key = '{key}'")
+        shop.query("DELETE FROM flagstaff_waitingaction")
+
+
 def test_menu_of_a_filter_on_a_phone_shows_its_choices_and_fits(phone: Visitor) -> None:
     phone.click(".flagstaff-menu summary")
     phone.wait_until(phone.find(".flagstaff-menu ul").is_displayed, expected=True)

@@ -1,5 +1,7 @@
 """Rollout plans in a browser under a strict policy: every page without scripts, on a phone."""
 
+import pytest
+
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits
 
@@ -20,10 +22,30 @@ SIGNALS = """
     SELECT run.id, inside, false, n, 1 + n % 5 FROM run, generate_series(0, 999) AS n,
         unnest(ARRAY[true, false]) AS inside
 """
+# Labels that do not stand in the line of their input.
+BROKEN_LABELS = """
+    const text = label => {
+        const range = document.createRange();
+        range.selectNodeContents(label.firstChild);
+        return range.getBoundingClientRect();
+    };
+    const input = label => document.getElementById(label.htmlFor).getBoundingClientRect();
+    return [...document.querySelectorAll('.flagstaff-inputs label:not(.flagstaff-hidden)')]
+        .filter(label => text(label).bottom < input(label).top)
+        .map(label => label.textContent.trim());
+"""
 HOLD = """
     UPDATE flagstaff_rollouts_plan SET state = 'holding'
     WHERE state = 'running'
 """
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_labels_of_steps_and_guards_stand_beside_their_inputs(width: int, visitor: Visitor) -> None:
+    visitor.set_width(width)
+    visitor.visit(f"{PLANS}add/?key=new_checkout")
+    assert visitor.driver.execute_script(BROKEN_LABELS) == []
+    visitor.reset_width()
 
 
 def test_plan_is_created_started_and_rolled_back_without_scripts(

@@ -56,6 +56,17 @@ raise UnknownFlagError("no flag " '"{key}"', key=key)
     assert messages == [("state", ""), ("{count} user", "{count} users"), ('no flag "{key}"', "")]
 
 
+def test_messages_of_a_module_are_those_of_its_own_errors_too() -> None:
+    source = """
+class EndedError(FlagstaffError):
+    pass
+
+raise EndedError("the value has become secret")
+raise ValueError("of Python")
+"""
+    assert [*messages_of(source, "page.py")] == [("the value has become secret", "")]
+
+
 def test_messages_of_a_template_are_tags_and_paragraphs() -> None:
     source = """
 {% say "{count} user" "{count} users" count=number as label %}{% say '<b class="x">All</b>' %}

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Kind
@@ -54,7 +55,7 @@ from flagstaff.admin.looks import (
     use_rows,
 )
 from flagstaff.admin.rights import admin_of, denied, may, may_see, visible_refusal
-from flagstaff.admin.waiting_parts import ended_actions, waiting_line
+from flagstaff.admin.waiting_parts import ended_actions, ended_since, waiting_line
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.consequence import text_for_many, text_to_type
 from flagstaff.changes.fields import Changed
@@ -80,6 +81,7 @@ _DELETIONS = {
     Kind.VALUE: say("This deletes the value {keys}.", "This deletes {count} values: {keys}."),
     Kind.SEGMENT: say("This deletes the segment {keys}.", "This deletes {count} segments: {keys}."),
 }
+_STAYS_ENDED = say("This will not run after the undo either:")
 # For rows of all kinds, so no table of actions has it.
 _UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), say("Undo").lazy, can_wait=False)
 
@@ -279,17 +281,25 @@ class UndoSubject:
         if look.impact:
             deleted = (undone for undone in self._deleted() if undone.kind is not Kind.SEGMENT)
             notes += own_default_notes(undone.before.row for undone in deleted)
-        for waiting in ended_actions(self.site, self.request, look):
-            # What the changes have ended that are undone now.
-            ended_before = say("This will not run after the undo either:")
-            text = ended_before if waiting.never_runs else say("After the undo, this will not run:")
-            notes.append(format_html("{} {}", text.local, waiting_line(self.site, waiting)))
+        notes += self._waiting_notes(look)
         for kind in {undone.kind for undone in self.undone}:
             admin = admin_of(self.site, kind.model)
             # Of a segment, what it means for flags that are off.
             if isinstance(admin, ActionAdmin):
                 notes += admin.notes_before(self.request, look)
         return notes
+
+    def _waiting_notes(self, look: Look) -> Iterator[SafeString]:
+        """Yields which actions the undo ends, and which it does not bring back."""
+        for waiting in ended_actions(self.site, self.request, look):
+            # What the changes have ended that are undone now.
+            text = _STAYS_ENDED if waiting.never_runs else say("After the undo, this will not run:")
+            yield format_html("{} {}", text.local, waiting_line(self.site, waiting))
+        rows = [(undone.kind, undone.key) for undone in self.undone]
+        since = min(event.at for event in self.events)
+        for waiting in ended_since(self.site, self.request, rows, since):
+            line = waiting_line(self.site, waiting)
+            yield format_html("{} {}", _STAYS_ENDED.local, line)
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """A line for each field of a single row, or for each of several rows."""

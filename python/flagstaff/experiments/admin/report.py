@@ -27,6 +27,7 @@ from flagstaff.experiments.report_rows import (
     number_text,
     p_sentence,
     percent_number_text,
+    possible_harms,
     role_texts,
     shares_text,
     signed,
@@ -35,7 +36,7 @@ from flagstaff.experiments.report_rows import (
     verdict_text,
 )
 from flagstaff.experiments.reporting import scaled
-from flagstaff.experiments.verdict import SHARES_ARE_WRONG, outcome_text
+from flagstaff.experiments.verdict import SHARES_ARE_WRONG, Outcome, outcome_text
 
 # A trend is no result, so its figures are no headline.
 _RESULTS = {"better", "worse", "no_difference"}
@@ -238,9 +239,11 @@ def conclusions(report: Report) -> Section:
     """Returns what may and what may not be concluded."""
     parts = SafeString()
     for verdict in report["verdicts"]:
+        is_better = verdict["outcome"] == Outcome.BETTER.value
+        harms = possible_harms(report, verdict["treatment"]) if is_better else ()
         may, may_not = (
             format_html_join("", "<li>{}</li>", ([text] for text in map(say, texts)))
-            for texts in (verdict["may_conclude"], verdict["may_not_conclude"])
+            for texts in (verdict["may_conclude"], [*harms, *verdict["may_not_conclude"]])
         )
         if len(report["verdicts"]) > 1 and (may or may_not):
             parts += format_html("<h3>{}</h3>", verdict["treatment"])

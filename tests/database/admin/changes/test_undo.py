@@ -47,6 +47,8 @@ from tests.support.screen import Screen
 from tests.support.shop import GERMAN, Shop
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of
+from tests.support.terminals import run
+from tests.support.waiting import run_jobs
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,6 +106,24 @@ def test_undo_says_that_what_its_change_has_ended_will_not_run(
     assert note.startswith(begin)
     warnings = messages_of(operator.post(undo_url(killed), confirmed(response), follow=True))
     assert any("Roll out to 50 %: will not run: " in warning for warning in warnings)
+
+
+def test_undo_says_that_what_has_ended_since_is_not_brought_back(
+    operator: Client, flag: FeatureFlag, shop: Shop
+) -> None:
+    before, failed, cancelled = (
+        shop.waiting(f"rollout {KEY} {percent}", "admin") for percent in (30, 50, 60)
+    )
+    run(f"waiting cancel {before.pk} --as admin")
+    killed = changes.flags.disable(KEY).version
+    run(f"waiting cancel {cancelled.pk} --as admin")
+    assert [report["id"] for report in run_jobs()] == [failed.pk]
+    notes = [note for note in notes_of(operator.get(undo_url(killed))) if "will not run" in note]
+    begin = "This will not run after the undo either: new_checkout: Roll out to "
+    assert [note.startswith(begin) for note in notes] == [True, True]
+    assert "50 %: failed: " in notes[0]
+    assert "; was to run at " in notes[0]
+    assert "60 %: cancelled; asked by " in notes[1]
 
 
 def test_undo_counts_the_users_and_returns_to_the_filtered_list(
