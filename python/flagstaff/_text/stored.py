@@ -22,7 +22,7 @@ from flagstaff._text.times import StoredTime
 
 _CATALOGUES = "locale/*/LC_MESSAGES/django.mo"
 # A longer text is of a person or of a program.
-_MAX_LENGTH = 1_000
+_MAX_LENGTH = 400
 # A message with fewer, such as "by {actor}", may be a part of any text.
 _MIN_LETTERS = 6
 # In other places, a single word may be a key or a name.
