@@ -260,8 +260,8 @@ def fill(query: Callable[[str], Any], environment: dict[str, str]) -> Rows:
 
 
 def open_page(visitor: Visitor, page: Page, rows: Rows) -> None:
-    """Opens a page, by its buttons if it has any."""
-    if page.user != "admin":
+    """Opens a page as its user, by its buttons if it has any."""
+    if page.user != visitor.username:
         visitor.log_in_to_admin(page.user)
     visitor.visit(page.path.format(**rows))
     for element in page.clicks:

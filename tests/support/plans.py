@@ -220,7 +220,7 @@ def wait_for_count(query: Query, expected: tuple[int, int], *of: Any) -> None:
     deadline = time.monotonic() + seconds(TIMEOUT)
     while (number := counted(query, *of)) != expected:
         assert time.monotonic() < deadline, number
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 # Pages.

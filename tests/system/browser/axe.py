@@ -11,7 +11,9 @@ _RUN = """
     const done = arguments[arguments.length - 1];
     // Half a transition has colors that no style sheet names.
     document.getAnimations().forEach(element => element.finish());
-    axe.run(document, {resultTypes: ['violations'], elementRef: true}).then(
+    const options = {resultTypes: ['violations'], elementRef: true};
+    if (arguments[1].length) options.runOnly = arguments[1];
+    axe.run(document, options).then(
         result => done(result.violations.flatMap(({id, impact, nodes}) => nodes.map(
             ({target, html, failureSummary, element}) => ({
                 rule: id, impact, target: target.join(' '), html, why: failureSummary,
@@ -43,15 +45,17 @@ def _script() -> str:
     return (packages / "axe-core" / "axe.min.js").read_text()
 
 
-def findings(visitor: Visitor, excluded: tuple[tuple[str, str], ...] = ()) -> list[Finding]:
-    """Returns the serious and critical findings on the open page.
+def findings(
+    visitor: Visitor, excluded: tuple[tuple[str, str], ...] = (), rules: tuple[str, ...] = ()
+) -> list[Finding]:
+    """Returns the serious and critical findings on the open page, by these rules or by all.
 
     `excluded` has pairs of a rule and a selector: such elements may break that rule.
     """
     driver = visitor.driver
     if not driver.execute_script("return 'axe' in window"):
         driver.execute_script(_script())
-    violations = driver.execute_async_script(_RUN, excluded)
+    violations = driver.execute_async_script(_RUN, excluded, rules)
     assert isinstance(violations, list), violations
     return [
         Finding(

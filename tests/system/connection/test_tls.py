@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RunIsolated
 from tests.support.certificates import Certificate, authority, certificate
+from tests.support.python_processes import STRICT, run_python
 from tests.support.tls_proxy import TlsProxy
 from tools.postgres import Postgres
 
@@ -20,7 +20,6 @@ Connect = Callable[..., list[Outcome]]
 StartProxy = Callable[..., TlsProxy]
 
 MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-RUN = "from tests.support.tls_process import main; main()"
 UNSAFE = "connect: the connection cannot be protected as it should be: "
 UNUSABLE = "connect: the connection parameters cannot be used: "
 
@@ -64,16 +63,16 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def connect(run_isolated: RunIsolated, home: Path) -> Connect:
+def connect(module_postgres_server: Postgres, home: Path) -> Connect:
     """Connects with each of the given parameters: the engine and libpq."""
 
     def connect(proxy: TlsProxy, *cases: Parameters) -> list[Outcome]:
         base = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(proxy.port)}
         base |= {"user": "postgres", "dbname": "postgres"}
         all_cases = [base | case for case in cases]
-        outcomes: list[Outcome] = json.loads(
-            run_isolated(RUN, json.dumps(all_cases), HOME=str(home))
-        )
+        process = (*STRICT, "-m", "tests.support.tls_process", json.dumps(all_cases))
+        ran = run_python(module_postgres_server.url, *process, HOME=str(home))
+        outcomes: list[Outcome] = json.loads(ran.stdout)
         return outcomes
 
     return connect

@@ -395,30 +395,22 @@ def test_guard_is_tripped_by_a_fault_and_not_by_one_client(
 # Which requests are counted, as docs/how-to/rollout-plans.md says.
 
 
-def count(url: str, views: list[str]) -> tuple[int, int]:
-    """Handles a request per user by each view, and returns the numbers outside and inside."""
-    with measuring(url) as worker:
-        inside = len(worker.ask("survey", KEY, len(HUNDRED)))
-        for view in views:
-            worker.call(plan_requests.requests_by, view, KEY, HUNDRED)
-        assert worker.end() == (0, "")
-    return len(HUNDRED) - inside, inside
-
-
-@pytest.mark.parametrize(
-    ("view", "fails"),
-    [
-        *[("request.flags", (0, 0)), ("openfeature", (0, 0)), ("404", (0, 0)), ("raises", (1, 1))],
-        # Users without the flag get 403, and the view fails for those with it.
-        ("drf", (0, 1)),
-    ],
-)
-def test_request_that_evaluates_the_flag_is_counted(
-    database: str, query: Query, run: int, view: str, fails: tuple[int, int]
-) -> None:
-    outside, inside = count(database, [view])
-    assert counted(query, run, "r") == (outside, inside)
-    assert failed_users(query, run) == (outside * fails[0], inside * fails[1])
+def test_request_that_evaluates_the_flag_is_counted(database: str, query: Query, run: int) -> None:
+    with measuring(database) as worker:
+        outside, inside = sides(worker)
+        # Each view, with the users for whom it or one before it has failed.
+        views = {
+            "request.flags": (0, 0),
+            "openfeature": (0, 0),
+            "404": (0, 0),
+            # Users without the flag get 403, and the view fails for those with it.
+            "drf": (0, inside),
+            "raises": (outside, inside),
+        }
+        for times, (view, failed) in enumerate(views.items(), start=1):
+            worker.call(plan_requests.requests_by, view, KEY, USERS)
+            wait_for_count(query, (times * outside, times * inside), run, "r")
+            assert failed_users(query, run) == failed, view
 
 
 IN_BULK = ["all_flags", "request.flags.all", "browsers"]
@@ -429,8 +421,12 @@ def test_request_without_a_single_evaluation_of_its_own_is_not_counted(
     database: str, query: Query, run: int, view: str
 ) -> None:
     query("UPDATE flagstaff_featureflag SET client_side = true")
-    # The last requests are counted, so the worker has written.
-    expected = count(database, [view, "404"])
+    with measuring(database) as worker:
+        expected = sides(worker)
+        # The last requests are counted, so the worker has written.
+        for each in (view, "404"):
+            worker.call(plan_requests.requests_by, each, KEY, USERS)
+        assert worker.end() == (0, "")
     assert counted(query, run, "r") == expected
 
 

@@ -110,9 +110,15 @@ def _called(function: Callable[..., Any], row: Any, arguments: Any, request: Any
 
 
 def _people(groups: list[Group]) -> list[Any]:
-    """Returns users of all kinds; None is a request without a user."""
+    """Returns users of all kinds; None is a request without a user.
+
+    Their primary keys are given, because they are among the results.
+    """
     names = ("plain", "staff", "super", "member")
-    users: list[Any] = [User.objects.create(username=name, last_name=name) for name in names]
+    users: list[Any] = [
+        User.objects.create(pk=pk, username=name, last_name=name)
+        for pk, name in enumerate(names, start=1)
+    ]
     users[1].is_staff = users[2].is_superuser = True
     users[3].groups.add(groups[0])
     return [*users, AnonymousUser(), User(username="unsaved", is_staff=True), None]
@@ -120,7 +126,7 @@ def _people(groups: list[Group]) -> list[Any]:
 
 def test_results_of_flags_are_written(settings: Any) -> None:
     written, drawn = Written(), random.Random(72)
-    groups = [Group.objects.create(name=f"group {number}") for number in range(3)]
+    groups = [Group.objects.create(pk=pk, name=f"group {pk}") for pk in (1, 2, 3)]
     people = _people(groups)
     for number in range(ROWS):
         model = drawn.choice((OrgFlag, OrgFlag, EarlyFlag, PlainFlag))
