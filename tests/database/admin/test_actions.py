@@ -10,6 +10,7 @@ import pytest
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind
@@ -185,7 +186,9 @@ def require_same_question_in_the_terminal(
     rows = present_rows(sample.action, [sample.key])
     if not look_at(Run(sample.action, [sample.key], rows, sample.arguments)).asks:
         return
-    shown = previewed(client, url, data).context["look"]
+    # The time zone of the terminals of the tests.
+    with timezone.override("UTC"):
+        shown = previewed(client, url, data).context["look"]
     before, words = rows_now(), sample.words.replace("--yes", "").strip()
     ran = asked(f"{sample.line(words, directory)} --reason test", "n")
     assert (ran.status, rows_now()) == (2, before)
