@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils.safestring import SafeString
 
@@ -93,8 +94,11 @@ def listed_keys(html: str) -> list[str]:
 
 
 def messages_of(response: Any) -> list[str]:
-    """Returns the messages that a page shows, as text, without the links to undo."""
-    return [_message_text(message.message) for message in response.context["messages"]]
+    """Returns the messages that a page shows, as text, without the links to undo.
+
+    Those of a redirect are what the page shows that it leads to.
+    """
+    return [_message_text(message.message) for message in get_messages(response.wsgi_request)]
 
 
 def _message_text(message: str) -> str:
@@ -116,7 +120,7 @@ def message_links(response: Any) -> list[tuple[str, str]]:
 
 
 def _messages(response: Any) -> str:
-    return " ".join(str(message) for message in response.context["messages"])
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))
 
 
 # The pages that ask before they write.
@@ -205,13 +209,18 @@ def confirmed(response: Any, **changes: str) -> dict[str, Any]:
 
 
 def typed(client: Client, url: str, **arguments: Any) -> dict[str, Any]:
-    """Returns what a browser would post for the page of an action after these edits.
+    """Returns what a browser would post for the page of an action after these edits."""
+    return edited(Screen(page(client, url)), **arguments)
+
+
+def edited(shown: Screen, **arguments: Any) -> dict[str, Any]:
+    """Returns what a browser would post for a page after these edits.
 
     An argument that is given as JSON replaces its rows.
     """
-    shown = Screen(page(client, url)).fields()
     rows = tuple(f"{name}-" for name in arguments)
-    return {name: value for name, value in shown.items() if not name.startswith(rows)} | arguments
+    posted = shown.fields().items()
+    return {name: value for name, value in posted if not name.startswith(rows)} | arguments
 
 
 def act(client: Client, url: str, **arguments: Any) -> Any:
@@ -219,9 +228,14 @@ def act(client: Client, url: str, **arguments: Any) -> Any:
     typed_key = {name: arguments.pop(name) for name in ("_typed_key",) if name in arguments}
     response = client.post(url, typed(client, url, **arguments), follow=True)
     if asks(response):
-        shown = Screen(response).fields()
-        response = client.post(url, shown | typed_key, follow=True)
+        response = client.post(url, Screen(response).fields() | typed_key, follow=True)
     return response
+
+
+def act_and_stay(client: Client, url: str, data: dict[str, Any]) -> Any:
+    """Posts this to the page of an action, confirms it if it asks, and does not follow."""
+    response = client.post(url, data)
+    return client.post(url, Screen(response).fields()) if asks(response) else response
 
 
 def question(client: Client, url: str, **arguments: Any) -> Any:

@@ -305,11 +305,11 @@ WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
 }
 
 
-def result_of(write: Callable[[], object], actor: str = "ana") -> list[Any]:
+def result_of(write: Callable[[], object], actor: str = "ana", reason: str = "test") -> list[Any]:
     """Returns what a write leaves in the tables and in the history; it is rolled back."""
     with transaction.atomic():
         before = newest_entry()
-        with acting_as(actor, reason="test"):
+        with acting_as(actor, reason=reason):
             write()
         left = [*rows_now(), *entries_after(before)]
         transaction.set_rollback(True)

@@ -23,6 +23,11 @@ def statements_of(work: Callable[[], object]) -> list[str]:
     The first run of a process may fill caches, such as Django's of content types.
     """
     work()
+    return statements_of_one(work)
+
+
+def statements_of_one(work: Callable[[], object]) -> list[str]:
+    """Runs `work` once, and returns its statements, but those of transactions."""
     with CaptureQueriesContext(connection) as queries:
         work()
     return [query["sql"] for query in queries if not query["sql"].startswith(_OF_TRANSACTIONS)]

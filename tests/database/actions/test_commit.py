@@ -174,6 +174,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("door", "other"), CASES)
+@pytest.mark.one_in(2)
 def test_change_beside_another_one_is_asked_about_again(
     door: Door,
     other: Callable[[], Run],

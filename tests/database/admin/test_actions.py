@@ -10,6 +10,7 @@ import pytest
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind
@@ -23,8 +24,9 @@ from tests.support.admin_pages import (
     SEGMENTS,
     VALUES,
     act,
+    act_and_stay,
     answer,
-    count_queries,
+    edited,
     errors_of,
     links_of,
     messages_of,
@@ -43,7 +45,6 @@ from tests.support.experiments import EXPERIMENTS
 from tests.support.history import newest_entry
 from tests.support.plans import PLANS
 from tests.support.samples import (
-    ACTIONS,
     SAMPLES,
     WITHOUT_UNDO,
     Sample,
@@ -54,7 +55,7 @@ from tests.support.samples import (
 )
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
-from tests.support.sql import statements_of
+from tests.support.sql import statements_of_one
 from tests.support.terminals import asked
 
 pytestmark = pytest.mark.usefixtures("open_shop", "metrics")
@@ -77,16 +78,15 @@ OF_ROWS = [sample for sample in WITH_PAGE if isinstance(sample.kind, Kind)]
 CHANGES = [
     sample for sample in OF_ROWS if not sample.before and sample.name not in {"create", "delete"}
 ]
-#: All but those of an emergency, and those that delete events with their reasons.
-DELAYED = [
-    sample
-    for sample in WITH_PAGE
-    if ACTIONS[sample.kind, sample.name].always_runs is not True
-    and (sample in OF_ROWS or not ACTIONS[sample.kind, sample.name].deletes)
-]
 #: With those of the session, the user and the rights. Of a restore, and of the two steps of a plan,
 #: there is more to read; of most, also what rules need, and what needs the row.
 MAX_QUERIES, MORE_QUERIES = 30, 39
+
+
+def is_delayed(sample: Sample) -> bool:
+    """Whether it is not of an emergency, and deletes no events with their reasons."""
+    is_of_app = not isinstance(sample.kind, Kind)
+    return sample.action.always_runs is not True and not (is_of_app and sample.action.deletes)
 
 
 def pk_of(sample: Sample) -> int:
@@ -122,14 +122,36 @@ def inputs_of(sample: Sample, **others: str) -> dict[str, str]:
     return inputs | others
 
 
+REASON_REQUIRED = "A reason is required. Write why you make this change: the history shows it."
+LOCK_OR_WRITE = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
+
+
 @each(WITH_PAGE)
+@pytest.mark.usefixtures("reason_required")
 @pytest.mark.one_in(4)
-def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
-    sample: Sample, operator: Client, admin_user: User
+def test_page_shows_writes_and_undoes_what_the_action_writes(
+    sample: Sample, operator: Client, admin_user: User, tmp_path: Path
 ) -> None:
-    action, before, last = ACTIONS[sample.kind, sample.name], rows_now(), newest_entry()
-    by_changes = result_of(lambda: sample.change(sample.key), actor=str(admin_user.pk))
-    response = act(operator, url_of(sample), **inputs_of(sample, _reason="test"))
+    action, before, last = sample.action, rows_now(), newest_entry()
+    by_changes = result_of(
+        lambda: sample.change(sample.key),
+        actor=str(admin_user.pk),
+        reason="test" if is_delayed(sample) else "",
+    )
+    url, inputs = url_of(sample), inputs_of(sample)
+
+    shown = Screen(page(operator, url))
+    assert shown.part("#id_reason").has("required") == is_delayed(sample)
+    data = edited(shown, **inputs)
+    require_no_write(sample, operator, url, data)
+    if sample.name not in UNDOING:
+        require_same_question_in_the_terminal(sample, operator, url, data, tmp_path)
+
+    response = act_and_stay(operator, url, data)
+    if is_delayed(sample):
+        assert problems_of(response) == [REASON_REQUIRED]
+        assert (rows_now(), newest_entry()) == (before, last)
+        response = operator.post(url, Screen(response).fields() | {"_reason": "test"})
     assert [*rows_now(), *entries_after(last)] == by_changes
     assert {entry.source for entry in Change.objects.filter(id__gt=last)} <= {"admin"}
     assert sample.key in messages_of(response)[0]
@@ -138,53 +160,50 @@ def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
     written = ADDITION if action.creates else DELETION if action.deletes else CHANGE
     assert logged.action_flag == written
     rows = LISTS[sample.kind]
-    after = rows if action.deletes else f"{rows}{pk_of(sample)}/change/"
-    assert response.redirect_chain == [(after, 302)]
+    assert response["Location"] == (rows if action.deletes else f"{rows}{pk_of(sample)}/change/")
+
     # As in the terminal.
     is_undone = (sample.kind, sample.name) not in WITHOUT_UNDO
     assert len(undo_urls(response)) == is_undone
     if is_undone and isinstance(sample.kind, Kind):
-        act(operator, undo_urls(response)[0])
+        url = undo_urls(response)[0]
+        act_and_stay(operator, url, typed(operator, url, _reason="test"))
         assert rows_now() == before
 
 
-@each(WITH_PAGE)
-@pytest.mark.one_in(8)
-def test_page_of_an_action_locks_and_writes_nothing(sample: Sample, operator: Client) -> None:
-    url = url_of(sample)
-    data = typed(operator, url, **inputs_of(sample))
-    assert count_queries(operator, url) <= (
-        MORE_QUERIES if sample.name in {"restore", "resume"} else MAX_QUERIES
-    )
-
-    def show() -> None:
-        page(operator, url)
-        # A script asks what the arguments would change.
-        assert operator.post(url, data | {"_edit": "preview"}).status_code == 200
-
-    written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
-    assert not [statement for statement in statements_of(show) if written.search(statement)]
+def require_no_write(sample: Sample, client: Client, url: str, data: dict[str, Any]) -> None:
+    """Requires that a page, and its preview for a script, make few queries and write nothing."""
+    of_page = statements_of_one(lambda: page(client, url))
+    assert len(of_page) <= (MORE_QUERIES if sample.name in {"restore", "resume"} else MAX_QUERIES)
+    of_preview = statements_of_one(lambda: previewed(client, url, data))
+    assert [text for text in of_page + of_preview if LOCK_OR_WRITE.search(text)] == []
 
 
-@each([sample for sample in WITH_PAGE if sample.name not in UNDOING])
-@pytest.mark.one_in(8)
-def test_terminal_asks_with_the_lines_and_numbers_of_the_page(
-    sample: Sample, operator: Client, tmp_path: Path
+def require_same_question_in_the_terminal(
+    sample: Sample, client: Client, url: str, data: dict[str, Any], directory: Path
 ) -> None:
+    """Requires that the terminal asks with the lines and numbers of the page."""
     rows = present_rows(sample.action, [sample.key])
     if not look_at(Run(sample.action, [sample.key], rows, sample.arguments)).asks:
         return
-    url = url_of(sample)
-    response = operator.post(url, typed(operator, url, **inputs_of(sample)) | {"_edit": "preview"})
-    shown = response.context["look"]
+    # The time zone of the terminals of the tests.
+    with timezone.override("UTC"):
+        shown = previewed(client, url, data).context["look"]
     before, words = rows_now(), sample.words.replace("--yes", "").strip()
-    ran = asked(sample.line(words, tmp_path), "n")
+    ran = asked(f"{sample.line(words, directory)} --reason test", "n")
     assert (ran.status, rows_now()) == (2, before)
     terminal = " ".join(ran.err.split())
     lines = [f"{line.field}: {line.now} → {line.after}" for line in shown.lines if line.now]
     users = [shown.users_text()] if shown.changed else []
     for text in (*lines, *shown.notes, *users):
         assert " ".join(text.split()) in terminal
+
+
+def previewed(client: Client, url: str, data: dict[str, Any]) -> Any:
+    """Asks what the arguments would change, as a script does."""
+    response = client.post(url, data | {"_edit": "preview"})
+    assert response.status_code == 200
+    return response
 
 
 @each([sample for sample in WITH_PAGE if sample.name != "create" and sample.name not in UNDOING])
@@ -203,40 +222,15 @@ def test_read_only_page_shows_the_look_to_a_viewer_and_writes_nothing(
     assert rows_now() == before
 
 
-@each(DELAYED)
-@pytest.mark.usefixtures("reason_required")
-@pytest.mark.one_in(8)
-def test_action_needs_a_reason_if_the_setting_says_so(sample: Sample, operator: Client) -> None:
-    before, url = rows_now(), url_of(sample)
-    [problem] = problems_of(act(operator, url, **inputs_of(sample)))
-    assert problem == "A reason is required. Write why you make this change: the history shows it."
-    assert rows_now() == before
-    assert not LogEntry.objects.exists()
-    assert messages_of(act(operator, url, **inputs_of(sample, _reason="why not")))
-    assert rows_now() != before
-
-
-@each([sample for sample in WITH_PAGE if sample not in DELAYED])
-@pytest.mark.usefixtures("reason_required")
-@pytest.mark.one_in(8)
-def test_action_that_nothing_delays_needs_no_reason(sample: Sample, operator: Client) -> None:
-    before, url = rows_now(), url_of(sample)
-    assert not Screen(operator.get(url)).part("#id_reason").has("required")
-    act(operator, url, **inputs_of(sample))
-    assert rows_now() != before
-
-
 @each([sample for sample in CHANGES if sample.name not in {"kill", "off"}])
 @pytest.mark.one_in(8)
-def test_change_by_another_person_is_shown_before_the_action(
+def test_change_by_another_person_is_shown_before_the_action_and_its_repetition_changes_nothing(
     sample: Sample, operator: Client, admin_user: User
 ) -> None:
     inputs, url = inputs_of(sample, _reason="test"), url_of(sample)
     data = typed(operator, url, **inputs)
     with acting_as("bob"):
-        getattr(changes, f"{ACTIONS[sample.kind, sample.name].noun}s").update(
-            sample.key, {"description": "Newer"}
-        )
+        getattr(changes, f"{sample.action.noun}s").update(sample.key, {"description": "Newer"})
     before, last = rows_now(), newest_entry()
     by_changes = result_of(lambda: sample.change(sample.key), actor=str(admin_user.pk))
     response = operator.post(url, data | {"_confirmed": "1"})
@@ -246,19 +240,14 @@ def test_change_by_another_person_is_shown_before_the_action(
     assert inputs.items() <= Screen(response).fields().items()
     assert rows_now() == before
     # What a person has not edited keeps the newer description.
-    answer(operator, response)
+    operator.post(url, Screen(response).fields())
     assert [*rows_now(), *entries_after(last)] == by_changes
 
-
-@each(CHANGES)
-@pytest.mark.one_in(8)
-def test_action_that_changes_nothing_says_so(sample: Sample, operator: Client) -> None:
-    sample.change(sample.key)
     last = newest_entry()
-    [message, *_notes] = messages_of(act(operator, url_of(sample), **inputs_of(sample)))
-    assert message == f"Nothing was changed: “{sample.key}” already has these values."
+    repeated = act_and_stay(operator, url, typed(operator, url, **inputs))
+    assert f"Nothing was changed: “{sample.key}” already has these values." in messages_of(repeated)
     assert newest_entry() == last
-    assert not LogEntry.objects.exists()
+    assert LogEntry.objects.count() == 1
 
 
 NOBODY = {"conditions": [{"segment": "nobody"}]}
@@ -290,23 +279,21 @@ WRONG: list[tuple[Kind, str, str, dict[str, str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "key", "inputs", "problem"),
-    WRONG,
-    ids=[f"{row[0].value} {row[1]} {row[3]}"[:60] for row in WRONG],
-)
-def test_wrong_argument_is_an_error_and_what_was_typed_stays(  # noqa: PLR0913, PLR0917
-    kind: Kind, name: str, key: str, inputs: dict[str, str], problem: str, operator: Client
+def test_wrong_argument_is_an_error_and_what_was_typed_stays(
+    operator: Client, subtests: pytest.Subtests
 ) -> None:
     KeyValueStore.objects.filter(key="page_size").update(type="integer")
     before = rows_now()
-    url = f"{LISTS[kind]}add/" if name == "create" else f"{LISTS[kind]}{kind.row(key).pk}/{name}/"
-    conditions = {"conditions": json.dumps([STAFF])}
-    others = conditions if (kind, name) == (Kind.SEGMENT, "create") else {}
-    response = operator.post(url, typed(operator, url, **others, **inputs, _reason="why"))
-    assert any(problem in error for error in errors_of(response)), errors_of(response)
-    assert rows_now() == before
-    assert (inputs | {"_reason": "why"}).items() <= Screen(response).fields().items()
+    for kind, name, key, inputs, problem in WRONG:
+        with subtests.test(f"{kind.value} {name} {inputs}"):
+            page_of_row = "add" if name == "create" else f"{kind.row(key).pk}/{name}"
+            url = f"{LISTS[kind]}{page_of_row}/"
+            conditions = {"conditions": json.dumps([STAFF])}
+            others = conditions if (kind, name) == (Kind.SEGMENT, "create") else {}
+            response = operator.post(url, typed(operator, url, **others, **inputs, _reason="why"))
+            assert any(problem in error for error in errors_of(response)), errors_of(response)
+            assert rows_now() == before
+            assert (inputs | {"_reason": "why"}).items() <= Screen(response).fields().items()
 
 
 @pytest.mark.parametrize("version", ["x", "-1", "9" * 31, "1,2"])
@@ -320,13 +307,15 @@ def test_unusable_version_writes_nothing(version: str, operator: Client) -> None
 
 @pytest.mark.parametrize("kind", LISTS, ids=str)
 def test_page_of_a_row_that_is_gone_says_so(kind: Kind | str, operator: Client) -> None:
-    without = {"create", "undo", "restore"}
-    actions = [sample.name for sample in WITH_PAGE if sample.kind == kind]
-    for name in ("change", "history", *(name for name in actions if name not in without)):
-        for pk in ("0", "x", "9" * 31, "\x00", "a/b") if name in actions else ("0", "x"):
-            url = f"{LISTS[kind]}{quote(pk)}/{name}/"
-            [message] = messages_of(operator.get(url, follow=True))
-            assert f"with ID “{pk}” doesn" in message
+    samples = [sample for sample in WITH_PAGE if sample.kind == kind]
+    actions = [
+        sample.name for sample in samples if sample.name != "create" and sample.name not in UNDOING
+    ]
+    views = [("change", "x"), ("history", "x"), *((name, "0") for name in actions)]
+    for name, pk in (*views, *((actions[0], pk) for pk in ("x", "9" * 31, "\x00", "a/b"))):
+        response = operator.get(f"{LISTS[kind]}{quote(pk)}/{name}/")
+        assert response.status_code == 302
+        assert f"with ID “{pk}” doesn" in messages_of(response)[-1]
 
 
 @each([sample for sample in OF_ROWS if sample.name == "delete"])
@@ -389,17 +378,12 @@ def test_pages_need_a_permission(kind: Kind, permissions: str, allowed: set[str]
     urls = {sample.name: url_of(sample) for sample in samples}
     first = f"{LISTS[kind]}{pk_of(samples[0])}"
     urls |= {"": LISTS[kind], "change": f"{first}/change/", "history": f"{first}/history/"}
-    for method in (client.get, client.post):
-        opened = set()
-        for name, url in urls.items():
-            last = newest_entry()
-            status = method(url, {"_confirmed": "1"}).status_code
-            assert status in {200, 302, 403}
-            if status != 403:
-                opened.add(name)
-            else:
-                assert newest_entry() == last
-        assert opened == allowed
+    refused = {name for name, url in urls.items() if client.get(url).status_code == 403}
+    assert urls.keys() - refused == allowed
+    last = newest_entry()
+    for name in refused:
+        assert client.post(urls[name], {"_confirmed": "1"}).status_code == 403, name
+    assert newest_entry() == last
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, product
 from typing import Any
@@ -255,6 +256,14 @@ def test_pages_of_plans_in_each_state_show_only_marked_texts(
         assert check_opened(operator, [FLAGS, PLANS]) == set()
 
 
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Rolls back what the block writes."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
 def follow(client: Client, url: str, data: dict[str, Any]) -> None:
     """Posts a form and checks the page after it; confirms if it asks, and checks that, too."""
     response = client.post(url, data, follow=True)
@@ -339,22 +348,16 @@ FORMS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("url", "data"),
-    [
-        pytest.param(url, data, id=f"{url} {number}")
-        for url, typed in FORMS.items()
-        for number, data in enumerate(typed)
-    ],
-)
 def test_page_after_a_form_shows_only_marked_texts(
-    url: str, data: dict[str, Any], operator: Client, rows: dict[str, Any]
+    operator: Client, rows: dict[str, Any], subtests: pytest.Subtests
 ) -> None:
-    filled: dict[str, Any] = {
-        field: [item.format(**rows) for item in value] if isinstance(value, list) else value
-        for field, value in data.items()
-    }
-    follow(operator, url.format(**rows), filled)
+    for url, data in ((url, data) for url, typed in FORMS.items() for data in typed):
+        filled = {
+            field: [item.format(**rows) for item in value] if isinstance(value, list) else value
+            for field, value in data.items()
+        }
+        with subtests.test(f"{url} {data}"), rolled_back():
+            follow(operator, url.format(**rows), filled)
 
 
 def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[str, Any]) -> None:
@@ -383,49 +386,50 @@ def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[st
 
 
 @pytest.mark.parametrize(
-    ("pages", "name"),
-    [
-        (pages, action.name)
-        for pages, kind in ((PLANS, "plan"), (EXPERIMENTS, "experiment"))
-        for action in all_actions(kind)
-        if not action.creates
-    ],
+    ("pages", "kind", "keys"),
+    [(PLANS, "plan", ("plan-f4", "plan-f5")), (EXPERIMENTS, "experiment", ("x1", "x2"))],
 )
+@pytest.mark.usefixtures("plan", "experiment")
 def test_action_of_a_plan_and_an_experiment_shows_only_marked_texts(  # noqa: PLR0913, PLR0917
-    pages: str, name: str, operator: Client, rows: dict[str, Any], plan: None, experiment: None
+    pages: str,
+    kind: str,
+    keys: tuple[str, str],
+    operator: Client,
+    rows: dict[str, Any],
+    subtests: pytest.Subtests,
 ) -> None:
-    if name == "resume":
-        rollouts.pause("f4")
     typed = {"unit": "n3", "winner": "n2", "metric": "m3", "percent": "100"}
-    for key in ("plan-f4", "plan-f5") if pages == PLANS else ("x1", "x2"):
-        url = f"{pages}{rows[key]}/{name}/"
-        shown = Screen(operator.get(url)).fields()
-        follow(operator, url, shown)
-        follow(operator, url, shown | {name: typed[name] for name in typed.keys() & shown.keys()})
+    names = [action.name for action in all_actions(kind) if not action.creates]
+    for name, key in product(names, keys):
+        with subtests.test(f"{name} {key}"), rolled_back():
+            if name == "resume":
+                rollouts.pause("f4")
+            url = f"{pages}{rows[key]}/{name}/"
+            shown = Screen(operator.get(url)).fields()
+            follow(operator, url, shown)
+            changed = {field: typed[field] for field in typed.keys() & shown.keys()}
+            follow(operator, url, shown | changed)
 
 
-@pytest.mark.parametrize("setting", ["READ_ONLY", "REQUIRE_REASON", "production"])
+@pytest.mark.parametrize("setting", ["READ_ONLY", "REQUIRE_REASON"])
 def test_pages_with_a_setting_or_for_a_reader_show_only_marked_texts(
     setting: str, operator: Client, rows: dict[str, Any], settings: Any
 ) -> None:
     models = ("featureflag", "keyvaluestore", "segment", "plan", "experiment")
     urls = [*pages(rows)]
     actions = {url for url in urls if ACTION.search(url)}
-    if setting == "production":
-        production(settings, "E1")
-        reader = staff(*(f"view_{model}" for model in models), name="u2")
-        assert check_opened(reader, urls) == actions
-    else:
-        settings.FLAGSTAFF = {**settings.FLAGSTAFF, setting: True}
-    if setting == "REQUIRE_REASON":
-        # Other pages have no reason.
-        urls = [*actions]
     closed = {rows["rules of v2"]}
     if setting == "READ_ONLY":
+        settings.FLAGSTAFF = {**settings.FLAGSTAFF, setting: True}
         # The other actions have a row, and show what they would do to it.
         closed |= {url for url in actions if "/add/" in url}
+    else:
+        production(settings, "E1", APPROVAL="most", **{setting: True})
+        reader = staff(*(f"view_{model}" for model in models), name="u2")
+        assert check_opened(reader, urls) == actions
     assert check_opened(operator, urls) == closed
     for path in ("{f3}/kill/", "{f2}/on/", "{f1}/delete/"):
-        response = operator.post(FLAGS + path.format(**rows), {"_confirmed": "1"}, follow=True)
+        url = FLAGS + path.format(**rows)
+        response = operator.post(url, Screen(operator.get(url)).fields(), follow=True)
         if response.status_code == 200:
             assert problems(response) == []

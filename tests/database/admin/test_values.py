@@ -205,6 +205,7 @@ NOT_DECODABLE = "a number has more than 4,300 digits, or the nesting more than 5
         ("surrogate", [r'{"\ud800": 1}']),
     ],
 )
+@pytest.mark.one_in(4)
 def test_text_that_is_no_value_is_refused_and_shown_again(
     problem: str, texts: list[str], operator: Client, value: KeyValueStore
 ) -> None:

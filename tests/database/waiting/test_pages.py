@@ -732,6 +732,7 @@ def test_action_that_will_not_run_is_asked_for_again_with_its_arguments_and_time
         f"rules {KEY} '{json.dumps([{'conditions': [STAFF]}])}'",
     ],
 )
+@pytest.mark.one_in(4)
 def test_all_arguments_are_filled_in_again(line: str, ben: Client, shop: Shop) -> None:
     shop.flag("dark_mode")
     asker = shop.user("ana")

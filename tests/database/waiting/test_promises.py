@@ -29,7 +29,7 @@ LIST = "/admin/flagstaff/waitingaction/"
 KEYS = ("new_checkout", "search_v2", "invoices", "dark_mode")
 PERMISSIONS = ("change_featureflag", "change_keyvaluestore", "change_segment", "add_featureflag")
 # Of each, so many changes are made before the times of the actions come.
-WORLDS, CHANGES = repeats(40, 10), 5
+WORLDS, CHANGES = repeats(40, 6), 5
 
 
 def percent(chance: Random) -> int:

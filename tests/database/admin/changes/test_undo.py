@@ -219,6 +219,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[], str], str]] = {
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
+@pytest.mark.one_in(3)
 def test_undo_that_is_not_possible_says_why_and_has_no_button(name: str, operator: Client) -> None:
     change, text = IMPOSSIBLE[name]
     url = change()
@@ -505,6 +506,7 @@ def two_rows() -> str:
     ],
     ids=["deletion", "rules of a value", "two rows"],
 )
+@pytest.mark.one_in(3)
 def test_undo_for_most_users_in_production_types_the_key(
     change: Callable[[], str], key: str, operator: Client, settings: Any
 ) -> None:

@@ -257,6 +257,7 @@ def test_filter_by_state_finds_the_states_that_the_list_shows(
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.RUNNING, State.PAUSED, State.ROLLED_BACK])
+@pytest.mark.one_in(4)
 def test_page_of_a_plan_whose_key_belongs_to_another_flag_offers_only_delete(
     operator: Client, running: Plan, state: str
 ) -> None:
@@ -385,6 +386,7 @@ def kill_and_undo() -> None:
     ],
     ids=["killed", "killed and turned on", "allowed user", "rules"],
 )
+@pytest.mark.one_in(4)
 def test_plan_is_shown_as_paused_as_soon_as_its_flag_has_changed(
     change: Any, operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:
