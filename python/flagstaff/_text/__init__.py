@@ -126,7 +126,7 @@ def localized(text: str) -> str:
 _lazily_localized = lazy(localized, str)
 
 
-def joined(texts: Iterable[object], separator: str = ", ") -> Sentence:
+def joined(texts: Iterable[str], separator: str = ", ") -> Sentence:
     """Returns texts as one. Its values are the texts.
 
     >>> joined(["beta", "staff"])

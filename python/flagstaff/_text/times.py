@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
@@ -22,7 +21,6 @@ from django.utils.html import escape
 from flagstaff._text import Sentence, joined, say
 from flagstaff.exceptions import InvalidArgumentError
 
-_UTC = fixed_timezone.utc
 SECONDS = say("{count} s")
 _UNITS = (
     (86_400, say("{count} d")),
@@ -76,41 +74,6 @@ class TimeValue:
     def local(self) -> str:
         """The time in the language that is active now."""
         return local_time_text(self.at)
-
-
-_FULL_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+")
-
-
-@dataclass(frozen=True)
-class StoredTime:
-    """A time in the form of `full_time`, of a text that is stored."""
-
-    text: str
-
-    @staticmethod
-    def is_one(text: str) -> bool:
-        """Whether a text has this form."""
-        return bool(_FULL_TIME.fullmatch(text))
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __html__(self) -> str:
-        return escape(self.local)
-
-    @property
-    def local(self) -> str:
-        """The time as all pages show it; as it is stored if its time zone is not known."""
-        try:
-            written = datetime.fromisoformat(self.text.rpartition(" ")[0])
-        except ValueError:
-            # Such as of a 13th month.
-            return self.text
-        # Jobs write in TIME_ZONE, and a project may have activated another one for a person.
-        zones = (_UTC, timezone.get_default_timezone(), timezone.get_current_timezone())
-        times = [written.replace(tzinfo=zone, fold=fold) for zone in zones for fold in (0, 1)]
-        same = (at for at in times if f"{at:%Y-%m-%d %H:%M:%S %Z}" == self.text)
-        return next(map(local_time_text, same), self.text)
 
 
 def local_days(days: int) -> str:
@@ -170,6 +133,7 @@ def aware(at: datetime) -> datetime:
     return at if timezone.is_aware(at) else at.replace(tzinfo=timezone.get_default_timezone())
 
 
+_UTC = fixed_timezone.utc
 _MAX_DELAY = timedelta(days=366)
 
 

@@ -19,7 +19,6 @@ from django.utils.text import capfirst
 from flagstaff._attribution import current_actor
 from flagstaff._tables.rows import all_rows, declared_row
 from flagstaff._text import localized, say
-from flagstaff._text.stored import read_back
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.table import Right
@@ -134,7 +133,7 @@ class WaitingActionAdmin(AppRowAdmin):
         """The actions, of which each says whether it will run, who asked, and for how many."""
         shown: Sequence[Any] = to_show(rows)
         for row in shown:
-            row.shown_users = localized(users_when_asked(row, request.user))
+            row.shown_users = users_when_asked(row, request.user)
         return shown
 
     @admin.display(description=say("asked by").lazy)
@@ -172,7 +171,7 @@ class WaitingActionAdmin(AppRowAdmin):
         own_lines = [say("Another user has to approve it.").local] if is_own else []
         return Head(
             state=(colour_of(state), label),
-            lines=[*own_lines, "" if row.needs_attention else localized(read_back(row.result))],
+            lines=[*own_lines, "" if row.needs_attention else row.result],
             main="approve",
             others=("refuse", "cancel"),
             notes=[self._alarm(request, row)] if row.needs_attention else [],

@@ -138,7 +138,7 @@ def edit(
             require_now(experiment, "edit")
             if text := _changed(experiment, columns):
                 experiment.save(using=db.alias)
-                record(experiment, Kind.EDITED, say("edited: {what}", what=text))
+                record(experiment, Kind.EDITED, f"edited: {text}")
             return experiment
 
 
@@ -160,8 +160,8 @@ def restart(
         changes = _changed(experiment, columns)
         experiment.run += 1
         begin_run(experiment)
-        text = say("restarted: the exposures so far are no longer reported")
-        record(experiment, Kind.RESTARTED, joined(filter(None, (text, changes)), "; "))
+        text = "restarted: the exposures so far are no longer reported"
+        record(experiment, Kind.RESTARTED, "; ".join(filter(None, (text, changes))))
         return experiment
 
 
@@ -312,7 +312,6 @@ def _changed(experiment: Experiment, columns: Mapping[str, Any]) -> str:
         is_changed, texts = changed_texts(experiment, columns)
     if not is_changed:
         return ""
-    form = say("{setting}: {old} → {new}")
-    shown = joined((say(form, setting=name, old=old, new=new) for name, old, new in texts), "; ")
+    shown = "; ".join(f"{name}: {old} → {new}" for name, old, new in texts)
     # A blank that keeps a sign beside its number is for pages.
     return shown.replace("\N{NO-BREAK SPACE}", " ") or "no share changes"

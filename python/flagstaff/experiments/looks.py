@@ -14,7 +14,6 @@ from django.db.models import Count, OuterRef, Subquery
 
 from flagstaff._tables.database import Reading, db
 from flagstaff._text import Sentence, localized, say
-from flagstaff._text.stored import read_back
 from flagstaff.actions.table import Line, Look, Present
 from flagstaff.changes.consequence import Consequence, text_for_many
 from flagstaff.changes.impact import limited
@@ -237,7 +236,7 @@ def look_at_undo(key: str, *, viewer: HasPermissions | None = None) -> Look:
     if before["state"] == State.RUNNING and experiment.winner:
         notes.append(say("Units that met the shipped variant meanwhile stay in the report."))
     lines = [
-        Line(say("event").local, localized(read_back(decision.message)), say("undone").local),
+        Line(say("event").local, localized(decision.message), say("undone").local),
         *_to_state(experiment, State(before["state"]), before["winner"]),
     ]
     is_stored = experiment.frozen_report is not None

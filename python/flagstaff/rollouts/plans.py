@@ -372,11 +372,9 @@ def delete(key: str) -> None:
 
 
 def _record_deletion(plan: Plan) -> None:
-    values = {"state": state_text(shown(plan).state), "percent": plan.percent}
-    text = say("deleted; it was {state}")
+    text = say("deleted; it was {state}", state=state_text(shown(plan).state))
     if plan.percent is not None:
-        text = say("deleted; it was {state} at {percent} %")
-    text = say(text, **values)
+        text = say("{text} at {percent} %", text=text, percent=plan.percent)
     record(plan, PlanEvent.Kind.DELETED, _with_reason(text))
 
 

@@ -18,7 +18,6 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, localized, say, some
 from flagstaff._text.rules import can_grant
-from flagstaff._text.stored import read_back
 from flagstaff._text.times import Column, Record, duration, local_time_text
 from flagstaff.conf import conf
 from flagstaff.rollouts.evidence import present_releases, read_evidence, verdict_of
@@ -202,7 +201,7 @@ def state_sentence(plan: Plan) -> str:
             values["time"] = local_time_text(plan.due_at)
     # What a guard has found says more than that it has rolled back.
     reasons = [
-        localized(read_back(plan.trip_reason or plan.reason)),
+        plan.trip_reason or localized(plan.reason),
         localized(rollout_difference(plan) or ""),
     ]
     if plan.is_unguarded:

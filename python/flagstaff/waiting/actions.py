@@ -17,7 +17,6 @@ from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, is_stored
 from flagstaff._text import is_whole_number, local_list, localized, quoted, say
-from flagstaff._text.stored import read_back
 from flagstaff._text.times import is_shown_twice
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -284,7 +283,10 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     decider = viewer or users_with_rights([actor]).get(actor)
     seen = look if decider is None else seen_by(look, decider)
     then = users_when_asked(waiting, viewer)
-    then = then and say("When asked: {users}", users=then).local
+    with override(None):
+        is_same = look.users_text() == then
+    # The stored sentences are in English.
+    then = then and say("When asked: {users}", users=look.users_text() if is_same else then).local
     # Of rows with a history, everybody shows what it does now.
     now = "" if look.changed or look.at_once else look.users_text()
     # The heading of a page says what it is.
@@ -311,9 +313,9 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
 
 
 def users_when_asked(waiting: WaitingAction, viewer: HasPermissions | None) -> str:
-    """Returns for how many users an action was asked, or approved."""
+    """Returns for how many users an action was asked, or approved, in English."""
     sees_all = viewer is None or may_see_users(viewer)
-    return read_back(waiting.users if sees_all else waiting.rough_users)
+    return waiting.users if sees_all else waiting.rough_users
 
 
 @_action(

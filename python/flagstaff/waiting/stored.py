@@ -21,7 +21,6 @@ from flagstaff._tables.database import Reading, db
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import MASK, Sentence, local_list, say, some
-from flagstaff._text.stored import read_back
 from flagstaff._text.times import Column, Record, TimeValue, with_fields
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
@@ -117,7 +116,7 @@ def state_text(waiting: WaitingAction) -> Sentence:
     if waiting.state not in OPEN:
         if not waiting.result:
             return say(waiting.state)
-        return say("{state}: {why}", state=waiting.state, why=read_back(waiting.result))
+        return say("{state}: {why}", state=waiting.state, why=waiting.result)
     if waiting.obstacle:
         return say("will not run: {why}", why=waiting.obstacle)
     if waiting.state == State.APPROVAL:
@@ -128,7 +127,7 @@ def state_text(waiting: WaitingAction) -> Sentence:
         text = say("due now, runs with the next run-jobs")
     else:
         text = say("runs at {time}")
-    return say(text, time=at, why=read_back(waiting.result) or say(_NOT_RUN))
+    return say(text, time=at, why=waiting.result or say(_NOT_RUN))
 
 
 def action_line(waiting: WaitingAction, state: str = "") -> Sentence:

@@ -11,13 +11,11 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission, User
-from django.test import Client, override_settings
+from django.test import Client
 from django.utils import timezone
 from django.utils.translation import override
 
 from flagstaff import changes
-from flagstaff._text import localized
-from flagstaff._text.stored import read_back
 from flagstaff._text.times import local_time_text, time_text
 from flagstaff.actions import commit
 from flagstaff.admin import FeatureFlagAdmin, action_page
@@ -411,14 +409,8 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
     make_due()
     run_jobs()
     waiting.refresh_from_db()
-    result = read_back(waiting.result)
-    for language in ("en", "de"):
-        with override_settings(LANGUAGE_CODE=language), override(language):
-            why = localized(result)
-            assert why != result
-            assert why in show(ben, OVERVIEW).text
-            assert why in show(ben, flag_url(flag)).part(".flagstaff-alarm").text
-    waiting.refresh_from_db()
+    assert waiting.result in show(ben, OVERVIEW).text
+    assert waiting.result in show(ben, flag_url(flag)).part(".flagstaff-alarm").text
     planned = f"; was to run at {local_time_text(waiting.run_at or waiting.asked_at)}"
     for url in (OVERVIEW, flag_url(flag), row_url(waiting)):
         assert planned in show(ben, url).text

@@ -20,8 +20,7 @@ from django.utils.translation import override
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, declaration
 from flagstaff._tables.user_lookup import DELETED_USER, LOADDATA, actor_table
-from flagstaff._text import localized, say
-from flagstaff._text.stored import read_back
+from flagstaff._text import say
 from flagstaff._text.times import aware, local_time_text
 from flagstaff.actions.table import right_to_undo
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
@@ -46,8 +45,6 @@ from flagstaff.history.log import Change, Event, remaining, undone_by, version_o
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
 # The text was truncated here, so the URL is not complete.
 _CUT = "…"
-# The source of what a plan changes, whose reason is a stored sentence.
-_PLAN = "plan"
 # A transaction may have changed all flags, and a page shows many transactions.
 _MAX_ENTRIES = 100
 # What a line says of a new row: what decides, and for whom. Its page has the other fields.
@@ -138,7 +135,7 @@ def event_rows(
         details = _details(
             _author(event, actors),
             aware(event.at),
-            _reason_of(event),
+            event.reason or "",
             together and format_html('<a href="{}">{}</a>', url, together),
             _undone_html(undo, actors),
             database_user=event.session_user,
@@ -262,16 +259,13 @@ def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> Ev
 
 
 def _event_text(event: Any) -> str:
-    """Returns the kind of an event and its text. A text that stays English is quoted."""
-    kind: str = event.get_kind_display()
+    """Returns the kind of an event and its text. Other languages quote it: it is in English."""
+    kind = event.get_kind_display()
     with override("en"):
         english = event.get_kind_display()
-    if event.message == english:
-        return kind
-    text = localized(read_back(event.message))
-    if text == event.message and kind != english:
-        quoted = say("“{text}”", text=text.removeprefix(f"{english}: ")).local
-        return f"{kind}: {quoted}"
+    text = event.message.removeprefix(f"{english}: ")
+    if kind != english:
+        return kind if text == english else f"{kind}: {say('“{text}”', text=text).local}"
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 
@@ -306,12 +300,6 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
             text = say("with at least {count} others")
         texts[transaction] = say(text, count=count - 1).local if count > 1 else ""
     return texts
-
-
-def _reason_of(event: Event) -> str:
-    """Returns the reason: the words of a person, or what a plan says in the active language."""
-    reason = event.reason or ""
-    return localized(read_back(reason)) if event.source == _PLAN else reason
 
 
 def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:

@@ -24,7 +24,6 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, Kind, all_rows, find_row, flag_row, unknown_row
 from flagstaff._text import local_number, localized, say
 from flagstaff._text.rules import sentence
-from flagstaff._text.stored import read_back
 from flagstaff._text.times import duration
 from flagstaff.actions import Action
 from flagstaff.actions.table import Line, Right
@@ -92,7 +91,7 @@ def _note(plan: Plan) -> str:
     """Returns the state, and why it is so if somebody should look at the plan."""
     text = state_name(plan)[1]
     if plan.trip_reason:
-        return say("{reason} (plan: {state})", reason=read_back(plan.trip_reason), state=text).local
+        return say("{reason} (plan: {state})", reason=plan.trip_reason, state=text).local
     if plan.needs_attention or rollout_difference(plan):
         values = {"state": text, "reason": state_sentence(plan)}
         text = say("{state} — {reason}", **values).local
@@ -110,7 +109,7 @@ def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Line]:
         if plan.state in WATCHED_STATES:
             rows[pk] = Line(say("plan").local, now, str(State.PAUSED.label))
         elif plan.trip_reason:
-            text = say("{state} — {reason}", state=now, reason=read_back(plan.trip_reason)).local
+            text = say("{state} — {reason}", state=now, reason=plan.trip_reason).local
             rows[pk] = Line(say("plan").local, text, text)
     return rows
 
@@ -455,7 +454,7 @@ class PlanAdmin(AppRowAdmin):
         why = _evidence(row).get("why", "")
         # A plan that holds has it as its reason.
         if row.run_id and why and why not in row.reason:
-            lines.append(sentence(read_back(why)))
+            lines.append(sentence(why))
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
             text = say("Flag {key}", key=row.key).local

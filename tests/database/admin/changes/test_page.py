@@ -314,7 +314,7 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
         assert (row in event_keys(page(operator, RECENT, q=text))) is is_found
     with override_settings(LANGUAGE_CODE="de"):
         text = content_of(page(operator, RECENT, kind="plan"))
-    assert "angelegt mit den Schritten 10 % für 1 h, 50 % für 1 h" in text
+    assert "angelegt: „created with the steps 10 % for 1 h, 50 % for 1 h“" in text
 
 
 def test_act_of_a_plan_and_the_change_that_it_wrote_are_one_line(
