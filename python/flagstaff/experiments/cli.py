@@ -124,7 +124,7 @@ def _report_lines(report: Report) -> Iterator[str]:
 
 
 def _verdict(report: Report, verdict: VerdictReport) -> Iterator[str]:
-    yield f"{verdict['treatment']}: {verdict_text(report, verdict['outcome'])}"
+    yield f"{verdict['treatment']}: {verdict_text(report, verdict)}"
     yield from (f"  + {text}" for text in verdict["may_conclude"])
     yield from (f"  - {text}" for text in verdict["may_not_conclude"])
     yield from (f"  {text}" for text in verdict_notes(report, verdict))

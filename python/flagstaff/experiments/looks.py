@@ -209,7 +209,7 @@ def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = 
         notes.append(say("No report will be stored: {error}", error=error))
     if report is not None:
         for verdict in report["verdicts"]:
-            outcome = verdict_text(report, verdict["outcome"])
+            outcome = verdict_text(report, verdict)
             notes.append(
                 say("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
             )

@@ -392,17 +392,28 @@ def shares_text(report: Report) -> str:
 # What else to know.
 
 
-def verdict_text(report: Report, outcome: str) -> str:
-    """Returns the outcome of a verdict in words; before the first unit, that there is none."""
-    has_units = any(report["exposures"]["units"].values())
+def verdict_text(report: Report, verdict: VerdictReport) -> str:
+    """Returns the outcome in words; before the first unit, that there is none.
+
+    That a treatment is better is said together with the harm that it may do.
+    """
+    outcome, has_units = verdict["outcome"], any(report["exposures"]["units"].values())
     if outcome == Outcome.TOO_EARLY.value and not has_units:
         return say("no units yet").local
+    if may_harm(report, verdict):
+        return say("the treatment is better, but may harm a guardrail").local
     return outcome_text(outcome)
+
+
+def may_harm(report: Report, verdict: VerdictReport) -> bool:
+    """Whether a better treatment may harm a guardrail."""
+    is_better = verdict["outcome"] == Outcome.BETTER.value
+    return is_better and any(possible_harms(report, verdict["treatment"]))
 
 
 def verdict_notes(report: Report, verdict: VerdictReport) -> Iterator[str]:
     """Yields which guardrails got worse or may have, and what a verdict still needs."""
-    if verdict["outcome"] == Outcome.BETTER.value:
+    if may_harm(report, verdict):
         yield from map(localized, possible_harms(report, verdict["treatment"]))
     if harmed := verdict["harmed"]:
         yield say("Harmed: {harmed}", harmed=", ".join(harmed)).local

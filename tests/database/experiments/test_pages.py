@@ -126,6 +126,7 @@ def test_page_says_of_a_better_treatment_which_guardrail_it_may_harm(
     assert experiments.report(KEY)["verdicts"][0]["outcome"] == "better"
     # Below the headline, and among what to keep in mind.
     assert shown.part("#content").text.count(harm) == 2
+    assert "the treatment is better, but may harm a guardrail" in shown.text
     assert harm in shown.section("What this means").text
     assert harm in run(f"experiment report {KEY}").out
 
