@@ -41,7 +41,16 @@ from flagstaff._tables.rows import (
     unknown_row,
 )
 from flagstaff._tables.states import AS_DECLARED, FlagState
-from flagstaff._text import Sentence, described, joined, local_list, localized, quoted, say
+from flagstaff._text import (
+    MAX_VALUE,
+    Sentence,
+    described,
+    joined,
+    local_list,
+    localized,
+    quoted,
+    say,
+)
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, impact_text, users_texts
@@ -63,8 +72,6 @@ from flagstaff.history.describe import describe_value
 from flagstaff.history.log import Event, deleted_pk, versions_of
 from flagstaff.validators import is_secret
 
-#: The length of a value that a question shows.
-MAX_VALUE: Final = 300
 #: "toggle" turns flags on and off, sets their rollout, and uses their plans.
 Right: TypeAlias = Literal["view", "toggle", "change", "add", "delete"]
 #: Whether somebody has a right for a row, or for the rows of a model.

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from flagstaff import changes
 from flagstaff._declared import Value, declared_value
 from flagstaff._tables.rows import BUCKET_BY, RULES, Kind
-from flagstaff._text import say
+from flagstaff._text import MAX_VALUE, say
 from flagstaff.actions.arguments import Json, JsonField, Rules, Unit, fields_of, text_of_file
 from flagstaff.actions.table import (
-    MAX_VALUE,
     Action,
     Line,
     Run,
