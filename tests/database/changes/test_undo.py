@@ -256,6 +256,11 @@ CONFLICTS: list[tuple[list[Step], list[Step], str]] = [
     ([at(50)], [at(75)], "new_checkout: rollout was changed again and is 75 % now$"),
     ([at(50)], [at(75), UNDO], "rollout was changed again and is 50 % now"),
     ([at(50)], [partial(rows, WITHOUT_ENTRY)], "is 60 % now"),
+    (
+        [partial(changes.values.set, "gateway", "paypal")],
+        [partial(changes.values.set, "gateway", "adyen")],
+        'gateway: value was changed again and is "adyen" now$',
+    ),
     # An undo never enables a flag that a later entry has disabled.
     ([ON, OFF], [ON, OFF], "state was changed again and is off now"),
     ([ADD, REMOVE], [ADD, REMOVE], "its allowed users, 1 were added or removed again"),
