@@ -215,14 +215,16 @@ def state_sentence(plan: Plan) -> str:
 def guard_text(guard: Guard) -> str:
     """Returns all that a guard is.
 
-    Such as "latency over 0.5 s, rolls back, limit: 2 times as often".
+    Such as "latency over 0.5 s, rolls back to 0 %, limit: 2 times as often".
     """
     return ", ".join([localized(guard_name(guard)), guard_options(guard)])
 
 
 def guard_options(guard: Guard) -> str:
     """Returns what a guard does on a trip, and its limit."""
-    action = say("holds the plan").local if guard.action == "hold" else say("rolls back").local
+    action = (
+        say("holds the plan").local if guard.action == "hold" else say("rolls back to 0 %").local
+    )
     if guard.kind == FUNCTION:
         return action
     limit = number_format(f"{guard.limit:g}", use_l10n=True)
@@ -291,6 +293,11 @@ def notes_of(plan: Plan, flag: FlagRow, *, has_traffic: bool = True) -> Iterator
     """Yields what a person should know of a plan. Makes a few queries."""
     if can_grant(flag.rules):
         yield say("a rule can grant the flag, so a roll back also turns it off")
+    if plan.step is None and flag.enabled and flag.rollout_percent > 0:
+        yield say(
+            "a roll back goes to 0 %, and not to the {percent} % before the plan",
+            percent=flag.rollout_percent,
+        )
     steps, guards = plan.read_steps(), plan.read_guards()
     if has_traffic:
         yield from _notes_of_traffic(plan)
