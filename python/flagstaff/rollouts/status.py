@@ -332,28 +332,28 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
         return
     run = db.rows(StepRun).filter(plan_id=plan.pk, step=None).first() if plan.pk else None
     traffic = None if run is None else traffic_of(run, plan.now)
+    needs = say(
+        "a step passes when its time is over and {required} users with the flag were counted; "
+        "fewer are enough if the comparison already shows that they do not fail too often",
+        required=plan.required_users,
+    )
     if traffic is None or not any(map(traffic.is_enough_for, steps)):
-        needs = say(
-            "a step passes after {required} users with the flag, or after enough failures to "
-            "compare",
-            required=plan.required_users,
-        )
         if plan.step is None:
             needs = say(
-                "{needs}; whether so many come is known a day after the plan was created, because "
-                "the workers count users from then on",
+                "{needs}; whether {required} come is known a day after the plan was created, "
+                "because the workers count users from then on",
                 needs=needs,
+                required=plan.required_users,
             )
         yield needs
         return
     yield say(
-        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step passes "
-        "after {required}, or after enough failures to compare",
+        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; {needs}",
         time=duration(traffic.seconds),
         users=round(traffic.users),
         percent=steps[0].percent,
         inside=round(traffic.users * steps[0].percent / ALL),
-        required=plan.required_users,
+        needs=needs,
     )
     if harm := _smallest_harm(plan, steps[0], traffic):
         yield say(

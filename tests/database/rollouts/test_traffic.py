@@ -43,7 +43,10 @@ def test_page_names_what_was_measured_and_warns_of_the_steps_that_see_too_few_us
     assert re.search(
         r"in 1 d, (2,9\d\d|3,0\d\d) users evaluated this flag: (29|30|31) at 1 %", text
     )
-    assert "a step passes after 100, or after enough failures to compare" in text
+    assert (
+        "1 %; a step passes when its time is over and 100 users with the flag were counted; fewer "
+        in text
+    )
     assert "so the plan may hold: 1 % for 1 h; steps that fit: 5 % for 1 d, 25 % for 1 d" in text
 
 
@@ -84,7 +87,10 @@ def test_less_than_a_day_says_nothing_but_of_a_step_that_is_not_longer(
 
 
 def test_started_plan_without_known_traffic_says_only_what_a_step_needs(running: Plan) -> None:
-    text = "a step passes after 100 users with the flag, or after enough failures to compare; at "
+    text = (
+        "a step passes when its time is over and 100 users with the flag were counted; fewer are "
+        "enough if the comparison already shows that they do not fail too often; at "
+    )
     assert notes().startswith(text)
 
 
