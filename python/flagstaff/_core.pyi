@@ -548,10 +548,11 @@ class Comparison:
         cannot be read after the change stay those of before, as in a worker.
         """
 
-    def attributes(self) -> list[set[str] | None]:
-        """Returns what the results of each key depend on, with bucketing units and needed flags.
+    def attributes(self) -> list[tuple[set[str], set[str]] | None]:
+        """Returns what the results of each key depend on, before and after.
 
-        None stands for rules that could never be read.
+        That includes bucketing units and needed flags. None stands for rules that could never be
+        read.
         """
 
     def count(

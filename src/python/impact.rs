@@ -67,20 +67,13 @@ impl Comparison {
         Ok(Self { snapshots: [before, after], keys })
     }
 
-    /// Returns what the results of each key depend on, with bucketing units and needed flags.
+    /// Returns what the results of each key depend on, before and after.
     ///
-    /// None stands for rules that could never be read.
-    fn attributes(&self) -> Vec<Option<BTreeSet<&str>>> {
+    /// That includes bucketing units and needed flags. None stands for rules that could never be read.
+    fn attributes(&self) -> Vec<Option<(BTreeSet<&str>, BTreeSet<&str>)>> {
+        let [before, after] = &self.snapshots;
         let of_key = |(kind, key): &(String, String)| {
-            let mut names = BTreeSet::new();
-            for snapshot in &self.snapshots {
-                let (rules, unit) = inputs(snapshot, kind, key);
-                if let Some(rules) = rules {
-                    names.extend(rules.rules()?.attributes().iter().map(|name| &**name));
-                }
-                names.extend(unit);
-            }
-            Some(names)
+            Some((names(before, kind, key)?, names(after, kind, key)?))
         };
         self.keys.iter().map(of_key).collect()
     }
@@ -123,6 +116,16 @@ fn add(counts: &mut Counts, before: Option<Outcome<'_>>, after: Option<Outcome<'
         *count += u64::from(is);
     }
     differs
+}
+
+/// The attributes that a row depends on; `None` if its rules could never be read.
+fn names<'a>(snapshot: &'a Snapshot, kind: &str, key: &str) -> Option<BTreeSet<&'a str>> {
+    let (rules, unit) = inputs(snapshot, kind, key);
+    let mut names = BTreeSet::from_iter(unit);
+    if let Some(rules) = rules {
+        names.extend(rules.rules()?.attributes().iter().map(|name| &**name));
+    }
+    Some(names)
 }
 
 /// The rules of a row that decide now, and the attribute that its percentages bucket by.

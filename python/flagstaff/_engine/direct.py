@@ -201,6 +201,7 @@ class _Block:
 
 
 _block: ContextVar[_Block | None] = ContextVar("flagstaff_own_writes", default=None)
+_as_if_on: ContextVar[str | None] = ContextVar("flagstaff_as_if_on", default=None)
 _open_blocks = 0
 _open_blocks_lock = Lock()
 
@@ -239,12 +240,20 @@ def read_all(key: str | None = None) -> tuple[object, ...]:
         rows = _select(tables[:-1], key)
     segments, flags, entries, values, *experiments = rows
     to_text = key_to_text()
+    as_if_on = _as_if_on.get()
     allowed: dict[str, list[str]] = {}
     for flag_pk, user_pk in entries:
         allowed.setdefault(str(flag_pk), []).append(to_text(user_pk))
     return (
         [
-            (str(pk), key, _as_bool(enabled), whole_percent(percent), bool(client_side), *rules)
+            (
+                str(pk),
+                key,
+                key == as_if_on or _as_bool(enabled),
+                whole_percent(percent),
+                bool(client_side),
+                *rules,
+            )
             for pk, key, enabled, percent, client_side, *rules in flags
         ],
         [*allowed.items()],
@@ -315,6 +324,17 @@ def read_own_writes() -> Iterator[None]:
     finally:
         _count_blocks(-1)
         _block.reset(token)
+
+
+@contextmanager
+def read_as_if_on(key: str) -> Iterator[None]:
+    """Evaluates as a `read_own_writes` block does, and this flag as if it were enabled."""
+    token = _as_if_on.set(key)
+    try:
+        with read_own_writes():
+            yield
+    finally:
+        _as_if_on.reset(token)
 
 
 def reads_own_writes() -> bool:

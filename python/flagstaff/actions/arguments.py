@@ -397,6 +397,21 @@ def _users_of_text(text: str) -> list[Any]:
     return list(dict.fromkeys(pks[name] for name in names))
 
 
+def named_users(pks: Iterable[str]) -> str:
+    """Returns a text that a page reads as these users: names, or else the primary keys."""
+    table, texts = allowed_user_table(), [*pks]
+    keys = [table.parse_canonical(text) for text in texts]
+    by_key = table.argument_names([key for key in keys if key is not None])
+    # The spaces around a cell are not read.
+    names = {key: name for key, name in by_key.items() if name == name.strip()}
+    lines = StringIO()
+    csv.writer(lines, lineterminator="\n").writerows(
+        [text if key is None else names.get(key, text)]
+        for text, key in zip(texts, keys, strict=True)
+    )
+    return lines.getvalue()
+
+
 def _rows_of_csv(text: str) -> list[list[str]]:
     """Returns the cells of the lines that are not empty. Raises ValidationError."""
     try:

@@ -111,12 +111,18 @@ def _notes_of_new(key: str) -> Iterator[str]:
 
 def partial_rule_notices(state: FlagState) -> list[str]:
     """Returns the sentences about rules that keep users out whatever the rollout is."""
-    text = say("{rule} keeps {percent} % of its users out, also at a rollout of {rollout} %.")
-    rollout = state.rollout_percent
     return [
-        say(text, rule=capfirst(localized(place)), percent=ALL - percent, rollout=rollout).local
+        _partial_rule_notice(capfirst(localized(place)), percent, state.rollout_percent)
         for place, percent in state.partial_rules
     ]
+
+
+def _partial_rule_notice(rule: str, percent: int, rollout: int) -> str:
+    if rollout < ALL:
+        text = say("{rule} gives the flag to {percent} % of its users, not {rollout} %.")
+        return say(text, rule=rule, percent=percent, rollout=rollout).local
+    text = say("{rule} keeps {percent} % of its users out, also at a rollout of {rollout} %.")
+    return say(text, rule=rule, percent=ALL - percent, rollout=rollout).local
 
 
 def evaluated_text(usage: RecentUsage | None, key: str) -> str:

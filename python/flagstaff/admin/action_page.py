@@ -55,6 +55,7 @@ from flagstaff.history.log import versions_of
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed
+from flagstaff.waiting.standing import only_takes
 
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
@@ -456,6 +457,7 @@ class ActionPage:
         versions = subject.versions
         version = None if versions is None else ",".join(versions)
         needs_reason = conf.require_reason and subject.needs_reason
+        changed = () if look is None else look.changed
         context: dict[str, Any] = {
             "subtitle": None,
             "form": subject.form,
@@ -472,6 +474,7 @@ class ActionPage:
             "is_danger": subject.is_danger or subject.is_urgent,
             "back": subject.back_url(),
             "later": self.later,
+            "only_takes": bool(changed) and all(map(only_takes, changed)),
             "notes": [*self._typed_problems(), *subject.notes(look)],
             **subject.words(run if look is not None else None),
         }

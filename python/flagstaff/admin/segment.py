@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
@@ -24,8 +24,8 @@ from flagstaff.admin.rules.sentences import conditions_html, count_text, used_by
 from flagstaff.admin.words import key_cell, note_html, time_cell
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.changes.row_states import RuleUse
-from flagstaff.changes.rule_use import uses_by_name
+from flagstaff.changes.row_states import Impact, RuleUse, rules_of
+from flagstaff.changes.rule_use import names_in, uses_by_name
 from flagstaff.conf import conf
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
@@ -96,10 +96,15 @@ class SegmentAdmin(RowPageAdmin):
         yield self.about(row, CONDITIONS)
 
     def notes_before(self, request: HttpRequest, look: Look) -> Iterator[str]:
-        """What a change will mean for flags that are off now, when they are turned on."""
-        off = [use for use in look.impact.uses if use.kind is Kind.FLAG and not use.is_active]
-        # An undo may change rows of all kinds.
-        segments = [change for change in look.changed if change.kind is Kind.SEGMENT]
+        """What a change will mean for flags that are off afterwards, when they are turned on."""
+        # An undo may change rows of all kinds, and delete segments.
+        segments = [
+            change
+            for change in look.changed
+            if change.kind is Kind.SEGMENT and change.after and change.after.row
+        ]
+        keys = {change.key for change in segments}
+        off = [use for use in look.impact.uses if _is_for_a_flag_off(look.impact, use, keys)]
         for change in segments if off else ():
             sides = change.before, change.after
             counts = _counts(request, *(side.row.conditions for side in sides if side and side.row))
@@ -115,6 +120,20 @@ class SegmentAdmin(RowPageAdmin):
     def is_offered(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """A segment that a rule uses cannot be deleted."""
         return not (action.deletes and _uses_of(row))
+
+
+def _is_for_a_flag_off(impact: Impact, use: RuleUse, segments: Collection[str]) -> bool:
+    """Whether a use is of a flag that is off after a change, and uses one of the segments then."""
+    key = use.kind, use.key
+    after = impact.after.get(key)
+    if use.kind is not Kind.FLAG or after is None or after.row.enabled:
+        return False
+    if key not in impact.rows:
+        return True
+    # The change may take the segment out of its rules.
+    used = {(Kind.SEGMENT, segment) for segment in segments}
+    used |= {(other.kind, other.key) for other in impact.uses if other.kind is not None}
+    return any(name in used for name, _place in names_in(rules_of(after.row)))
 
 
 def _users_note(request: HttpRequest, segment: Segment) -> SafeString:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import IntEnum
 from itertools import takewhile
@@ -256,7 +256,7 @@ def users_text(effect: Effect, count: int) -> str:
     if effect.ignored:
         names = local_list(effect.ignored)
         text = say("{users}, without those selected only by {names}", users=text, names=names).local
-    if flags := _forced(effect):
+    if flags := _visible(effect.forced):
         text = say("{users}; {flags} as stored, not as forced", users=text, flags=flags).local
     return text
 
@@ -270,26 +270,44 @@ def holders_texts(effect: Effect) -> tuple[str, str]:
         on=number_text(effect, effect.on[1]),
         users=_all_users_text(effect),
     ).local
-    return counted, " ".join(_not_counted(effect, is_certain=effect.is_certain[1]))
+    return counted, " ".join([*_not_counted(effect), *_counted_as_stored(effect.forced)])
 
 
-def _not_counted(effect: Effect, *, is_certain: bool) -> Iterator[str]:
-    """Yields what may give some users another result."""
-    if effect.ignored and not is_certain:
+def _not_counted(effect: Effect) -> Iterator[str]:
+    """Yields which users may have a flag in addition to those who are counted."""
+    if effect.ignored and not effect.is_certain[1]:
         text = say(
             "Users who are selected only by {names} are not counted, because only the application "
             "knows this."
         )
         yield say(text, names=local_list(effect.ignored)).local
-    if flags := _forced(effect):
+
+
+def _counted_as_stored(forced: Collection[str]) -> Iterator[str]:
+    """Yields which flags the environment forces, if there are some that the reader may see."""
+    if flags := _visible(forced):
         text = say("The environment of this process forces {flags}, counted here as stored.")
         yield say(text, flags=flags).local
 
 
-def _forced(effect: Effect) -> str:
-    """Returns the flags that the environment sets, and that the reader may see."""
-    hidden = hidden_keys(Kind.FLAG.model) if effect.forced else ()
-    return local_list(key for key in effect.forced if key not in hidden)
+def _on_condition(text: str, effects: Iterable[Effect]) -> str:
+    """Returns a text about numbers, with the condition under which they are true.
+
+    Who is selected by what only a call knows may gain less or lose less, but also more: the first
+    rule that a user matches decides.
+    """
+    uncertain = (effect for effect in effects if not all(effect.is_certain))
+    ignored = sorted({name for effect in uncertain for name in effect.ignored})
+    if not ignored:
+        return text
+    condition = say("If no user is selected by {names}, which only the application knows: {text}")
+    return say(condition, names=local_list(ignored), text=text).local
+
+
+def _visible(forced: Collection[str]) -> str:
+    """Returns those of the flags that the environment sets which the reader may see."""
+    hidden = hidden_keys(Kind.FLAG.model) if forced else ()
+    return local_list(key for key in forced if key not in hidden)
 
 
 def use_texts(impact: Impact, use: RuleUse) -> tuple[str, str]:
@@ -365,11 +383,13 @@ def summary_text(impact: Impact) -> str:
         rounded = next((effect for effect in counted if effect.hides_small), counted[0])
         number, users = _plural(rounded, impact.changed), number_text(rounded, impact.changed)
         text = capfirst(say(_gain_or_loss(impact), count=number, users=users).local)
-    return " ".join([text, *_not_counted_of(impact)])
+    text = _on_condition(text, impact.values())
+    forced = sorted({key for effect in impact.values() for key in effect.forced})
+    return " ".join([text, *_uncounted_rows(impact), *_counted_as_stored(forced)])
 
 
-def _not_counted_of(impact: Impact) -> Iterator[str]:
-    """Yields which rows are not counted, and what may give users of the others another result."""
+def _uncounted_rows(impact: Impact) -> Iterator[str]:
+    """Yields of how many rows the users are not counted, if there are some."""
     uncounted = sum(effect.users is None for effect in impact.values())
     if uncounted:
         yield say(
@@ -377,11 +397,6 @@ def _not_counted_of(impact: Impact) -> Iterator[str]:
             "The users of {count} flags, values or experiments could not be counted.",
             count=uncounted,
         ).local
-    uncertain = [effect for effect in impact.values() if not all(effect.is_certain)]
-    ignored = sorted({name for effect in uncertain for name in effect.ignored})
-    forced = sorted({key for effect in impact.values() for key in effect.forced})
-    together = Effect(None, ignored=tuple(ignored), forced=tuple(forced))
-    yield from _not_counted(together, is_certain=False)
 
 
 def _gain_or_loss(impact: Impact) -> Sentence:
@@ -404,28 +419,24 @@ def _gain_or_loss(impact: Impact) -> Sentence:
 def _sentences(
     impact: Impact, key: Key, *, percents: bool, is_written: bool = False
 ) -> Iterator[str]:
-    effect, sides = impact[key], [side[key].state for side in impact.sides if key in side]
+    effect = impact[key]
+    old, new = (side[key].state if key in side else None for side in impact.sides)
     if effect.code:
         was_off, stays_off = (is_off(side.get(key)) for side in impact.sides)
         why = localized(code_text(effect.code, is_again=was_off and not stays_off))
         yield say("{why}, so its users cannot be counted.", why=why).local
         return
-    if len({side.bucket_by for side in sides if side}) > 1:
+    if old and new and old.bucket_by != new.bucket_by:
         yield say("The new unit reassigns every user at once.").local
     if effect.users is None:
         yield say("The users cannot be counted.").local
-    elif is_written and key[0] is Kind.FLAG:
-        numbers = " → ".join(number_text(effect, count) for count in effect.on)
-        users = "user" if effect.users == 1 else "users"
-        yield f"{numbers} of {_all_users_text(effect)} {users}."
-    elif key[0] is Kind.FLAG and key not in impact.after:
-        yield _holders_text(effect)
-    elif isinstance(sides[-1], FlagState):
-        text = " ".join(_flag_sentences(effect))
-        old, new = sides[0], sides[-1]
+    else:
+        text = _numbers_text(impact, key, is_written=is_written)
+        text = _on_condition(text, [effect])
         if (
             percents
             and isinstance(old, FlagState)
+            and isinstance(new, FlagState)
             # The rollout of a flag that is off gives it to nobody.
             and old.enabled is new.enabled
             and old.rollout_percent != new.rollout_percent
@@ -437,18 +448,29 @@ def _sentences(
                 text=text,
             ).local
         yield capfirst(text)
-    else:
-        yield say(
-            "The value changes for {changed} of {users} user.",
-            "The value changes for {changed} of {users} users.",
-            count=effect.users,
-            changed=number_text(effect, effect.changed),
-            users=_all_users_text(effect),
-        ).local
-    if effect.users is not None:
-        yield from _not_counted(effect, is_certain=all(effect.is_certain))
+        yield from _counted_as_stored(effect.forced)
     if effect.anonymous_changed:
         yield _anonymous_text(impact, key)
+
+
+def _numbers_text(impact: Impact, key: Key, *, is_written: bool) -> str:
+    """Returns the sentences about the numbers of a row whose users are counted."""
+    effect = impact[key]
+    users = _all_users_text(effect)
+    if key[0] is not Kind.FLAG:
+        return say(
+            "The value changes for {changed} of {users} user.",
+            "The value changes for {changed} of {users} users.",
+            count=effect.users or 0,
+            changed=number_text(effect, effect.changed),
+            users=users,
+        ).local
+    if is_written:
+        numbers = " → ".join(number_text(effect, count) for count in effect.on)
+        return f"{numbers} of {users} {'user' if effect.users == 1 else 'users'}."
+    if key not in impact.after:
+        return _holders_text(effect)
+    return " ".join(_flag_sentences(effect))
 
 
 def _holders_text(effect: Effect) -> str:

@@ -300,7 +300,7 @@ def _may_differ(effects: Impact, key: Key) -> bool:
     return any(side[key].row.enabled for side in effects.sides if key in side)
 
 
-def _is_certain(side: RowState | None) -> bool:
+def _is_decided_by_fields(side: RowState | None) -> bool:
     """Whether no attribute decides: a flag is off, or on for everybody, or by its rollout."""
     if side is None or side.kind is not Kind.FLAG:
         return False
@@ -352,19 +352,24 @@ def _count(
     needed = _needed(effects, keys if forced else (), sides)
     names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
     comparison = _core.Comparison(before, after, names)
-    for key, attributes in zip(keys, comparison.attributes(), strict=True):
-        problem = say("its rules cannot be read") if attributes is None else ""
+    for key, of_sides in zip(keys, comparison.attributes(), strict=True):
+        problem = say("its rules cannot be read") if of_sides is None else ""
+        before_and_after = of_sides or (set[str](), set[str]())
+        attributes = set[str]().union(*before_and_after)
         effects[key] = replace(
             effects[key],
-            ignored=tuple(sorted(set(attributes or ()) - known_names)),
-            is_certain=tuple(_is_certain(side.get(key)) for side in effects.sides),
+            ignored=tuple(sorted(attributes - known_names)),
+            is_certain=tuple(
+                names_of_side <= known_names or _is_decided_by_fields(side.get(key))
+                for names_of_side, side in zip(before_and_after, effects.sides, strict=True)
+            ),
             forced=tuple(
                 sorted(name for _kind, name in forced.intersection(needed.get(key, ())[1:]))
             ),
-            reads_users=bool({*(attributes or ())} - {"is_authenticated"}),
+            reads_users=bool(attributes - {"is_authenticated"}),
             problem=problem,
         )
-        read |= {name: columns[name] for name in attributes or () if name in columns}
+        read |= {name: columns[name] for name in attributes if name in columns}
     queries = (column.query for column in read.values() if isinstance(column, Subquery))
     _require_all_rows(*(table for query in queries for table in _tables_of(query)))
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])

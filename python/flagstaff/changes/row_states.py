@@ -149,7 +149,7 @@ class Effect:
     anonymous_changed: bool = False
     #: The attributes that only a call can answer: conditions on them count as false.
     ignored: tuple[str, ...] = ()
-    #: Whether the fields alone say who has a flag before and after: then nothing is ignored.
+    #: Whether nothing is ignored before and after: no rule reads it, or the fields alone decide.
     is_certain: tuple[bool, ...] = (False, False)
     #: The flags that the rules need and that the environment sets in this process: they are counted
     #: as they are stored.

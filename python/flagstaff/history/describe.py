@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Literal, NamedTuple, Protocol
 
 from django.db import Error, transaction
@@ -220,10 +221,30 @@ def describe_rules(difference: Difference, limit: int | None = None) -> list[Rul
     most = None if limit is None else _MAX_VALUES
     is_rules = difference.field == "rules"
     changes = rule_changes(difference.old, difference.new, most) if is_rules else None
-    # SQL can write rules of any length.
-    return changes and [
-        RuleChange(*(localized(truncated(text, limit)) for text in change)) for change in changes
-    ]
+    return changes and [_short_change(change, limit) for change in changes]
+
+
+def _short_change(change: RuleChange, limit: int | None) -> RuleChange:
+    """Returns the texts with at most `limit` characters of each rule: SQL can write any length."""
+    old, new, text = (localized(truncated(text, limit)) for text in change)
+    # Of one that has another place, the new text is a sentence about it.
+    is_edited = bool(change.old and change.new) and change.text != change.new
+    if limit is not None and is_edited and len(change.text) > limit:
+        sides = _around_common_start(change.old, change.new, limit)
+        text = " → ".join(localized(truncated(side, limit)) for side in sides)
+    return RuleChange(old, new, text)
+
+
+def _around_common_start(old: str, new: str, limit: int) -> tuple[str, str]:
+    """Returns two texts without the words in which both go on alike, if one of them is too long.
+
+    They would be cut off before what differs.
+    """
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new)))  # noqa: B905
+    head, start = (old.rfind(" ", 0, end) + 1 for end in (min(limit // 3, alike), alike))
+    if max(len(old), len(new)) <= limit or start <= head:
+        return old, new
+    return f"{old[:head]}… {old[start:]}", f"{new[:head]}… {new[start:]}"
 
 
 def describe_sides(difference: Difference, limit: int | None = None) -> tuple[str, str]:

@@ -215,14 +215,16 @@ def state_sentence(plan: Plan) -> str:
 def guard_text(guard: Guard) -> str:
     """Returns all that a guard is.
 
-    Such as "latency over 0.5 s, rolls back, limit: 2 times as often".
+    Such as "latency over 0.5 s, rolls back to 0 %, limit: 2 times as often".
     """
     return ", ".join([localized(guard_name(guard)), guard_options(guard)])
 
 
 def guard_options(guard: Guard) -> str:
     """Returns what a guard does on a trip, and its limit."""
-    action = say("holds the plan").local if guard.action == "hold" else say("rolls back").local
+    action = (
+        say("holds the plan").local if guard.action == "hold" else say("rolls back to 0 %").local
+    )
     if guard.kind == FUNCTION:
         return action
     limit = number_format(f"{guard.limit:g}", use_l10n=True)
@@ -291,6 +293,11 @@ def notes_of(plan: Plan, flag: FlagRow, *, has_traffic: bool = True) -> Iterator
     """Yields what a person should know of a plan. Makes a few queries."""
     if can_grant(flag.rules):
         yield say("a rule can grant the flag, so a roll back also turns it off")
+    if plan.step is None and flag.enabled and flag.rollout_percent > 0:
+        yield say(
+            "a roll back goes to 0 %, and not to the {percent} % before the plan",
+            percent=flag.rollout_percent,
+        )
     steps, guards = plan.read_steps(), plan.read_guards()
     if has_traffic:
         yield from _notes_of_traffic(plan)
@@ -325,28 +332,28 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
         return
     run = db.rows(StepRun).filter(plan_id=plan.pk, step=None).first() if plan.pk else None
     traffic = None if run is None else traffic_of(run, plan.now)
+    needs = say(
+        "a step passes when its time is over and {required} users with the flag were counted; "
+        "fewer are enough if the comparison already shows that they do not fail too often",
+        required=plan.required_users,
+    )
     if traffic is None or not any(map(traffic.is_enough_for, steps)):
-        needs = say(
-            "a step passes after {required} users with the flag, or after enough failures to "
-            "compare",
-            required=plan.required_users,
-        )
         if plan.step is None:
             needs = say(
-                "{needs}; whether so many come is known a day after the plan was created, because "
-                "the workers count users from then on",
+                "{needs}; whether {required} come is known a day after the plan was created, "
+                "because the workers count users from then on",
                 needs=needs,
+                required=plan.required_users,
             )
         yield needs
         return
     yield say(
-        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step passes "
-        "after {required}, or after enough failures to compare",
+        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; {needs}",
         time=duration(traffic.seconds),
         users=round(traffic.users),
         percent=steps[0].percent,
         inside=round(traffic.users * steps[0].percent / ALL),
-        required=plan.required_users,
+        needs=needs,
     )
     if harm := _smallest_harm(plan, steps[0], traffic):
         yield say(

@@ -104,9 +104,23 @@ def test_selected_users_are_removed_after_a_question(
     parameters: dict[str, Any] = {"remove": [*selected], "q": "x"}
     response: Any = operator.get(url, parameters)
     assert flag.allowed_users.count() == 3
+    asking = Screen(page(operator, response["location"]))
+    assert sorted(asking.fields()["users"].split()) == ["alice", "bob"]
     response = act(operator, response["location"])
     assert response.redirect_chain == [(f"{url}?q=x", 302)]
     assert flag.allowed_users.get().username == "carol"
+
+
+def test_selected_users_without_a_name_of_their_own_stay_primary_keys(
+    operator: Client, flag: FeatureFlag, url: str
+) -> None:
+    alice = User.objects.get(username="alice")
+    odd = [f"{alice.pk}", "a, b", ' "x"']
+    users = User.objects.bulk_create(User(username=name) for name in odd)
+    flag.allowed_users.add(*users)
+    response: Any = operator.get(url, {"remove": [user.pk for user in users]})
+    act(operator, response["location"])
+    assert not flag.allowed_users.filter(username__in=odd)
 
 
 @pytest.mark.parametrize("permission", ["view", "toggle", "change"])

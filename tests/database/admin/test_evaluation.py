@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from flagstaff import flag_enabled
 from flagstaff._text import say
 from flagstaff._workers.status import status
 from flagstaff.models import FeatureFlag, Segment
@@ -181,12 +182,23 @@ def test_line_that_decides_stops_others(operator: Client, flag: FeatureFlag, ali
     ]
 
 
-def test_flag_that_is_off_reaches_no_line(operator: Client, flag: FeatureFlag, alice: User) -> None:
-    flag.allowed_users.add(alice)
-    FeatureFlag.objects.update(enabled=False)
-    shown = section(operator, flag, user="alice")
-    assert f"Off for alice (primary key {alice.pk}). The flag is disabled" in shown.text
-    assert [line[2] for line in lines(shown)] == ["not reached", "not reached"]
+@pytest.mark.parametrize(
+    ("country", "then", "outcome"),
+    [("DE", "is on", "yes, decides matches"), ("FR", "stays off", "no")],
+)
+def test_flag_that_is_off_is_evaluated_as_when_it_is_on(  # noqa: PLR0913, PLR0917
+    country: str, then: str, outcome: str, operator: Client, flag: FeatureFlag, alice: User
+) -> None:
+    rules = [{"conditions": [GERMAN]}]
+    FeatureFlag.objects.update(enabled=False, rollout_percent=0, rules=rules)
+    shown = section(operator, flag, user="alice", context=f"country={country}")
+    user = f"alice (primary key {alice.pk})"
+    assert result(shown) == f"The flag is off. When it is turned on, it {then} for {user}."
+    assert not shown.all("p.flagstaff-hidden > strong")
+    [allowed, rule, _everyone_else] = (line[2] for line in lines(shown))
+    assert allowed == "no the user is not an allowed user"
+    assert rule.startswith(outcome)
+    assert not flag_enabled(flag.key, alice, context={"country": country})
 
 
 def test_rule_shows_each_condition_and_its_rollout(

@@ -147,7 +147,7 @@ def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag)
     ("percent", "notes"),
     [
         ("5", []),
-        ("6", ["Rule 1 keeps 95 % of its users out, also at a rollout of 6 %."]),
+        ("6", ["Rule 1 gives the flag to 5 % of its users, not 6 %."]),
         ("100", ["Rule 1 keeps 95 % of its users out, also at a rollout of 100 %."]),
     ],
 )
@@ -160,7 +160,7 @@ def test_page_and_message_name_a_rule_that_gives_less_than_the_rollout(
         edited = operator.post(url, {"percent": percent, "_edit": "preview"})
         # The link to the release is offered only at 100 %.
         for texts in (notes_of(edited), messages_of(act(operator, url, percent=percent))):
-            assert [text for text in texts if "keeps" in text] == notes
+            assert [text for text in texts if "of its users" in text] == notes
             assert any("gives the flag to them" in text for text in texts) is (percent == "100")
 
 

@@ -248,6 +248,23 @@ def test_undo_of_a_segment_says_what_it_means_for_a_flag_that_is_off(
     assert note.startswith("Users in the segment: 11 of 11 → 1 of 11. 1 flag that uses it is off")
 
 
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_undo_does_not_speak_of_a_flag_off_that_loses_its_rules_with_it(
+    operator: Client, is_deleted: bool
+) -> None:
+    changes.flags.create("by_team")
+    if not is_deleted:
+        changes.segments.create("team", STAFF)
+    with acting_as("ana"), transaction.atomic():
+        if is_deleted:
+            changes.segments.create("team", STAFF)
+        else:
+            changes.segments.update("team", {"conditions": LOGGED_IN})
+        changed = changes.flags.update("by_team", {"rules": BY_SEGMENT})
+    notes = notes_of(operator.get(undo_all_url(changed.version)))
+    assert "Users in the segment" not in " ".join(notes)
+
+
 def test_receipt_of_a_segment_names_the_flags_that_the_user_may_see(
     operator: Client, team: Segment, shop: Shop
 ) -> None:

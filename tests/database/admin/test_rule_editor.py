@@ -297,7 +297,7 @@ def test_mistake_in_json_names_line_and_column(text: str) -> None:
 
 HINTS = ".flagstaff-hint > p:first-child"
 NOT_KNOWN = (
-    "Users who are selected only by “country” are not counted here, because it is not stored: "
+    "No count includes users who are selected only by “country”, because it is not stored: "
     "only the application knows it and passes it as “context”."
 )
 A_BOOL = 'it is true or false; use "in" (is one of) with true or false.'

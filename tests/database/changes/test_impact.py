@@ -18,7 +18,13 @@ from flagstaff._engine.direct import NotReadyError
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
 from flagstaff.changes import impact as impact_module
-from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
+from flagstaff.changes.consequence import (
+    Consequence,
+    consequence_of,
+    impact_text,
+    use_texts,
+    users_texts,
+)
 from flagstaff.changes.impact import HIDDEN, impact, impact_of_enabling
 from flagstaff.changes.row_states import Effect, Impact, RowState
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
@@ -256,6 +262,23 @@ def test_fields_alone_decide_about_a_flag_unless_its_rules_or_unit_read_more(
 ) -> None:
     now = flag(rollout_percent=1, rules=[{"conditions": [GERMAN]}])
     assert only(impact([now], [now.after(fields)])).is_certain == (False, is_certain)
+
+
+def test_attribute_of_an_added_rule_is_not_said_of_those_who_have_the_flag_now(
+    users: list[Any],
+) -> None:
+    now = flag(rollout_percent=0, rules=[{"conditions": [STAFF]}])
+    after = now.after({"rules": [{"conditions": [STAFF, GERMAN]}]})
+    impacts = impact([now], [after])
+    assert users_texts(only(impacts)) == (
+        "8 of 30",
+        "0 of 30, without those selected only by country",
+    )
+    assert impact_text(impacts).startswith(
+        "If no user is selected by country, which only the application knows: 8 users lose the "
+    )
+    removed = only(impact([after], [now]))
+    assert removed.is_certain == (False, True)
 
 
 @pytest.mark.parametrize(

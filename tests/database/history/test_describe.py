@@ -12,15 +12,20 @@ from django.test import Client
 from flagstaff import acting_as, changes
 from flagstaff.history import as_csv, as_dicts, flag_version
 from flagstaff.history.describe import (
+    MAX_SHORT_VALUE,
     describe_actor,
     describe_change,
+    describe_difference,
     names_of_actors,
     names_of_users,
 )
+from flagstaff.history.log import Difference
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import VALUES, page
+from tests.support.conditions import condition
 from tests.support.history import flag_history
 from tests.support.screen import Screen
+from tests.support.shop import GERMAN
 from tests.support.terminals import run
 
 # Each change is a transaction of its own, as in production.
@@ -52,6 +57,17 @@ def test_describe_change_of_many_users_names_ten(flag: FeatureFlag) -> None:
     text = describe_change(event, names_of_users([event]))
     names = r"(guest\d{4}, ){9}guest\d{4}"
     assert re.fullmatch(rf"added 1,200 allowed users \({names} and 1,190 more\)", text)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_long_rule_that_is_changed_is_shortened_but_not_where_it_differs(count: int) -> None:
+    same = [condition(f"attribute_{number}", "in", "enterprise") for number in range(count)]
+    old, new = ([{"conditions": each}] for each in (same, [*same, GERMAN]))
+    text = str(describe_difference(Difference("rules", old, new), limit=MAX_SHORT_VALUE))
+    assert text.startswith("rules rule 1: 100 % if attribute_0 is")
+    assert " → rule 1: 100 % if attribute_0 is" in text
+    assert text.endswith('and country is "DE"')
+    assert "more characters" not in text
 
 
 @pytest.mark.parametrize("actor", ["deploy", "007", "9" * 30, "-1", "1.0", "None"])

@@ -51,7 +51,7 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     assert "new_checkout: started: rollout 0 → 5 %; reason: release\n" in message
     assert "At 100 % all users have the flag" in message
     assert "A rule can grant the flag, so a roll back also turns it off.\n" in message
-    assert "A step passes after 50 users with the flag, or after enough failures" in message
+    assert "A step passes when its time is over and 50 users with the flag were counted" in message
     plan = plan_of()
     assert (plan.state, plan.required_users, rollout()) == (State.RUNNING, 50, 5)
     assert plan.guards == ["errors,limit=2,action=rollback", "latency=0.5,limit=2,action=hold"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff import rollouts
+from flagstaff import changes, rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import ClockTimestamp, Plan, StepRun
 from flagstaff.rollouts.status import Traffic, notes_of, notes_of_releases
@@ -43,8 +43,24 @@ def test_page_names_what_was_measured_and_warns_of_the_steps_that_see_too_few_us
     assert re.search(
         r"in 1 d, (2,9\d\d|3,0\d\d) users evaluated this flag: (29|30|31) at 1 %", text
     )
-    assert "a step passes after 100, or after enough failures to compare" in text
+    assert (
+        "1 %; a step passes when its time is over and 100 users with the flag were counted; fewer "
+        in text
+    )
     assert "so the plan may hold: 1 % for 1 h; steps that fit: 5 % for 1 d, 25 % for 1 d" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_said"),
+    [({}, True), ({"rollout_percent": 0}, False), ({"enabled": False}, False)],
+)
+def test_plan_that_is_not_started_says_that_a_roll_back_takes_the_present_rollout_away(
+    fields: dict[str, Any], is_said: bool, flag: FeatureFlag
+) -> None:
+    changes.flags.update(KEY, {"rollout_percent": 25, **fields})
+    rollouts.create(KEY, ["50:1d", "100"])
+    text = "a roll back goes to 0 %, and not to the 25 % before the plan"
+    assert (text in notes()) is is_said
 
 
 def test_small_site_is_told_to_use_function_guards(pending: Plan) -> None:
@@ -71,7 +87,10 @@ def test_less_than_a_day_says_nothing_but_of_a_step_that_is_not_longer(
 
 
 def test_started_plan_without_known_traffic_says_only_what_a_step_needs(running: Plan) -> None:
-    text = "a step passes after 100 users with the flag, or after enough failures to compare; at "
+    text = (
+        "a step passes when its time is over and 100 users with the flag were counted; fewer are "
+        "enough if the comparison already shows that they do not fail too often; at "
+    )
     assert notes().startswith(text)
 
 

@@ -100,7 +100,7 @@ def test_comparison_evaluates_buckets_and_needed_flags_on_both_sides() -> None:
 
     by_plan = '[{"conditions": [{"attribute": "plan", "operator": "in", "values": ["pro"]}]}]'
     comparison = _core.Comparison(rows(by_plan), rows(bucket), [("flag", "a"), ("flag", "b")])
-    assert comparison.attributes() == [{"plan"}, {"plan"}]
+    assert comparison.attributes() == [({"plan"}, set()), ({"plan"}, set())]
     users = [(pk, "pro" if pk % 10 == 0 else "free") for pk in range(1, 1001)]
     changed, counts = comparison.count(iter(users), ["plan"])
     after = {pk for pk, _plan in users if hundredths("holdout", pk) < 500}

@@ -219,6 +219,19 @@ def test_page_with_a_time_counts_the_users_once_as_those_before_it_leave_the_row
     assert count.call_count == 1
 
 
+@pytest.mark.parametrize(
+    ("action", "tags", "runs_anyway"),
+    [("off", [], True), ("off", ["reverse"], False), ("on", [], False)],
+)
+def test_page_says_whether_an_action_runs_if_the_flag_has_changed_by_then(
+    action: str, tags: list[str], runs_anyway: bool, ben: Client, flag: FeatureFlag
+) -> None:
+    changes.flags.update(KEY, {"enabled": action == "off", "tags": tags})
+    text = show(ben, flag_url(flag, action)).text
+    assert ("also if what it changes has changed by then." in text) is runs_anyway
+    assert ("it does not run, unless it only takes something away." in text) is not runs_anyway
+
+
 def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: Shop) -> None:
     url, now = flag_url(shop.flag("summer_banner"), "on"), timezone.now()
     begin, end = now + timedelta(days=2), now + timedelta(days=4)

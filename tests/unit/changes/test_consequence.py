@@ -265,7 +265,15 @@ def test_sentence_about_anonymous_users(anonymous: tuple[bool, bool], unit: str,
     ("effect", "text"),
     [
         (counted(), "No user gains or loses the flag."),
-        (counted(ignored=("country",)), "Afterwards 0 of 100"),
+        (
+            counted(ignored=("country",)),
+            "If no user is selected by country, which only the application knows: Afterwards 0 of",
+        ),
+        (
+            counted(lose=99, ignored=("country",), is_certain=(True, False)),
+            "If no user is selected by country, which only the application knows: 99 users lose",
+        ),
+        (counted(lose=99, ignored=("country",), is_certain=(True, True)), "99 users lose the flag"),
         (counted(is_estimate=True), "Afterwards 0 of 100"),
         # The singular would say that it is one.
         (counted(gain=1, on=1, hides_small=True), "Fewer than 5 users gain the flag."),
@@ -306,9 +314,8 @@ def test_sentence_about_several_rows_says_what_is_not_counted() -> None:
     impact[Kind.FLAG, "c"] = Effect(None, problem="slow")
     impact.changed = 2
     assert impact_text(impact) == (
-        "2 different users lose a flag. The users of 1 flag, value or experiment could not be "
-        "counted. Users who are selected only by country, plan are not counted, because only the "
-        "application knows this."
+        "If no user is selected by country, plan, which only the application knows: 2 different "
+        "users lose a flag. The users of 1 flag, value or experiment could not be counted."
     )
 
 

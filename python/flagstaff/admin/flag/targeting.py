@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from flagstaff._engine.direct import read_own_writes
+from flagstaff._engine.direct import read_as_if_on, read_own_writes
 from flagstaff._evaluation import Explanation, Step, explain, step_text
 from flagstaff._request.context import with_objects
 from flagstaff._request.flags import without_request
@@ -93,20 +93,25 @@ def _asked(request: HttpRequest, flag: Any, count: int, reader: ObjectReader) ->
     if not form.is_valid():
         return shown
     user, context = form.cleaned_data["user"], form.cleaned_data["context"]
-    # The flag as it is stored: the snapshot of this process may be older.
-    with read_own_writes(), without_request():
+    # The flag as it is stored: the snapshot of this process may be older. Of one that is off, what
+    # the table shows: who has it when it is on.
+    as_stored = read_own_writes() if flag.enabled else read_as_if_on(flag.key)
+    with as_stored, without_request():
         context, notes = with_objects(context, user.argument)
         explanation = explain(flag.key, user.argument, context=context)
     # Nor does the user see the steps of a flag that this one needs, unless they may see the flag.
     hidden = hidden_keys(conf.flag_model)
     steps = [step for step in explanation.steps if step.values.get("flag") not in hidden]
     outcomes = _outcomes(replace(explanation, steps=tuple(steps)), count)
+    is_decided = any(outcome.decides for outcome in outcomes)
     return {
         **shown,
         "asked": user.short,
         "outcomes": outcomes,
-        "result": _result(explanation, user),
-        "why": "" if any(outcome.decides for outcome in outcomes) else why(explanation),
+        "result": _result(explanation, user, is_off=not flag.enabled),
+        "why": "" if is_decided else why(explanation),
+        # The column says the same.
+        "is_result_hidden": is_decided and flag.enabled,
         "problems": [*user.notes(), *notes, *_notes_of_code(explanation)],
     }
 
@@ -117,12 +122,18 @@ def _unit_text(flag: Any) -> str:
     return say("by {unit}", unit=short_unit(flag.bucket_by)).local
 
 
-def _result(explanation: Explanation, user: TypedUser) -> str:
+def _result(explanation: Explanation, user: TypedUser, *, is_off: bool) -> str:
     if explanation.error_code in {"PARSE_ERROR", "GENERAL"}:
         return say("The flag returns the default of the call for {user}.", user=user.words).local
     if explanation.error_code is not None:
         return say("The flag cannot be read from the database.").local
     text = say("On for {user}.") if explanation.value else say("Off for {user}.")
+    if is_off:
+        text = (
+            say("The flag is off. When it is turned on, it is on for {user}.")
+            if explanation.value
+            else say("The flag is off. When it is turned on, it stays off for {user}.")
+        )
     return say(text, user=user.words).local
 
 

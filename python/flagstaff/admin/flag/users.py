@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from flagstaff._core import is_storable
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import say
-from flagstaff.actions.arguments import name_of_users
+from flagstaff.actions.arguments import name_of_users, named_users
 from flagstaff.admin.links import BACK, page_url, row_id, row_links, row_path
 from flagstaff.admin.looks import allowed_count, count_of_users
 from flagstaff.admin.rights import denied, may_view, needs_view_user_text
@@ -54,7 +54,9 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         parameters = request.GET.copy()
         parameters.pop("remove")
         back = f"{request.path}?{parameters.urlencode()}"
-        query = urlencode({"users": "\n".join(selected), BACK: back})
+        # A primary key would be read as a number of users.
+        users = named_users(selected) if may_see_users(request.user) else "\n".join(selected)
+        query = urlencode({"users": users, BACK: back})
         url = page_url(site, model, "disallow", row_id(flag))
         return HttpResponseRedirect(f"{url}?{query}")
     may_see = may_see_users(request.user)

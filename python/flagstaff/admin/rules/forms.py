@@ -176,15 +176,14 @@ def rule_notes(rules: object) -> list[str]:
 
 def _unknown_text(name: str) -> str:
     text = say(
-        "Users who are selected only by {name} are not counted here, because it is not stored: "
-        "only the application knows it and passes it as “context”.",
+        "No count includes users who are selected only by {name}, because it is not stored: only "
+        "the application knows it and passes it as “context”.",
         name=quoted(name),
     )
     if conf.attributes.callable:
         text = say(
-            "Users who are selected only by {name} are not counted here, because it is not "
-            "stored: only the application knows it and passes it as “context”, or {function} "
-            "returns it.",
+            "No count includes users who are selected only by {name}, because it is not stored: "
+            "only the application knows it and passes it as “context”, or {function} returns it.",
             name=quoted(name),
             function=quoted(conf.attributes.callable),
         )

@@ -64,7 +64,7 @@ class _GuardRow(_Row):
     )
     action = forms.ChoiceField(
         label=say("On trip").lazy,
-        choices=[("rollback", say("rolls back").lazy), ("hold", say("holds the plan").lazy)],
+        choices=[("rollback", say("rolls back to 0 %").lazy), ("hold", say("holds the plan").lazy)],
     )
 
 

@@ -177,7 +177,7 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     assert steps.attributes("svg", "height") == ["25", "100"]
     assert len(steps.all("[aria-current=step]")) == 1
     assert Screen(html).section("Guards").rows == [
-        ["errors rolls back, limit: 2 times as often", NONE, NONE, NONE, "no failures yet"],
+        ["errors rolls back to 0 %, limit: 2 times as often", NONE, NONE, NONE, "no failures yet"],
         [
             "latency over 0.5 s holds the plan, limit: 1.5 times as often",
             NONE,
