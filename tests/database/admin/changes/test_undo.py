@@ -395,6 +395,30 @@ def test_changes_of_a_person_that_were_undone_do_not_count_together(operator: Cl
     assert Screen(page(operator, url)).heading == "Undo 2 changes"
 
 
+def test_link_and_boxes_of_a_page_and_the_title_of_its_undo_count_the_same(
+    operator: Client,
+) -> None:
+    undo_newest = partial(changes.flags.undo, KEY)
+    for change in (
+        partial(changes.flags.set_rollout, KEY, 50),
+        partial(changes.flags.disable, KEY),
+        lambda: undo_newest(flag_version(KEY)),
+        partial(changes.flags.delete, KEY),
+        lambda: undo_newest(Change.objects.latest("id").pk),
+        partial(changes.values.set, "gateway", "adyen"),
+    ):
+        # A transaction of its own.
+        with acting_as("ana"):
+            change()
+    shown = Screen(page(operator, f"{RECENT}?actor=ana"))
+    assert len(shown.all("[name=undo]")) == 2
+    url = shown.link("Undo all 2 changes on this page…")
+    # Through the deletion and its undo.
+    assert Screen(page(operator, url)).heading == "Undo 2 changes"
+    undo_at(operator, url)
+    assert stored() == (25, "stripe")
+
+
 @pytest.mark.thorough
 def test_undo_of_many_rows_is_confirmed_and_has_a_link_that_undoes_it(
     operator: Client, settings: Any
