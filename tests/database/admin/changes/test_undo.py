@@ -398,13 +398,15 @@ def test_changes_of_a_person_that_were_undone_do_not_count_together(operator: Cl
 def test_link_and_boxes_of_a_page_and_the_title_of_its_undo_count_the_same(
     operator: Client,
 ) -> None:
-    undo_newest = partial(changes.flags.undo, KEY)
+    def undo_newest() -> None:
+        changes.flags.undo(KEY, Change.objects.latest("id").pk)
+
     for change in (
         partial(changes.flags.set_rollout, KEY, 50),
         partial(changes.flags.disable, KEY),
-        lambda: undo_newest(flag_version(KEY)),
+        undo_newest,
         partial(changes.flags.delete, KEY),
-        lambda: undo_newest(Change.objects.latest("id").pk),
+        undo_newest,
         partial(changes.values.set, "gateway", "adyen"),
     ):
         # A transaction of its own.
