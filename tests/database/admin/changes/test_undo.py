@@ -302,12 +302,26 @@ def test_deleted_flag_is_brought_back_with_its_users(
     who = "On for 25 % of all users and 1 allowed user."
     lines = preview_of(operator.get(url))
     assert lines["new_checkout"] == ["", "created again, as it was before"]
+    assert "rules" not in lines
     assert lines["who has the flag"] == ["", who]
     response = undo_at(operator, url)
     [message] = messages_of(response)
     assert f"“new_checkout” was created again, as it was before. {who}" in message
     assert response.redirect_chain == [(flag_url(flag), 302)]
     assert flag.allowed_users.get() == alice
+
+
+def test_undo_of_a_creation_or_deletion_shows_the_value_and_the_rules(operator: Client) -> None:
+    created = changes.values.create("limit", 5, rules=[{"conditions": STAFF, "value": 7}]).version
+    shown = preview_of(operator.get(undo_url(created)))
+    assert shown["limit"] == ["5", "deleted"]
+    assert shown["rules"] == ["rule 1: 7 if is_staff is true", "no rule"]
+    deleted = changes.values.delete("limit").version
+    assert preview_of(operator.get(undo_url(deleted)))["limit"] == ["deleted", "5"]
+    changes.flags.create("banner", rules=[{"conditions": STAFF, "rollout_percent": 100}])
+    deleted = changes.flags.delete("banner").version
+    rule = preview_of(operator.get(undo_url(deleted)))["rules"]
+    assert rule == ["no rule", "rule 1: 100 % if is_staff is true"]
 
 
 def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Client) -> None:
