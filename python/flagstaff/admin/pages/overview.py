@@ -129,7 +129,7 @@ def _table(all_lines: list[OverviewLine], title: str, levels: set[Level], empty:
     more = len(lines) - len(rows)
     note = say("and {count} more", count=more).local if more else ""
     columns = [Column(say("What").local), Column(say("State").local), Column(say("Details").local)]
-    return Table(columns, rows, title, empty, note)
+    return Table(columns, rows, title, empty, note, is_stacked=True)
 
 
 # The lines of stale flags, workers and unknown keys.

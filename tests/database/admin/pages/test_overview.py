@@ -184,8 +184,11 @@ def test_flag_whose_rules_keep_users_out_needs_attention(operator: Client) -> No
     rules = [{"conditions": [staff], "rollout_percent": 10}]
     make_flag("by_rules", rollout_percent=100, rules=rules)
     make_flag("in_rollout", rollout_percent=50, rules=rules)
-    [row] = block(page(operator, OVERVIEW), ATTENTION)
+    html = page(operator, OVERVIEW)
+    [row] = block(html, ATTENTION)
     assert row.startswith("by_rules flag")
+    # On a phone, the details are below the state, not beside it and out of sight.
+    assert Screen(html).all("table.flagstaff-stacked")
     assert "Rule 1 keeps 90 % of its users out" in row
 
 
