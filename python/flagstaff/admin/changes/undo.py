@@ -11,7 +11,6 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Kind
@@ -293,7 +292,7 @@ class UndoSubject:
                 notes += admin.notes_before(self.request, look)
         return notes
 
-    def _waiting_notes(self, look: Look) -> Iterator[SafeString]:
+    def _waiting_notes(self, look: Look) -> Iterator[str]:
         """Yields which actions the undo ends, and which it does not bring back."""
         for waiting in ended_actions(self.site, self.request, look):
             # What the changes have ended that are undone now.
@@ -301,9 +300,16 @@ class UndoSubject:
             yield format_html("{} {}", text.local, waiting_line(self.site, waiting))
         rows = [(undone.kind, undone.key) for undone in self.undone]
         since = min(event.at for event in self.events)
-        for waiting in ended_since(self.site, self.request, rows, since):
+        ended, more = ended_since(self.site, self.request, rows, since)
+        for waiting in ended:
             line = waiting_line(self.site, waiting)
             yield format_html("{} {}", _STAYS_ENDED.local, line)
+        if more:
+            yield say(
+                "After the undo, {count} more action will not run either.",
+                "After the undo, {count} more actions will not run either.",
+                count=more,
+            ).local
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """A line for each field of a single row, or for each of several rows."""

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff import acting_as, changes
+from flagstaff.admin import waiting_parts
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
@@ -124,6 +125,19 @@ def test_undo_says_that_what_has_ended_since_is_not_brought_back(
     assert "50 %: failed: " in notes[0]
     assert "; was to run at " in notes[0]
     assert "60 %: cancelled; asked by " in notes[1]
+
+
+def test_undo_names_the_newest_that_have_ended_and_none_that_was_asked_for_again(
+    operator: Client, flag: FeatureFlag, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_parts, "_MAX_LINES", 2)
+    killed = changes.flags.disable(KEY).version
+    for percent in (30, 40, 50, 60, 60):
+        waiting = shop.waiting(f"rollout {KEY} {percent}", "admin")
+        run(f"waiting cancel {waiting.pk} --as admin")
+    notes = [note for note in notes_of(operator.get(undo_url(killed))) if "will not run" in note]
+    assert [re.findall(r"\d+ %", note) for note in notes[:2]] == [["60 %"], ["50 %"]]
+    assert notes[2:] == ["After the undo, 2 more actions will not run either."]
 
 
 def test_undo_counts_the_users_and_returns_to_the_filtered_list(
