@@ -20,6 +20,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     RECENT,
     event_keys,
+    events_of,
     messages_of,
     page,
     show,
@@ -320,6 +321,15 @@ def test_page_of_a_value_sets_it_back_to_the_default(operator: Client) -> None:
     assert messages_of(response)[0].startswith("“page_size” is back at the default.")
     assert not KeyValueStore.objects.exists()
     assert "page_size value, as declared" in event_keys(page(operator, RECENT))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_does_not_name_what_it_has_written_of_the_code(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="page_size", value=0)
+    Value("page_size", 0, "Products on a page")
+    changes.values.set("page_size", 50)
+    newest, *_others = events_of(page(operator, f"{RECENT}?key={row.key}"))
+    assert newest.startswith("page_size value 0 → 50 database user ")
 
 
 def test_deletion_and_its_kind_of_undo_say_what_code_declares_instead(

@@ -39,7 +39,7 @@ from flagstaff.history.describe import (
     names_of_actors,
     source_label,
 )
-from flagstaff.history.log import Change, Event, remaining, undone_by, version_of
+from flagstaff.history.log import Change, Difference, Event, remaining, undone_by, version_of
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
@@ -316,11 +316,26 @@ def _change_html(event: Event, users: Names | None) -> SafeString:
     if event.action == "create":
         fields = (difference for difference in event.differences if difference.field in _OF_NEW)
         event = replace(event, differences=tuple(fields))
+    elif event.action == "change":
+        event = replace(event, differences=_without_declared(event))
     parts = describe_parts(event, users, limit=MAX_TEXT)
     label = field_label("value") if (event.kind, event.action) == ("value", "change") else None
     shown = (part._replace(words="") if part.words == label else part for part in parts)
     # It is new in every field.
     return joined(", ", map(str if event.action == "create" else _part_html, shown))
+
+
+def _without_declared(event: Event) -> tuple[Difference, ...]:
+    """Returns what a person changed: the change has also written what code declares of the row."""
+    declared = declaration(Kind(event.kind).model, event.key)
+    owned = {} if declared is None else declared.owned
+    changed = tuple(
+        difference
+        for difference in event.differences
+        if difference.field not in owned or difference.new != owned[difference.field]
+    )
+    # Without anything else, it is what was changed.
+    return changed or event.differences
 
 
 def _part_html(part: ChangePart) -> SafeString | str:
