@@ -64,6 +64,7 @@ from flagstaff.changes.row_states import (
     RowState,
     is_preview,
     previewed,
+    rules_of,
 )
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
@@ -223,7 +224,8 @@ def after_deletion(row: Row) -> str:
     if declared is None:
         return say("deleted").local
     if isinstance(declared, Flag):
-        return str(AS_DECLARED)
+        state = str(AS_DECLARED)
+        return say("{state}, without its rules", state=state).local if rules_of(row) else state
     default = declared.to_json(declared.default)
     value = describe_value(default, secret=is_secret(row), limit=MAX_VALUE)
     return say("{value}, as declared", value=value).local

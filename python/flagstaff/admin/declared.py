@@ -25,6 +25,7 @@ from flagstaff.actions.values import read_declared
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import json_html, key_link, short, two_lines
+from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import is_secret
 
@@ -59,6 +60,7 @@ def declared_groups(
     keys = [key for key in DECLARED if declaration(model, key) is not None]
     stored = {row.key: row for row in all_rows(model).filter(key__in=keys)} if keys else {}
     rows: list[Any] = [stored.get(key) or declared_row(model, key) for key in keys]
+    has_stored = model is conf.value_model
     groups: dict[str, list[Any]] = {}
     for row in rows:
         is_shown = declared_value(row.key) is not None or not is_stored(row)
@@ -75,7 +77,9 @@ def declared_groups(
             (two_lines(key_link(row.key, url), short(row.description)), _state(row))
             for row, url in zip(of_group, urls, strict=True)
         ]
-        yield heading or say("Declared in code").local, right.local, cells
+        # Flags that have a row are in the list itself.
+        rest = say("Declared in code") if has_stored else say("Declared in code only")
+        yield heading or rest.local, right.local, cells
 
 
 def _state(row: Any) -> object:

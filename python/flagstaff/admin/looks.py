@@ -43,7 +43,7 @@ from flagstaff.history.describe import (
     names_of_actors,
     names_of_users,
 )
-from flagstaff.history.log import Change, Event, events
+from flagstaff.history.log import Change, Difference, Event, events
 
 _Said = TypeVar("_Said")
 
@@ -312,16 +312,28 @@ def lines_of_change(request: HttpRequest, planned: Changed) -> list[Line]:
 
     Of rules there is a line for each one that differs.
     """
-    lines, none = [], say("no rule").local
+    lines = []
     for difference in planned.differences:
-        label, rules = field_label(difference.field), describe_rules(difference, MAX_TEXT)
-        if rules:
-            lines += [Line(label, change.old or none, change.new or none) for change in rules]
-        else:
-            lines.append(Line(label, *describe_sides(difference, MAX_TEXT)))
+        sides = Line(field_label(difference.field), *describe_sides(difference, MAX_TEXT))
+        lines += _rule_lines(difference) or [sides]
     if planned.before and (planned.added.count or planned.removed.count):
         lines.append(_users(request, planned.before.row, planned))
     return lines
+
+
+def rule_lines(planned: Changed) -> list[Line]:
+    """Returns a line for each rule that a planned creation or deletion would add or remove."""
+    both = (
+        replace(difference, old=difference.old or [], new=difference.new or [])
+        for difference in planned.differences
+    )
+    return [line for difference in both for line in _rule_lines(difference)]
+
+
+def _rule_lines(difference: Difference) -> list[Line]:
+    label, none = field_label(difference.field), say("no rule").local
+    rules = describe_rules(difference, MAX_TEXT) or ()
+    return [Line(label, change.old or none, change.new or none) for change in rules]
 
 
 def use_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[Line]:

@@ -26,6 +26,8 @@ class Level(Enum):
     NOTICE = "notice"
     #: Something runs as planned.
     RUNNING = "running"
+    #: Something can be tidied up. Nothing is urgent about it.
+    STALE = "stale"
     #: Something is not known yet; a sentence without a link.
     UNKNOWN = "unknown"
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.html import format_html
@@ -212,26 +212,34 @@ def ended_actions(
 
 def ended_since(
     site: AdminSite, request: HttpRequest, rows: Iterable[tuple[Kind, str]], time: datetime
-) -> list[WaitingAction]:
-    """Returns the actions of rows that have ended since a time and were not done.
+) -> tuple[list[WaitingAction], int]:
+    """Returns the actions of rows that have ended since a time and were not done, newest first.
 
-    They are ready for `waiting_line`. Makes a constant number of queries.
+    They are ready for `waiting_line`. Returns also how many more there are. Without those that were
+    asked for again. Makes a constant number of queries.
     """
     keys = defaultdict[Kind, list[str]](list)
     for kind, key in rows:
         keys[kind].append(key)
-    ended = WaitingAction.objects.using(db.alias).filter(
-        state__in=(*PROBLEMS, State.CANCELLED), ended_at__gte=time
+    actions = WaitingAction.objects.using(db.alias)
+    same = {name: OuterRef(name) for name in ("kind", "action", "keys", "arguments")}
+    ended = actions.filter(
+        ~Exists(actions.filter(**same, pk__gt=OuterRef("pk"))),
+        state__in=(*PROBLEMS, State.CANCELLED),
+        ended_at__gte=time,
     )
 
-    def read() -> list[WaitingAction]:
+    def read() -> tuple[list[WaitingAction], int]:
         of_rows = {
             pk for kind, of_kind in keys.items() for pk in _pks(ended.of_rows(kind.value, of_kind))
         }
         shown = shown_actions(site, request, ended.filter(pk__in=of_rows))
-        return to_show(shown.order_by("id")[:_MAX_LINES])
+        newest = [*shown.order_by("-ended_at", "-id")[:_MAX_LINES]]
+        more = shown.count() - _MAX_LINES if len(newest) == _MAX_LINES else 0
+        return to_show(newest), more
 
-    return value_or_default("the page of an undo cannot read what has ended", read, [])
+    none: tuple[list[WaitingAction], int] = [], 0
+    return value_or_default("the page of an undo cannot read what has ended", read, none)
 
 
 def _pks(actions: QuerySet[WaitingAction]) -> Iterable[int]:

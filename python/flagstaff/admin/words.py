@@ -162,6 +162,8 @@ class Table:
     empty: str = ""
     #: What follows the table.
     note: str = ""
+    #: Whether the cells of a row stand below each other on a phone: its last column matters most.
+    is_stacked: bool = False
 
     @property
     def cells(self) -> list[list[tuple[Column, str]]]:

@@ -240,9 +240,17 @@ class Undone:
                 else:
                     self._undo_update(old, new)
         if self._is_lost or (self._columns is None and self._users):
-            command = quoted_command(*command_words(self.kind, "restore", self.key, "VERSION"))
-            text = say("it was deleted since; restore it with {command}", command=command)
-            raise self._conflict(text)
+            raise self._conflict(self._why_lost())
+
+    def _why_lost(self) -> Sentence:
+        """Why an older update cannot be undone: there is no row after the newer ones are undone."""
+        if self._present is not None:
+            return say(
+                "it was deleted and brought back between these changes; undo the newer or the "
+                "older ones alone"
+            )
+        command = quoted_command(*command_words(self.kind, "restore", self.key, "VERSION"))
+        return say("it was deleted since; restore it with {command}", command=command)
 
     def _keep(self, entry: Change, old: _Columns | None, new: _Columns | None) -> None:
         """Notes what an entry that stays has changed, even if it was changed back since."""

@@ -516,6 +516,16 @@ def test_everything_of_a_person_is_undone_together_newest_first() -> None:
     assert len({*Change.objects.in_transaction(newest).values_list("object_pk", "relation")}) == 3
 
 
+def test_undo_across_a_deletion_that_stays_says_so_and_with_it_is_possible(shop: Shop) -> None:
+    changed = run([at(50)])
+    deleted = run([GONE])
+    back = run([UNDO])
+    with pytest.raises(ConflictError, match="it was deleted and brought back between these"):
+        undo(entries_of_versions([changed, back]))
+    undo(entries_of_versions([changed, deleted, back]))
+    assert shop.flag().rollout_percent == 10
+
+
 def test_entry_stands_for_the_event_that_wrote_it(users: list[User], shop: Shop) -> None:
     with transaction.atomic():
         changes.flags.allow(KEY, users)

@@ -53,8 +53,20 @@ SMALL_TARGETS = r"""
         });
 """
 
+# Whether the window cuts off the last cell of each row of a table.
+CUT_OFF = """
+    const width = document.documentElement.clientWidth;
+    const cells = [...document.querySelectorAll(`[aria-label="${arguments[0]}"] td:last-child`)];
+    return cells.map(cell => cell.getBoundingClientRect().right > width);
+"""
+
 
 def assert_fits(visitor: Visitor) -> None:
     """Asserts that nothing on the page is wider than the window."""
     wider = visitor.driver.execute_script(OVERFLOW)
     assert wider == [], wider
+
+
+def assert_last_column_fits(visitor: Visitor, label: str, *, rows: int) -> None:
+    """Asserts that the window shows the last column of a table with so many rows."""
+    assert visitor.driver.execute_script(CUT_OFF, label) == [False] * rows

@@ -1,7 +1,7 @@
 """Experiments in a browser under a strict policy: every page without scripts, on a phone."""
 
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import assert_fits
+from tests.system.browser.layout import assert_fits, assert_last_column_fits
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 KEY = "color_of_the_button_on_the_page_of_the_cart"
@@ -9,12 +9,6 @@ LONG = "a_very_long_name_of_a_variant_that_no_phone_has_room_for"
 MESSAGE = ".messagelist"
 ACTION = "a[href$='/{}/']"
 CONFIRM = "button.flagstaff-confirm"
-# The results of metrics that the window cuts off.
-CUT_RESULTS = """
-    const width = document.documentElement.clientWidth;
-    const results = [...document.querySelectorAll('[aria-label="Metrics"] td:last-child')];
-    return results.map(cell => cell.getBoundingClientRect().right > width);
-"""
 # An experiment that an earlier test has left.
 RENAME = f"UPDATE flagstaff_experiments_experiment SET key = 'left_' || id WHERE key = '{KEY}'"
 # Two thousand users of each variant, in the ten days before the window of a week.
@@ -82,7 +76,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     visitor.driver.refresh()
     # No user of this test has ordered, so no metric has an interval.
     assert "undecided" in visitor.text(".flagstaff-head-line")
-    assert visitor.driver.execute_script(CUT_RESULTS) == [False, False]
+    assert_last_column_fits(visitor, "Metrics", rows=2)
     assert_fits(visitor)
     act(visitor, "stop")
     assert "every call returns its default" in visitor.text(MESSAGE)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import assert_fits
+from tests.system.browser.layout import assert_fits, assert_last_column_fits
 
 PLANS = "/admin/flagstaff_rollouts/plan/"
 MESSAGE = ".messagelist"
@@ -75,6 +75,7 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     visitor.driver.refresh()
     assert len(visitor.driver.find_elements("css selector", ".flagstaff-plan svg")) == 2
     assert_fits(visitor)
+    assert_last_column_fits(visitor, "Guards", rows=1)
     assert visitor.find(".flagstaff-main").rect["height"] >= 44
     visitor.visit(shop.page_of())
     assert_fits(visitor)

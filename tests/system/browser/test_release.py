@@ -133,6 +133,16 @@ def test_problem_of_a_field_is_gone_when_it_is_filled_in(visitor: Visitor, shop:
     assert visitor.texts(f"{PROBLEM}, .errors") == []
 
 
+def test_problem_of_a_field_stays_while_another_one_is_filled_in(visitor: Visitor) -> None:
+    visitor.visit("/admin/flagstaff/keyvaluestore/add/")
+    visitor.follow(CONFIRM)
+    of_key, of_value = visitor.texts(PROBLEM)
+    assert of_key == "This field is required."
+    visitor.write("#id_key", "page_size")
+    visitor.wait_until(lambda: of_key in visitor.texts(PROBLEM), expected=False)
+    assert visitor.texts(f".errors {PROBLEM}") == [of_value]
+
+
 def test_release_works_without_scripts(plain_phone: Visitor, shop: Shop) -> None:
     visitor = plain_phone
     visitor.visit(shop.page_of())

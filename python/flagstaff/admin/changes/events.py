@@ -39,7 +39,7 @@ from flagstaff.history.describe import (
     names_of_actors,
     source_label,
 )
-from flagstaff.history.log import Change, Event, remaining, undone_by, version_of
+from flagstaff.history.log import Change, Difference, Event, remaining, undone_by, version_of
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
@@ -66,12 +66,10 @@ class EventRow:
     version: str = ""
     #: The URLs and labels of what the user may do.
     links: Sequence[tuple[str, str]] = ()
-    #: Whether the user may undo it now, so that it can be selected.
-    is_selectable: bool = False
     #: Whether the user may undo it, alone or with others; also if that was done already.
     may_undo: bool = False
-    #: Whether an undo of all that is shown takes it back.
-    is_remaining: bool = False
+    #: Whether it can be selected: an undo of all that is shown counts it.
+    is_selectable: bool = False
 
     @property
     def time(self) -> str:
@@ -109,7 +107,7 @@ def event_rows(
             may(site, request, needed, row or kind.model) for needed in ("view", right)
         )
     )
-    others, remains = others_of(events), {event.version for event in remaining(events, undone)}
+    others = others_of(events)
 
     def shown_row(event: Event) -> EventRow:
         version, undo, kind = event.version, undone.get(event.version), Kind(event.kind)
@@ -119,12 +117,13 @@ def event_rows(
         is_lost = event.action != "create" and any(
             difference.secret for difference in event.differences
         )
-        is_present = exists is not is_deletion
+        # Without a deletion, an undo of its undo cannot go on to what was changed before.
+        is_present = (not exists or undo is not None) if is_deletion else exists
         # Nobody asked for this row.
         is_loaded = event.action == "create" and event.source == LOADDATA
         may_undo = is_present and not (is_lost or is_loaded) and ask(right_to_undo(event), kind)
         links = []
-        if is_selectable := may_undo and not undo:
+        if may_undo and not undo:
             label = say("Bring back…").local if is_deletion else say("Undo…").local
             links.append((undo_url(site, [version]), label))
         is_of_row = history_of is not None and event.object_pk == str(history_of.pk)
@@ -146,10 +145,8 @@ def event_rows(
             details,
             version=str(version),
             links=links,
-            is_selectable=is_selectable,
             # Without the event, the undo of its undo would do it again.
             may_undo=may_undo and (undo is None or undo.pk in shown),
-            is_remaining=may_undo and version in remains,
         )
         if row is not None:
             return event_row
@@ -161,7 +158,11 @@ def event_rows(
             state = text.local
         return with_subject(event_row, event.key, _url_of(site, event, exists=exists), label, state)
 
-    return [*map(shown_row, events)]
+    rows = [*map(shown_row, events)]
+    # The page of an undo gets these, and counts them in the same way.
+    together = [event for event, event_row in zip(events, rows, strict=True) if event_row.may_undo]
+    counted = {str(event.version) for event in remaining(together, undone)}
+    return [replace(event_row, is_selectable=event_row.version in counted) for event_row in rows]
 
 
 def with_subject(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
@@ -315,11 +316,26 @@ def _change_html(event: Event, users: Names | None) -> SafeString:
     if event.action == "create":
         fields = (difference for difference in event.differences if difference.field in _OF_NEW)
         event = replace(event, differences=tuple(fields))
+    elif event.action == "change":
+        event = replace(event, differences=_without_declared(event))
     parts = describe_parts(event, users, limit=MAX_TEXT)
     label = field_label("value") if (event.kind, event.action) == ("value", "change") else None
     shown = (part._replace(words="") if part.words == label else part for part in parts)
     # It is new in every field.
     return joined(", ", map(str if event.action == "create" else _part_html, shown))
+
+
+def _without_declared(event: Event) -> tuple[Difference, ...]:
+    """Returns what a person changed: the change has also written what code declares of the row."""
+    declared = declaration(Kind(event.kind).model, event.key)
+    owned = {} if declared is None else declared.owned
+    changed = tuple(
+        difference
+        for difference in event.differences
+        if difference.field not in owned or difference.new != owned[difference.field]
+    )
+    # Without anything else, it is what was changed.
+    return changed or event.differences
 
 
 def _part_html(part: ChangePart) -> SafeString | str:

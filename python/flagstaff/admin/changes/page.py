@@ -337,7 +337,7 @@ class RecentChanges(Page):
         is_whole = filters.query() == urlencode({TRANSACTION: filters.of_transaction})
         undo_all = undo_url(site, together)
         # A transaction may have more changes than a page.
-        count = len(together) if is_whole else sum(row.is_remaining for row in rows)
+        count = len(together) if is_whole else sum(row.is_selectable for row in rows)
         return {
             **context,
             "rows": rows,

@@ -11,7 +11,6 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Kind
@@ -20,6 +19,7 @@ from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.commit import look_at_undo
 from flagstaff.actions.table import (
+    MAX_VALUE,
     Line,
     Look,
     Run,
@@ -50,6 +50,7 @@ from flagstaff.admin.looks import (
     lines_of_rows,
     newer_texts,
     parse_version,
+    rule_lines,
     summary_of,
     text_for_log,
     use_rows,
@@ -70,8 +71,10 @@ from flagstaff.changes.undo import (
     undo_event,
 )
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.describe import describe_value
 from flagstaff.history.log import Change, events, remaining, undone_by
 from flagstaff.models import WaitingAction
+from flagstaff.validators import is_secret
 
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
@@ -289,7 +292,7 @@ class UndoSubject:
                 notes += admin.notes_before(self.request, look)
         return notes
 
-    def _waiting_notes(self, look: Look) -> Iterator[SafeString]:
+    def _waiting_notes(self, look: Look) -> Iterator[str]:
         """Yields which actions the undo ends, and which it does not bring back."""
         for waiting in ended_actions(self.site, self.request, look):
             # What the changes have ended that are undone now.
@@ -297,9 +300,16 @@ class UndoSubject:
             yield format_html("{} {}", text.local, waiting_line(self.site, waiting))
         rows = [(undone.kind, undone.key) for undone in self.undone]
         since = min(event.at for event in self.events)
-        for waiting in ended_since(self.site, self.request, rows, since):
+        ended, more = ended_since(self.site, self.request, rows, since)
+        for waiting in ended:
             line = waiting_line(self.site, waiting)
             yield format_html("{} {}", _STAYS_ENDED.local, line)
+        if more:
+            yield say(
+                "After the undo, {count} more action will not run either.",
+                "After the undo, {count} more actions will not run either.",
+                count=more,
+            ).local
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """A line for each field of a single row, or for each of several rows."""
@@ -331,12 +341,19 @@ class UndoSubject:
     def _lines_of(self, undone: Undone) -> list[Line]:
         if undone.written is None:
             return [Line(undone.key, "", say("nothing: it already has its earlier state").local)]
-        if undone.before.row is None:
-            return [Line(undone.key, "", say("created again, as it was before").local)]
-        if undone.after.row is None:
-            summary = summary_of(undone.before.row) if undone.kind is Kind.FLAG else ""
-            return [Line(undone.key, summary, after_deletion(undone.before.row))]
-        return lines_of_change(self.request, undone.written)
+        if undone.before.row and undone.after.row:
+            return lines_of_change(self.request, undone.written)
+        is_created, row = undone.before.row is None, undone.before.row or undone.after.row
+        if undone.kind is Kind.VALUE:
+            value = describe_value(row.value, secret=is_secret(row), limit=MAX_VALUE)
+            gone = after_deletion(row)
+            now, after = (gone, value) if is_created else (value, gone)
+        elif is_created:
+            now, after = "", say("created again, as it was before").local
+        else:
+            now = summary_of(row) if undone.kind is Kind.FLAG else ""
+            after = after_deletion(row)
+        return [Line(undone.key, now, after), *rule_lines(undone.written)]
 
     def back_url(self, *, is_done: bool = False) -> str:
         """The page that the person came from: else of the only row, or of the changes."""

@@ -1,4 +1,4 @@
-"""The overview: what needs attention, and what runs."""
+"""The overview: what needs attention, what runs, and what can be tidied up."""
 
 from __future__ import annotations
 
@@ -45,14 +45,18 @@ class Overview(Page):
         attention = _table(
             lines, say("Needs attention").local, {Level.PROBLEM, Level.NOTICE}, nothing
         )
-        running = _table(lines, say("Running").local, {Level.RUNNING})
+        # In the list of flags, a stale flag does not need attention either.
+        others = (
+            _table(lines, say("Running").local, {Level.RUNNING}),
+            _table(lines, say("Stale").local, {Level.STALE}),
+        )
         links = []
         if page_link(self.site, self.request, "changes"):
             url = changes_url(self.site, {"from": today()})
             links = [(url, say("Changes of today").local)]
         return Content(
             notes=[line.text for line in lines if line.level is Level.UNKNOWN],
-            tables=[attention, running] if running.rows else [attention],
+            tables=[attention, *(table for table in others if table.rows)],
             links=links,
         )
 
@@ -125,7 +129,7 @@ def _table(all_lines: list[OverviewLine], title: str, levels: set[Level], empty:
     more = len(lines) - len(rows)
     note = say("and {count} more", count=more).local if more else ""
     columns = [Column(say("What").local), Column(say("State").local), Column(say("Details").local)]
-    return Table(columns, rows, title, empty, note)
+    return Table(columns, rows, title, empty, note, is_stacked=True)
 
 
 # The lines of stale flags, workers and unknown keys.
@@ -146,7 +150,7 @@ def _stale_flags(title: str, url: str) -> Sequence[OverviewLine]:
         as_of=as_of(stored.at),
     ).local
     label = badge("stale", local_number(stored.count))
-    return (OverviewLine(title, text, Level.NOTICE, url, label),)
+    return (OverviewLine(title, text, Level.STALE, url, label),)
 
 
 def _workers(title: str, url: str) -> Sequence[OverviewLine]:

@@ -189,6 +189,7 @@ def metrics(report: Report) -> Section:
                 ],
             )
         ),
+        is_stacked=True,
     )
     return Section(title, table.html(title), actions)
 

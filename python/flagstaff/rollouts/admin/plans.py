@@ -291,6 +291,7 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
             "user without it."
         ).local,
         note=note,
+        is_stacked=True,
     )
 
 

@@ -3,6 +3,8 @@
 
 const FORM = ".flagstaff-question > form";
 const form = document.querySelector(FORM);
+// The fields that were edited since the last update.
+const edited = new Set();
 let [timer, request] = [0, new AbortController()];
 
 const update = async (button, selector) => {
@@ -16,9 +18,13 @@ const update = async (button, selector) => {
     const [old, fresh] = [document, page].map((one) => [...one.querySelectorAll(selector)]);
     // Another page, such as that of a login, has other parts.
     if (!response.ok || old.length !== fresh.length) throw new Error(response.statusText);
-    // What is edited has no problems yet, as in the answer.
-    for (const row of form.querySelectorAll("[data-arguments] .errors")) row.classList.remove("errors");
-    for (const text of form.querySelectorAll("[data-arguments] :is(.errorlist, .errornote)")) text.remove();
+    // What is edited has no problems yet, nor have all fields together. Others may still be wrong.
+    for (const field of edited) {
+        field.classList.remove("errors");
+        for (const text of field.querySelectorAll(".errorlist")) text.remove();
+    }
+    for (const text of form.querySelectorAll("[data-arguments] > .errornote")) text.remove();
+    edited.clear();
     old.forEach((part, index) => {
         // What is being typed stays.
         if (!part.contains(document.activeElement)) part.replaceChildren(...fresh[index].childNodes);
@@ -31,7 +37,9 @@ for (const zone of form.querySelectorAll("[data-zone]")) {
 }
 
 form.addEventListener("input", (event) => {
-    if (!event.target.closest("[data-arguments]")) return;
+    const field = event.target.closest("[data-arguments] > *");
+    if (!field) return;
+    edited.add(field);
     clearTimeout(timer);
     // After 300 milliseconds without an edit.
     timer = setTimeout(() => update("preview", "[data-fragment]").catch(() => {}), 300);

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff import acting_as, changes
+from flagstaff.admin import waiting_parts
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
@@ -124,6 +125,19 @@ def test_undo_says_that_what_has_ended_since_is_not_brought_back(
     assert "50 %: failed: " in notes[0]
     assert "; was to run at " in notes[0]
     assert "60 %: cancelled; asked by " in notes[1]
+
+
+def test_undo_names_the_newest_that_have_ended_and_none_that_was_asked_for_again(
+    operator: Client, flag: FeatureFlag, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_parts, "_MAX_LINES", 2)
+    killed = changes.flags.disable(KEY).version
+    for percent in (30, 40, 50, 60, 60):
+        waiting = shop.waiting(f"rollout {KEY} {percent}", "admin")
+        run(f"waiting cancel {waiting.pk} --as admin")
+    notes = [note for note in notes_of(operator.get(undo_url(killed))) if "will not run" in note]
+    assert [re.findall(r"\d+ %", note) for note in notes[:2]] == [["60 %"], ["50 %"]]
+    assert notes[2:] == ["After the undo, 2 more actions will not run either."]
 
 
 def test_undo_counts_the_users_and_returns_to_the_filtered_list(
@@ -302,12 +316,26 @@ def test_deleted_flag_is_brought_back_with_its_users(
     who = "On for 25 % of all users and 1 allowed user."
     lines = preview_of(operator.get(url))
     assert lines["new_checkout"] == ["", "created again, as it was before"]
+    assert "rules" not in lines
     assert lines["who has the flag"] == ["", who]
     response = undo_at(operator, url)
     [message] = messages_of(response)
     assert f"“new_checkout” was created again, as it was before. {who}" in message
     assert response.redirect_chain == [(flag_url(flag), 302)]
     assert flag.allowed_users.get() == alice
+
+
+def test_undo_of_a_creation_or_deletion_shows_the_value_and_the_rules(operator: Client) -> None:
+    created = changes.values.create("limit", 5, rules=[{"conditions": STAFF, "value": 7}]).version
+    shown = preview_of(operator.get(undo_url(created)))
+    assert shown["limit"] == ["5", "deleted"]
+    assert shown["rules"] == ["rule 1: 7 if is_staff is true", "no rule"]
+    deleted = changes.values.delete("limit").version
+    assert preview_of(operator.get(undo_url(deleted)))["limit"] == ["deleted", "5"]
+    changes.flags.create("banner", rules=[{"conditions": STAFF, "rollout_percent": 100}])
+    deleted = changes.flags.delete("banner").version
+    rule = preview_of(operator.get(undo_url(deleted)))["rules"]
+    assert rule == ["no rule", "rule 1: 100 % if is_staff is true"]
 
 
 def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Client) -> None:
@@ -393,6 +421,32 @@ def test_changes_of_a_person_that_were_undone_do_not_count_together(operator: Cl
     shown = Screen(page(operator, f"{RECENT}?actor=ana"))
     url = shown.link("Undo all 2 changes on this page…")
     assert Screen(page(operator, url)).heading == "Undo 2 changes"
+
+
+def test_link_and_boxes_of_a_page_and_the_title_of_its_undo_count_the_same(
+    operator: Client,
+) -> None:
+    def undo_newest() -> None:
+        changes.flags.undo(KEY, Change.objects.latest("id").pk)
+
+    for change in (
+        partial(changes.flags.set_rollout, KEY, 50),
+        partial(changes.flags.disable, KEY),
+        undo_newest,
+        partial(changes.flags.delete, KEY),
+        undo_newest,
+        partial(changes.values.set, "gateway", "adyen"),
+    ):
+        # A transaction of its own.
+        with acting_as("ana"):
+            change()
+    shown = Screen(page(operator, f"{RECENT}?actor=ana"))
+    assert len(shown.all("[name=undo]")) == 2
+    url = shown.link("Undo all 2 changes on this page…")
+    # Through the deletion and its undo.
+    assert Screen(page(operator, url)).heading == "Undo 2 changes"
+    undo_at(operator, url)
+    assert stored() == (25, "stripe")
 
 
 @pytest.mark.thorough

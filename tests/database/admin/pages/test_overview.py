@@ -1,4 +1,4 @@
-"""The overview in the admin: what needs attention, and what runs."""
+"""The overview in the admin: what needs attention, what runs, and what is stale."""
 
 import re
 from collections.abc import Callable
@@ -184,8 +184,11 @@ def test_flag_whose_rules_keep_users_out_needs_attention(operator: Client) -> No
     rules = [{"conditions": [staff], "rollout_percent": 10}]
     make_flag("by_rules", rollout_percent=100, rules=rules)
     make_flag("in_rollout", rollout_percent=50, rules=rules)
-    [row] = block(page(operator, OVERVIEW), ATTENTION)
+    html = page(operator, OVERVIEW)
+    [row] = block(html, ATTENTION)
     assert row.startswith("by_rules flag")
+    # On a phone, the details are below the state, not beside it and out of sight.
+    assert Screen(html).all("table.flagstaff-stacked")
     assert "Rule 1 keeps 90 % of its users out" in row
 
 
@@ -298,7 +301,9 @@ def test_plan_that_tripped_needs_no_attention_after_a_new_one(operator: Client, 
 def test_number_of_stale_flags_is_linked_with_its_time(operator: Client) -> None:
     StaleCount.objects.update(count=2, at=timezone.localtime().replace(minute=0))
     html = page(operator, OVERVIEW)
-    [row] = block(html, ATTENTION)
+    # As in the list of flags, it is no flag that needs attention.
+    assert NOTHING in text_of(html)
+    [row] = block(html, "Stale")
     assert re.fullmatch(r"Stale flags 2 2 flags are stale, as of .*, \d\d:00:\d\d \S+\.", row)
     assert Screen(html).all('#content a[href="/admin/flagstaff/featureflag/stale/"]')
 
