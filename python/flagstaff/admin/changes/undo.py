@@ -14,12 +14,11 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Kind
-from flagstaff._text import local_list, quoted, say
+from flagstaff._text import MAX_VALUE, local_list, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.commit import look_at_undo
 from flagstaff.actions.table import (
-    MAX_VALUE,
     Line,
     Look,
     Run,
