@@ -551,8 +551,7 @@ class Comparison:
     def attributes(self) -> list[tuple[set[str], set[str]] | None]:
         """Returns what the results of each key depend on, before and after.
 
-        That includes bucketing units and needed flags. None stands for rules that could never be
-        read.
+        That includes bucketing units and needed flags. None stands for unreadable rules.
         """
 
     def count(

@@ -69,7 +69,7 @@ impl Comparison {
 
     /// Returns what the results of each key depend on, before and after.
     ///
-    /// That includes bucketing units and needed flags. None stands for rules that could never be read.
+    /// That includes bucketing units and needed flags. None stands for unreadable rules.
     fn attributes(&self) -> Vec<Option<(BTreeSet<&str>, BTreeSet<&str>)>> {
         let [before, after] = &self.snapshots;
         let of_key = |(kind, key): &(String, String)| {
