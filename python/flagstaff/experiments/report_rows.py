@@ -400,21 +400,20 @@ def verdict_text(report: Report, verdict: VerdictReport) -> str:
     outcome, has_units = verdict["outcome"], any(report["exposures"]["units"].values())
     if outcome == Outcome.TOO_EARLY.value and not has_units:
         return say("no units yet").local
-    if may_harm(report, verdict):
+    if harms_of_better(report, verdict):
         return say("the treatment is better, but may harm a guardrail").local
     return outcome_text(outcome)
 
 
-def may_harm(report: Report, verdict: VerdictReport) -> bool:
-    """Whether a better treatment may harm a guardrail."""
+def harms_of_better(report: Report, verdict: VerdictReport) -> list[Sentence]:
+    """Returns which guardrails a better treatment may harm; empty for one that is not better."""
     is_better = verdict["outcome"] == Outcome.BETTER.value
-    return is_better and any(possible_harms(report, verdict["treatment"]))
+    return [*possible_harms(report, verdict["treatment"])] if is_better else []
 
 
 def verdict_notes(report: Report, verdict: VerdictReport) -> Iterator[str]:
     """Yields which guardrails got worse or may have, and what a verdict still needs."""
-    if may_harm(report, verdict):
-        yield from map(localized, possible_harms(report, verdict["treatment"]))
+    yield from map(localized, harms_of_better(report, verdict))
     if harmed := verdict["harmed"]:
         yield say("Harmed: {harmed}", harmed=", ".join(harmed)).local
     if failed := verdict["failed"]:

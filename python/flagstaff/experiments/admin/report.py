@@ -24,11 +24,10 @@ from flagstaff.experiments.report_rows import (
     count_text,
     expected_units,
     facts,
-    may_harm,
+    harms_of_better,
     number_text,
     p_sentence,
     percent_number_text,
-    possible_harms,
     role_texts,
     shares_text,
     signed,
@@ -56,7 +55,7 @@ def verdict_lines(report: Report) -> Iterator[SafeString]:
         if outcome in _RESULTS and primary is not None:
             results = {result["treatment"]: result for result in primary["treatments"]}
             figures = _sentence(MetricRow(primary, results[treatment]))
-        state = Outcome.UNDECIDED.value if may_harm(report, verdict) else outcome
+        state = Outcome.UNDECIDED.value if harms_of_better(report, verdict) else outcome
         label = badge(state, verdict_text(report, verdict))
         yield format_html("{} {} {}", treatment, label, figures)
         yield from (format_html("{}", text) for text in verdict_notes(report, verdict))
@@ -242,7 +241,7 @@ def conclusions(report: Report) -> Section:
     """Returns what may and what may not be concluded."""
     parts = SafeString()
     for verdict in report["verdicts"]:
-        harms = possible_harms(report, verdict["treatment"]) if may_harm(report, verdict) else ()
+        harms = harms_of_better(report, verdict)
         may, may_not = (
             format_html_join("", "<li>{}</li>", ([text] for text in map(say, texts)))
             for texts in (verdict["may_conclude"], [*harms, *verdict["may_not_conclude"]])
