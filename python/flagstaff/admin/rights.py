@@ -351,8 +351,6 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
 
 
 READ_ONLY = say("These pages are read-only: the setting READ_ONLY is True.")
-
-
 _NEEDED = say("To do this, you need the permission “{permission}”.")
 
 

@@ -231,7 +231,9 @@ def ended_since(
 
     def read() -> tuple[list[WaitingAction], int]:
         of_rows = {
-            pk for kind, of_kind in keys.items() for pk in _pks(ended.of_rows(kind.value, of_kind))
+            pk
+            for kind, of_kind in keys.items()
+            for pk in ended.of_rows(kind.value, of_kind).values_list("pk", flat=True)
         }
         shown = shown_actions(site, request, ended.filter(pk__in=of_rows))
         newest = [*shown.order_by("-ended_at", "-id")[:_MAX_LINES]]
@@ -240,10 +242,6 @@ def ended_since(
 
     none: tuple[list[WaitingAction], int] = [], 0
     return value_or_default("the page of an undo cannot read what has ended", read, none)
-
-
-def _pks(actions: QuerySet[WaitingAction]) -> Iterable[int]:
-    return actions.values_list("pk", flat=True)
 
 
 class Concerned(NamedTuple):

@@ -241,7 +241,8 @@ def _around_common_start(old: str, new: str, limit: int) -> tuple[str, str]:
     They would be cut off before what differs.
     """
     alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new)))  # noqa: B905
-    head, start = (old.rfind(" ", 0, end) + 1 for end in (min(limit // 3, alike), alike))
+    head = old.rfind(" ", 0, min(limit // 3, alike)) + 1
+    start = old.rfind(" ", 0, alike) + 1
     if max(len(old), len(new)) <= limit or start <= head:
         return old, new
     return f"{old[:head]}… {old[start:]}", f"{new[:head]}… {new[start:]}"
