@@ -157,6 +157,15 @@ def test_age_is_not_known_while_no_worker_reports_to_the_primary(
         assert worker.ask("field", "stale") is False
 
 
+def test_echo_of_the_primary_is_read_beside_an_older_one_of_the_subscriber_itself(
+    regions: Regions, echo: Event
+) -> None:
+    subscriber = regions.subscriber
+    subscriber.run("INSERT INTO flagstaff_echo VALUES (1000000, now() - interval '1 hour', 1)")
+    with reading_echo(echo, subscriber):
+        subscriber.run("DELETE FROM flagstaff_echo WHERE number = 1000000")
+
+
 @pytest.mark.smoke
 def test_idle_hour_raises_no_false_alarm(regions: Regions, echo: Event) -> None:
     places = [regions.standby, regions.cascade, regions.subscriber]
