@@ -402,13 +402,16 @@ def _allowed_users(of_sides: Sequence[Mapping[Key, RowState]]) -> list[dict[str,
         for side in of_sides
     ]
     flags = {state.row.pk: state.row for side in sides for state in side.values() if state.row.pk}
-    stored: Mapping[Any, Collection[object]] = allowed_pks_of([*flags.values()]) if flags else {}
     to_text = key_to_text()
+    stored = {
+        pk: [to_text(user) for user in users]
+        for pk, users in (allowed_pks_of([*flags.values()]) if flags else {}).items()
+    }
 
     def texts(state: RowState) -> list[str]:
-        allowed_users = state.allowed_users
-        users = stored.get(state.row.pk, ()) if allowed_users is None else allowed_users
-        return [to_text(user) for user in users]
+        if state.allowed_users is None:
+            return stored.get(state.row.pk, [])
+        return [to_text(user) for user in state.allowed_users]
 
     return [{key: texts(state) for key, state in side.items()} for side in sides]
 
