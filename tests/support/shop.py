@@ -22,6 +22,7 @@ from flagstaff.rollouts.models import Plan
 from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.experiments import expose_both
 from tests.support.plans import STEPS, drive_recently
+from tests.support.sql import repeat
 from tests.support.usage_rows import add_usage, delete_usage
 from tests.support.waiting import ask
 
@@ -183,20 +184,14 @@ class Shop:
         return ask(line, actor)
 
     def open(self) -> None:
-        """Creates all that the documentation shows, in a second of the year 2026, and its usage."""
-        with patch("django.utils.timezone.now", return_value=OPENED):
-            User.objects.bulk_create(
-                User(username=name, **USERS[name]) for name in ("alice", "bob")
-            )
-            FeatureFlag.objects.bulk_create(
-                FeatureFlag(**{"enabled": True, **row}) for row in _keyed(FLAGS)
-            )
-            KeyValueStore.objects.bulk_create(KeyValueStore(**row) for row in _keyed(VALUES))
-            Segment.objects.bulk_create(Segment(**row) for row in _keyed(SEGMENTS))
-        for key, names in ALLOWED.items():
-            users = [USERS[name]["pk"] for name in names]
-            FeatureFlag.objects.get(key=key).allowed_users.add(*users)
-        _create_usage()
+        """Creates all that the documentation shows, in a second of the year 2026, and its usage.
+
+        The usage is created if the database has it and the test rolls it back.
+        """
+        if connection.vendor == "postgresql" and connection.in_atomic_block:
+            repeat(_create_rows_and_usage)
+        else:
+            _create_rows()
 
 
 def _row(
@@ -226,10 +221,25 @@ def _segments_of(rules: list[dict[str, Any]]) -> set[str]:
     return {condition["segment"] for condition in conditions if "segment" in condition}
 
 
-def _create_usage() -> None:
-    """Creates usage, if the database has it and the test rolls it back."""
-    if connection.vendor != "postgresql" or not connection.in_atomic_block:
-        return
+def _create_rows() -> None:
+    with patch("django.utils.timezone.now", return_value=OPENED):
+        User.objects.bulk_create(
+            # The patch does not reach its default.
+            User(username=name, date_joined=OPENED, **USERS[name])
+            for name in ("alice", "bob")
+        )
+        FeatureFlag.objects.bulk_create(
+            FeatureFlag(**{"enabled": True, **row}) for row in _keyed(FLAGS)
+        )
+        KeyValueStore.objects.bulk_create(KeyValueStore(**row) for row in _keyed(VALUES))
+        Segment.objects.bulk_create(Segment(**row) for row in _keyed(SEGMENTS))
+    for key, names in ALLOWED.items():
+        users = [USERS[name]["pk"] for name in names]
+        FeatureFlag.objects.get(key=key).allowed_users.add(*users)
+
+
+def _create_rows_and_usage() -> None:
+    _create_rows()
     delete_usage()
     for key, result, count in (
         ("dark_mode", "true", 48_210),

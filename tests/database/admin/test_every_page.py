@@ -71,6 +71,12 @@ WITH_SEARCH = {
 ENVIRONMENT = "p.flagstaff-environment"
 
 
+@pytest.fixture(autouse=True)
+def sessions_in_the_database(settings: Any) -> None:
+    """As in most projects. Those of the other tests are in memory."""
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+
 @pytest.fixture
 def rows(open_shop: Shop) -> list[Any]:
     """A row of each kind."""
