@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeAlias
 
 from django.utils.formats import number_format
 from django.utils.functional import Promise
 
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._text import Sentence, localized, say
+from flagstaff._text import Sentence, local_number, localized, say
 from flagstaff._text.times import duration, local_time_text
 from flagstaff.experiments.models import State
 from flagstaff.experiments.report_data import (
@@ -79,7 +80,7 @@ def number_text(number: float) -> str:
     text = f"{number:.{decimals}f}"
     if decimals:
         text = text.rstrip("0").rstrip(".")
-    return number_format(text, use_l10n=True, force_grouping=True)
+    return local_number(Decimal(text))
 
 
 def signed(number: float, write: Callable[[float], str]) -> str:
