@@ -265,7 +265,8 @@ def units(report: Report) -> Section:
         "first time that it does.",
         unit=report["settings"]["bucket_by"],
     ).local
-    html = Table(columns, cells, note=f"{shares_text(report)} {terms}").html(title)
+    note = f"{shares_text(report)} {terms}"
+    html = Table(columns, cells, note=note, is_stacked=True).html(title)
     return Section(title, html, ("grow", "restart"))
 
 
