@@ -144,6 +144,28 @@ def as_stored(text: str) -> str:
     return text.stored if isinstance(text, Sentence) else text
 
 
+@final
+class StoredText(str):
+    """An English text of a table as a value of a sentence: pages of other languages quote it."""
+
+    __slots__ = ()
+
+    @property
+    def local(self) -> str:
+        """The text, in quotation marks if the active language is another one."""
+        return str(self) if _is_english() else quoted(self)
+
+    def __html__(self) -> str:
+        if _is_english():
+            return escape(str(self))
+        marked = SafeString(f'<span lang="en">{escape(str(self))}</span>')
+        return say("“{text}”", text=marked).html
+
+
+def _is_english() -> bool:
+    return (get_language() or "en").partition("-")[0] == "en"
+
+
 @contextmanager
 def plain_numbers() -> Iterator[None]:
     """Writes numbers in texts of the active language as `Sentence.stored` does.

@@ -20,7 +20,7 @@ from django.utils.translation import override
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, declaration
 from flagstaff._tables.user_lookup import DELETED_USER, LOADDATA, actor_table
-from flagstaff._text import say
+from flagstaff._text import StoredText, say
 from flagstaff._text.times import aware, local_time_text
 from flagstaff.actions.table import right_to_undo
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
@@ -259,14 +259,14 @@ def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> Ev
     return replace(change, change=format_html("{}: {}, {}", label, heading, change.change))
 
 
-def _event_text(event: Any) -> str:
+def _event_text(event: Any) -> SafeString | str:
     """Returns the kind of an event and its text. Other languages quote it: it is in English."""
     kind = event.get_kind_display()
     with override("en"):
         english = event.get_kind_display()
     text = event.message.removeprefix(f"{english}: ")
     if kind != english:
-        return kind if text == english else f"{kind}: {say('“{text}”', text=text).local}"
+        return kind if text == english else format_html("{}: {}", kind, StoredText(text))
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 

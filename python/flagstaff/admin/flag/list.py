@@ -27,7 +27,7 @@ from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind
 from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
-from flagstaff._text import local_list, local_number, say
+from flagstaff._text import local_list, local_number, localized, say
 from flagstaff._text.times import aware, local_days, local_time_text, today
 from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.base_admin import BaseAdmin
@@ -505,7 +505,7 @@ class FlagListAdmin(BaseAdmin):
         looks = ["flagstaff-reason"] if texts else []
         looks += ["flagstaff-alert"] if listed.needs_attention else []
         # The column is often too narrow for the texts.
-        title = " · ".join(filter(None, [*map(strip_tags, map(str, texts)), description]))
+        title = " · ".join(filter(None, [*map(strip_tags, map(localized, texts)), description]))
         return cell_html(
             '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
             '<small class="{2}" title="{3}">{4}</small>',

@@ -359,6 +359,7 @@ def test_stored_texts_are_shown_in_english_beside_the_german_kind(
         html = page(operator, plan_url(running))
         held, started, _created = events_of(html)
         assert held.startswith(f"angehalten: „{why}“")
+        assert why in Screen(html).texts("[lang=en]")
         assert "gestartet: „rollout 0 → 25 %“" in started
         assert f"Schritt 1 von 2, 25 % \N{EN DASH} {why}" in text_of(html)
         assert why in text_of(page(operator, PLANS))
