@@ -24,7 +24,7 @@ from flagstaff._connection import is_postgresql, run
 from flagstaff._tables.database import db, flag_names, segment_names, value_names
 from flagstaff._tables.rows import segment_model
 from flagstaff._tables.user_lookup import ACTS_AS, LOADDATA
-from flagstaff._text import storable
+from flagstaff._text import as_stored, storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
@@ -57,7 +57,7 @@ def attribution(actor: object = None, *, source: str = "", reason: str = "") -> 
     return {
         "flagstaff.actor": "" if pk is None else storable(str(pk)),
         **_source(source),
-        "flagstaff.reason": storable(reason),
+        "flagstaff.reason": storable(as_stored(reason)),
     }
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal
 from difflib import get_close_matches
 from html import escape
@@ -42,6 +44,7 @@ MASK = "••••••"
 
 _THOUSAND = 1_000
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+_has_plain_numbers: ContextVar[bool] = ContextVar("flagstaff_plain_numbers", default=False)
 
 
 @final
@@ -63,8 +66,8 @@ class Sentence(str):
         if isinstance(english, Sentence):
             values = {**english.values, **values}
             plural, english = english.plural, english.english
-        form = plural if plural and values and values["count"] != 1 else english
         # Most have no values, and a list says some for each row.
+        form = _english_form(english, plural, values)
         text = _filled(form, values, str, _english_number) if values else form
         sentence = super().__new__(cls, text)
         sentence.english, sentence.plural, sentence.values = english, plural, values
@@ -81,6 +84,12 @@ class Sentence(str):
         """The text in the language that is active now."""
         form = self._local_form()
         return _filled(form, self.values, _local_text, local_number) if self.values else form
+
+    @property
+    def stored(self) -> str:
+        """The English as tables keep it, with numbers as in JSON: any page may quote it."""
+        form = _english_form(self.english, self.plural, self.values)
+        return _filled(form, self.values, _stored_text, str)
 
     @property
     def html(self) -> SafeString:
@@ -124,6 +133,50 @@ def localized(text: str) -> str:
 
 
 _lazily_localized = lazy(localized, str)
+
+
+def as_stored(text: str) -> str:
+    """Returns a text as tables keep it: `Sentence.stored`. Plain ones are unchanged.
+
+    >>> as_stored(say("{count} user", "{count} users", count=1_000))
+    '1000 users'
+    """
+    return text.stored if isinstance(text, Sentence) else text
+
+
+@final
+class StoredText(str):
+    """An English text of a table as a value of a sentence: pages of other languages quote it."""
+
+    __slots__ = ()
+
+    @property
+    def local(self) -> str:
+        """The text, in quotation marks if the active language is another one."""
+        return str(self) if _is_english() else quoted(self)
+
+    def __html__(self) -> str:
+        if _is_english():
+            return escape(str(self))
+        marked = SafeString(f'<span lang="en">{escape(str(self))}</span>')
+        return say("“{text}”", text=marked).html
+
+
+def _is_english() -> bool:
+    return (get_language() or "en").partition("-")[0] == "en"
+
+
+@contextmanager
+def plain_numbers() -> Iterator[None]:
+    """Writes numbers in texts of the active language as `Sentence.stored` does.
+
+    For texts that are stored, and made of others in the active language.
+    """
+    token = _has_plain_numbers.set(True)
+    try:
+        yield
+    finally:
+        _has_plain_numbers.reset(token)
 
 
 def joined(texts: Iterable[str], separator: str = ", ") -> Sentence:
@@ -189,14 +242,16 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def local_number(number: float) -> str:
+def local_number(number: float | Decimal) -> str:
     """Returns the number with the thousand separators of the language; English without one."""
     # A list has thousands of these, which have no separators.
     if isinstance(number, int) and abs(number) < _THOUSAND:
         return str(number)
+    if _has_plain_numbers.get():
+        return str(number)
     if get_language() is None:
         return _english_number(number)
-    return number_format(Decimal(repr(number)), use_l10n=True, force_grouping=True)
+    return number_format(Decimal(str(number)), use_l10n=True, force_grouping=True)
 
 
 def quoted(text: object) -> str:
@@ -248,6 +303,10 @@ def text_of(errors: Iterable[ValidationError]) -> Sentence:
     return joined(texts, " ")
 
 
+def _english_form(english: str, plural: str, values: Mapping[str, Value]) -> str:
+    return plural if plural and values and values["count"] != 1 else english
+
+
 def _filled(
     form: str,
     values: Mapping[str, Value],
@@ -274,7 +333,11 @@ def _local_text(value: object) -> str:
     return str(getattr(value, "local", value))
 
 
-def _english_number(number: float) -> str:
+def _stored_text(value: object) -> str:
+    return as_stored(value) if isinstance(value, str) else str(value)
+
+
+def _english_number(number: float | Decimal) -> str:
     return f"{number:,}"
 
 

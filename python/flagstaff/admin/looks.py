@@ -18,9 +18,9 @@ from django.utils.text import capfirst
 
 from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import value_or_default
-from flagstaff._tables.rows import Kind, Row, through_model
+from flagstaff._tables.rows import Kind, Row, declaration, through_model
 from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
-from flagstaff._text import is_whole_number, local_list, local_number, localized, say
+from flagstaff._text import is_whole_number, local_list, local_number, localized, quoted, say
 from flagstaff._text.rules import naming
 from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.table import Line, Look, users_line
@@ -359,6 +359,29 @@ def describe_changed(request: HttpRequest, changed: Changed, limit: int = MAX_SH
     `limit` is the length of each value.
     """
     return describe_change(changed, _names(request, changed), limit=limit)
+
+
+def deleted_texts(kind: Kind, keys: Sequence[str]) -> list[str]:
+    """Returns the sentences for deleted rows. What code declares is as declared, and stays."""
+    declared = [key for key in keys if declaration(kind.model, key) is not None]
+    others = [key for key in keys if key not in declared]
+    as_declared = (
+        say(
+            "What was stored for {keys} was deleted: it is off, as declared.",
+            "What was stored for {keys} was deleted: they are off, as declared.",
+        )
+        if kind is Kind.FLAG
+        else say("{keys} is back at the default.", "{keys} are back at their defaults.")
+    )
+    texts = {
+        say("{keys} was deleted.", "{keys} were deleted."): others,
+        as_declared: declared,
+    }
+    return [
+        say(text, count=len(of_text), keys=local_list(map(quoted, of_text))).local
+        for text, of_text in texts.items()
+        if of_text
+    ]
 
 
 def text_for_log(request: HttpRequest, changed: Changed) -> str:

@@ -43,7 +43,14 @@ from flagstaff.actions.commit import COUNT_TIMEOUT
 from flagstaff.actions.table import Line, Look, Run, Written
 from flagstaff.admin.action_page import ActionAdmin, ArgumentForm, Receipt, is_answered
 from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links, undo_url
-from flagstaff.admin.looks import describe_changed, newer_texts, tables_of, text_for_log, use_rows
+from flagstaff.admin.looks import (
+    deleted_texts,
+    describe_changed,
+    newer_texts,
+    tables_of,
+    text_for_log,
+    use_rows,
+)
 from flagstaff.admin.rights import can_read, denied, may
 from flagstaff.admin.waiting_parts import (
     asked_before,
@@ -448,27 +455,25 @@ class ChangeReceipts(Receipts[Changed]):
             "count": len(changed),
             "keys": local_list(quoted(change.key) for change in changed),
         }
-        undone, sentences = [change for change in changed if change.version], []
+        undone = [change for change in changed if change.version]
         if action.creates:
-            text = say("{keys} was added.")
+            sentences = [say("{keys} was added.", **values).local]
             undone = undone if may(admin.admin_site, request, "delete", rows[0]) else []
         elif action.deletes:
-            text = say("{keys} was deleted.", "{keys} were deleted.")
-            if action.name == "default":
-                text = say("{keys} is back at the default.", "{keys} are back at their defaults.")
+            sentences = deleted_texts(changed[0].kind, [change.key for change in changed])
             undone = undone if may(admin.admin_site, request, "add", admin.model) else []
         else:
             text = say("{keys} was changed.", "{keys} were changed.")
+            sentences = [say(text, **values).local]
             undone = [change for change in undone if change.undo is not None and not change.secret]
             if len(changed) == 1:
                 text = say("“{key}” was changed: {change}.")
                 change = describe_changed(self.request, changed[0])
-                values = {"key": changed[0].key, "change": change}
-                sentences.append(users)
+                sentences = [say(text, key=changed[0].key, change=change).local, users]
         url = undo_url(admin.admin_site, [change.version for change in undone if change.version])
         links = admin.next_steps(request, rows[0]) if action.creates else ()
         return Receipt(
-            " ".join(filter(None, [say(text, **values).local, *sentences])),
+            " ".join(filter(None, sentences)),
             url,
             unchanged=unchanged,
             links=links,

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.rows import all_rows, declared_row
-from flagstaff._text import localized, say
+from flagstaff._text import say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.table import Right
@@ -52,6 +52,7 @@ from flagstaff.waiting.stored import (
     State,
     action_text,
     names_of,
+    result_text,
     state_text,
     stored_action,
 )
@@ -159,7 +160,7 @@ class WaitingActionAdmin(AppRowAdmin):
     @admin.display(description=say("state").lazy, ordering="state")
     def shown_state(self, waiting: WaitingAction) -> SafeString:
         """The state, and why it did not run."""
-        why = localized(state_text(waiting)) if waiting.needs_attention else ""
+        why = state_text(waiting) if waiting.needs_attention else ""
         return two_lines(state_badge(waiting), why)
 
     # The page.
@@ -171,7 +172,7 @@ class WaitingActionAdmin(AppRowAdmin):
         own_lines = [say("Another user has to approve it.").local] if is_own else []
         return Head(
             state=(colour_of(state), label),
-            lines=[*own_lines, "" if row.needs_attention else row.result],
+            lines=[*own_lines, "" if row.needs_attention else result_text(row)],
             main="approve",
             others=("refuse", "cancel"),
             notes=[self._alarm(request, row)] if row.needs_attention else [],

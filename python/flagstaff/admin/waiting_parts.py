@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind, uncached
-from flagstaff._text import MASK, is_whole_number, local_list, localized, say
+from flagstaff._text import MASK, Sentence, is_whole_number, joined, local_list, localized, say
 from flagstaff._text.times import aware, future_time, local_time, local_time_text, time_text
 from flagstaff.actions import Action
 from flagstaff.actions.table import Look, Written
@@ -128,19 +128,18 @@ def to_show(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
     return rows
 
 
-def _sentence(waiting: WaitingAction) -> str:
-    by = say("asked by {name}", name=waiting.asker).local
+def _sentence(waiting: WaitingAction) -> Sentence:
     # A reason in the state may be a sentence with a person of its own.
-    return f"{problem_text(waiting)}; {by}"
+    return joined([problem_text(waiting), say("asked by {name}", name=waiting.asker)], "; ")
 
 
-def problem_text(waiting: WaitingAction) -> str:
+def problem_text(waiting: WaitingAction) -> Sentence:
     """Returns the state; of an action that does not run also for when it was planned."""
-    state = localized(state_text(waiting))
+    state = state_text(waiting)
     if waiting.run_at is None or not (waiting.state in PROBLEMS or waiting.obstacle):
         return state
-    planned = say("was to run at {time}", time=local_time_text(waiting.run_at)).local
-    return f"{state}; {planned}"
+    planned = say("was to run at {time}", time=local_time_text(waiting.run_at))
+    return joined([state, planned], "; ")
 
 
 def row_notes(
@@ -187,7 +186,7 @@ def _list_text(waiting: WaitingAction) -> str:
     """Returns what an action does and waits for. The list cuts long lines: the time is first."""
     action = action_text(waiting)
     if waiting.needs_attention or waiting.is_due or waiting.run_at is None:
-        return f"{action}: {localized(state_text(waiting))}"
+        return joined([action, state_text(waiting)], ": ")
     text = f"{local_time_text(waiting.run_at)}: {action}"
     return text if waiting.state == State.WAITING else f"{text}: {waiting.get_state_display()}"
 

@@ -11,7 +11,7 @@ from django.utils.translation import override
 from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
-from flagstaff._text import joined, say
+from flagstaff._text import joined, plain_numbers, say
 from flagstaff._text.rules import naming
 from flagstaff._text.times import aware
 from flagstaff.changes.rule_use import missing_name
@@ -308,7 +308,7 @@ def changed_texts(
 
 def _changed(experiment: Experiment, columns: Mapping[str, Any]) -> str:
     """Sets the columns, and returns what changes, in English; empty if nothing does."""
-    with override("en"), naming():
+    with override("en"), naming(), plain_numbers():
         is_changed, texts = changed_texts(experiment, columns)
     if not is_changed:
         return ""

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db, error_text, fill, optional_names, sql
-from flagstaff._text import joined, storable
+from flagstaff._text import as_stored, joined, storable
 from flagstaff._text.times import Column, Record, aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, UnknownExperimentError
@@ -102,7 +102,7 @@ def _store(experiment: Experiment) -> JobVerdict:
         defaults={
             "run": experiment.run,
             "outcomes": outcomes,
-            "problem": storable(problem),
+            "problem": storable(as_stored(problem)),
             "at": now,
         },
     )

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._text import Sentence, joined, say, storable
+from flagstaff._text import Sentence, as_stored, joined, say, storable
 from flagstaff.changes.rule_use import missing_name
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
@@ -142,7 +142,8 @@ def ship(key: str, winner: str) -> Experiment:
             )
         text = say("shipped: all units get {variant}", variant=winner)
         if why:
-            text = say("{text}; no report is stored: {why}", text=text, why=storable(why))
+            why = storable(as_stored(why))
+            text = say("{text}; no report is stored: {why}", text=text, why=why)
         _decide(experiment, State.SHIPPED, winner, Kind.SHIPPED, text)
         if frozen is not None:
             frozen["ended_at"] = time_as_json(experiment.ended_at)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeAlias
 
 from django.utils.formats import number_format
 from django.utils.functional import Promise
 
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._text import Sentence, localized, say
+from flagstaff._text import Sentence, local_number, localized, say
 from flagstaff._text.times import duration, local_time_text
 from flagstaff.experiments.models import State
 from flagstaff.experiments.report_data import (
@@ -79,7 +80,7 @@ def number_text(number: float) -> str:
     text = f"{number:.{decimals}f}"
     if decimals:
         text = text.rstrip("0").rstrip(".")
-    return number_format(text, use_l10n=True, force_grouping=True)
+    return local_number(Decimal(text))
 
 
 def signed(number: float, write: Callable[[float], str]) -> str:
@@ -456,18 +457,29 @@ def _undecided_text(units: int) -> str:
 
 
 def correction_text(report: Report) -> str:
-    """Returns what several metrics or guardrails change; empty if there is one of each."""
+    """Returns what several metrics or guardrails change; empty if there is one of each.
+
+    It says why the intervals of one table have several levels.
+    """
     alpha = report["settings"]["alpha"]
-    results = [result for metric in report["metrics"] for result in metric["treatments"]]
-    texts = []
-    if min((result["interval_alpha"] for result in results), default=alpha) < alpha:
+    compared, guardrails = list[TreatmentReport](), list[TreatmentReport]()
+    for metric in report["metrics"]:
+        results = guardrails if metric["role"] == GUARDRAIL else compared
+        results += metric["treatments"]
+    texts, alphas = [], {result["interval_alpha"] for result in compared}
+    if min(alphas, default=alpha) < alpha:
         texts.append(
             say(
                 "With several metrics, one can look good by chance. So the intervals are wider, "
                 "and the p values are higher."
             ).local
         )
-    stop_alpha = min((result["stop_alpha"] or alpha for result in results), default=alpha)
+        if len(alphas) > 1:
+            texts.append(say("The smallest p value has the widest interval.").local)
+        if guardrails:
+            text = say("Guardrails keep {level} intervals: none of them is a reason to ship.")
+            texts.append(say(text, level=level_text(alpha)).local)
+    stop_alpha = min((result["stop_alpha"] or alpha for result in guardrails), default=alpha)
     if stop_alpha < alpha:
         texts.append(
             say(

@@ -13,7 +13,7 @@ from django.utils import timezone as django_timezone
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import QUERY_CANCELED, db, error_text, sqlstate
-from flagstaff._text import say
+from flagstaff._text import as_stored, say
 from flagstaff._text.times import TimeValue, aware
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import (
@@ -113,6 +113,9 @@ def frozen_report(
     report, why = read_report(experiment, every_metric=every_metric)
     if report is None or why:
         return None, why
+    for metric in report["metrics"]:
+        metric["error"] = metric["error"] and as_stored(metric["error"])
+        metric["warning"] = metric["warning"] and as_stored(metric["warning"])
     return {**report, "frozen_at": time_as_json(django_timezone.now())}, ""
 
 

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind as RowKind
-from flagstaff._text import say, some
+from flagstaff._text import as_stored, say, some
 from flagstaff._text.times import aware
 from flagstaff.changes.locking import DECIDING, block_of_change
 from flagstaff.changes.rule_use import Name, names_in, read_named
@@ -98,7 +98,7 @@ def record(
     db.rows(ExperimentEvent).create(
         experiment_id=experiment.pk,
         kind=kind,
-        message=str(message),
+        message=as_stored(message),
         before=before,
         **{**author, **fields},
     )

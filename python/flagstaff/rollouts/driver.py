@@ -21,7 +21,7 @@ from django.utils.translation import override
 from flagstaff._attribution import acting_as
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
-from flagstaff._text import Sentence, joined, say
+from flagstaff._text import Sentence, as_stored, joined, say
 from flagstaff._workers.status import propagation_messages
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff.exceptions import FlagstaffError, PropagationError
@@ -324,8 +324,8 @@ def _store_trip(plan: Plan, why: str, figures: dict[str, Any]) -> PlanReport:
     """
 
     def store(why: str, figures: dict[str, Any]) -> PlanReport:
-        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
-        plan.reason = str(transitions.trip_text(plan))
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, as_stored(why), figures
+        plan.reason = as_stored(transitions.trip_text(plan))
         transitions.save(plan)
         return report_of(plan, PlanEvent.Kind.TRIPPED)
 
@@ -352,7 +352,7 @@ def _whatever_the_text(
 def _hold(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
     """Holds a plan. While it holds, the reason is written now and then."""
     if plan.state == State.HOLDING:
-        _renew(plan, reason=str(why))
+        _renew(plan, reason=as_stored(why))
         return report_of(plan, None, why)
     text = say("held: {why}", why=why)
     return _change(plan, State.HOLDING, why, PlanEvent.Kind.HELD, text, verdict.figures())
@@ -376,7 +376,7 @@ def _change(  # noqa: PLR0913, PLR0917 (the state and its event)
     figures: dict[str, Any],
 ) -> PlanReport:
     """Writes that a plan holds, or goes on, with an event."""
-    plan.state, plan.reason, plan.guarded_until = state, str(reason), plan.now + GUARDED_FOR
+    plan.state, plan.reason, plan.guarded_until = state, as_stored(reason), plan.now + GUARDED_FOR
     transitions.save(plan)
     with acting_as(ACTOR, source=_SOURCE):
         record(plan, event, text, figures)

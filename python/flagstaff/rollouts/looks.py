@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any
 
 from flagstaff._tables.rows import RULES, FlagRow, Kind, flag_row
+from flagstaff._tables.states import FlagState
 from flagstaff._text import localized, say
 from flagstaff._text.rules import rules_text, sentence
+from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.table import EXPECT_VERSION, Line, Look, users_line
 from flagstaff.changes.consequence import (
     Consequence,
@@ -130,10 +132,10 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
     now, steps = RowState(Kind.FLAG, flag), plan.read_steps()
     fields = fields or {}
     enables = "enabled" in fields
-    at_once, last = (
-        impact([now], [now.after({**fields, "rollout_percent": step.percent})], viewer=viewer)
-        for step in (steps[index], steps[-1])
+    next_state, last_state = (
+        now.after({**fields, "rollout_percent": step.percent}) for step in (steps[index], steps[-1])
     )
+    at_once, last = (impact([now], [state], viewer=viewer) for state in (next_state, last_state))
     notes = list[str]()
     # It refuses the action now, but the action can wait.
     if problem := problem_of_driver():
@@ -148,8 +150,9 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
         percent=steps[-1].percent,
     ).local
     users = filter(None, [impact_text(at_once)])
+    kept_out = partial_rule_notices(FlagState.of(last_state.row))
     releases = map(sentence, notes_of_releases(plan, index))
-    notes += [*users, *_notes(plan, flag), *releases, last_step]
+    notes += [*users, *kept_out, *_notes(plan, flag), *releases, last_step]
     asks = enables or needs_question(last, Consequence.MORE)
     return Look(
         expected={key: {EXPECT_VERSION: version, plans.EXPECT_PLAN: plan_version}},

@@ -22,7 +22,7 @@ from flagstaff import changes
 from flagstaff._attribution import current_author
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import BUCKET_BY, RULES, FlagRow, Kind, all_rows
-from flagstaff._text import Sentence, joined, say
+from flagstaff._text import Sentence, as_stored, joined, say
 from flagstaff._text.rules import can_grant
 from flagstaff.changes.fields import Changed, allowed_pks_of
 from flagstaff.changes.locking import digests
@@ -76,7 +76,7 @@ def record(
     db.rows(PlanEvent).create(
         plan_id=plan.pk,
         kind=kind,
-        message=str(message),
+        message=as_stored(message),
         actor=current_author(),
         figures={**(figures or {}), **written},
     )
@@ -97,7 +97,7 @@ def end_run(plan: Plan) -> None:
 def end(plan: Plan, state: State, reason: str = "") -> None:
     """Ends the plan and its measuring."""
     end_run(plan)
-    plan.state, plan.reason, plan.ended_at = state, str(reason), plan.now
+    plan.state, plan.reason, plan.ended_at = state, as_stored(reason), plan.now
     plan.due_at = plan.guarded_until = None
     save(plan)
 
@@ -180,7 +180,7 @@ def pause(plan: Plan, reason: str) -> None:
         reason = joined(filter(None, [reason, trip_text(plan)]), "; ")
     if plan.due_at is not None:
         plan.seconds_left = max((plan.due_at - plan.now).total_seconds(), 0.0)
-    plan.state, plan.reason, plan.run_id = State.PAUSED, str(reason), None
+    plan.state, plan.reason, plan.run_id = State.PAUSED, as_stored(reason), None
     plan.due_at = plan.guarded_until = None
     save(plan)
     message = say("paused: {why}", why=reason) if reason else say("paused")

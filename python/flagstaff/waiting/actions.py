@@ -16,7 +16,7 @@ from django.utils.translation import override
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, is_stored
-from flagstaff._text import is_whole_number, local_list, localized, quoted, say
+from flagstaff._text import is_whole_number, local_list, localized, plain_numbers, quoted, say
 from flagstaff._text.times import is_shown_twice
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -204,7 +204,7 @@ def _asked(
 
 def _users_texts(look: Look) -> dict[str, str]:
     """Returns the sentences about the users, for those who may view them and for others."""
-    with override(None):
+    with override(None), plain_numbers():
         return {"users": look.users_text(), "rough_users": rough(look).users_text()}
 
 
@@ -283,7 +283,7 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     decider = viewer or users_with_rights([actor]).get(actor)
     seen = look if decider is None else seen_by(look, decider)
     then = users_when_asked(waiting, viewer)
-    with override(None):
+    with override(None), plain_numbers():
         is_same = look.users_text() == then
     # The stored sentences are in English.
     then = then and say("When asked: {users}", users=look.users_text() if is_same else then).local

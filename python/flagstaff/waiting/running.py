@@ -31,7 +31,7 @@ from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
-from flagstaff._text import joined, say, some
+from flagstaff._text import as_stored, joined, say, some
 from flagstaff._text.times import Column, Record, TimeValue, aware
 from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
 from flagstaff.actions.table import Expected, Look, Run, Written
@@ -165,7 +165,7 @@ def _end(waiting: Any, state: str, result: str, entries: Sequence[int] = ()) -> 
     """Stores what became of an action; False if a person, or a kill, has ended it meanwhile."""
     end = {} if state == State.WAITING else {"ended_at": Now()}
     rows = WaitingAction.objects.using(db.alias).filter(pk=waiting.pk, state=waiting.state)
-    if not rows.update(state=state, result=result, entries=[*entries], **end):
+    if not rows.update(state=state, result=as_stored(result), entries=[*entries], **end):
         return False
     if end:
         announce(waiting, "done" if state == State.DONE else "failed")

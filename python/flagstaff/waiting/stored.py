@@ -20,7 +20,7 @@ from flagstaff._declared import declared_value
 from flagstaff._tables.database import Reading, db
 from flagstaff._tables.rows import Kind, all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text import MASK, Sentence, local_list, say, some
+from flagstaff._text import MASK, Sentence, StoredText, local_list, say, some
 from flagstaff._text.times import Column, Record, TimeValue, with_fields
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
@@ -107,6 +107,12 @@ def action_text(waiting: WaitingAction) -> str:
     return text if keys in text else f"{keys}: {text}"
 
 
+def result_text(waiting: WaitingAction) -> str:
+    """Returns what an action wrote, or why it did not run; or the reason of who ended it."""
+    is_of_person = waiting.state in {State.REFUSED, State.CANCELLED}
+    return waiting.result if is_of_person else StoredText(waiting.result)
+
+
 def state_text(waiting: WaitingAction) -> Sentence:
     """Returns what the action waits for, such as "runs at 2026-12-01 09:00:00 CET".
 
@@ -114,9 +120,10 @@ def state_text(waiting: WaitingAction) -> Sentence:
     """
     at = waiting.run_at and TimeValue(waiting.run_at)
     if waiting.state not in OPEN:
+        state = say("failed") if waiting.state == State.FAILED else say(waiting.state)
         if not waiting.result:
-            return say(waiting.state)
-        return say("{state}: {why}", state=waiting.state, why=waiting.result)
+            return state
+        return say("{state}: {why}", state=state, why=result_text(waiting))
     if waiting.obstacle:
         return say("will not run: {why}", why=waiting.obstacle)
     if waiting.state == State.APPROVAL:
@@ -127,7 +134,8 @@ def state_text(waiting: WaitingAction) -> Sentence:
         text = say("due now, runs with the next run-jobs")
     else:
         text = say("runs at {time}")
-    return say(text, time=at, why=waiting.result or say(_NOT_RUN))
+    why = result_text(waiting) if waiting.result else say(_NOT_RUN)
+    return say(text, time=at, why=why)
 
 
 def action_line(waiting: WaitingAction, state: str = "") -> Sentence:

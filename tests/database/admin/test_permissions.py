@@ -209,6 +209,17 @@ def test_page_of_a_waiting_action_names_the_permission_for_its_rows(
 
 
 @pytest.mark.usefixtures("read_only")
+def test_read_only_list_says_once_why_its_buttons_are_disabled(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    shown = Screen(page(operator, FLAGS))
+    assert flag.key in shown.text
+    assert shown.text.count("the setting READ_ONLY is True") == 1
+    described_by = shown.part("#result_list button[disabled]")["aria-describedby"]
+    assert "the setting READ_ONLY is True" in shown.part(f"#{described_by}").text
+
+
+@pytest.mark.usefixtures("read_only")
 def test_refused_write_says_once_that_the_pages_are_read_only(flag: FeatureFlag) -> None:
     response = staff("toggle_featureflag").post(flag_url(flag, "kill"))
     assert response.status_code == 403

@@ -355,6 +355,21 @@ def test_deletion_and_its_kind_of_undo_say_what_code_declares_instead(
     assert row[2] == "off, as declared, without its rules"
 
 
+def test_deletion_of_a_declared_flag_says_that_it_is_off_as_declared(
+    operator: Client, new_checkout: Flag
+) -> None:
+    created = changes.flags.enable(new_checkout)
+    gone = "What was stored for “new_checkout” was deleted: it is off, as declared."
+    url = undo_url(created.version)
+    undone = operator.post(url, show(operator, url).fields(), follow=True)
+    assert messages_of(undone)[0].startswith(gone)
+    changes.flags.enable(new_checkout)
+    url = f"{FLAGS}{FeatureFlag.objects.get().pk}/delete/"
+    deleted = operator.post(url, show(operator, url).fields(), follow=True)
+    assert messages_of(deleted)[0].startswith(gone)
+    assert "off, as declared" in show(operator, FLAGS).part(".flagstaff-declared").text
+
+
 def test_right_of_a_group_is_a_method_of_the_admin(
     admin_user: User, monkeypatch: pytest.MonkeyPatch, operator: Client
 ) -> None:

@@ -129,6 +129,15 @@ def test_edit_writes_settings_with_an_event_of_old_and_new_values(draft: Experim
     )
 
 
+def test_event_has_large_numbers_without_separators(draft: Experiment) -> None:
+    # German pages quote it, and read "20,000" as 20.
+    experiments.edit(KEY, planned_units=20_000, min_units=1000, guardrails={"revenue": 1234.5})
+    assert newest_event().message == (
+        "edited: Guardrails: none → revenue (1234); Planned units: 4000 → 20000; "
+        "Units before a verdict: 100 → 1000"
+    )
+
+
 def test_edit_without_a_change_leaves_no_event_and_the_same_shares_say_so(
     draft: Experiment,
 ) -> None:

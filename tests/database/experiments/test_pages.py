@@ -171,6 +171,30 @@ def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Ex
     assert "added on day 13" in table(page(operator, experiment_url(better)), METRICS_TABLE)[2][0]
 
 
+def test_page_says_why_the_intervals_of_its_metrics_have_several_levels(
+    operator: Client, better: Experiment
+) -> None:
+    Experiment.objects.update(other_metrics=["revenue"])
+    text = text_of(page(operator, experiment_url(better)))
+    assert "97.5 % interval" in text
+    assert "95 % interval" in text.replace("97.5 % interval", "")
+    assert "The smallest p value has the widest interval." in text
+    assert "Guardrails keep" not in text
+    Experiment.objects.update(guardrails={"complaints": 0.01})
+    text = text_of(page(operator, experiment_url(better)))
+    assert "Guardrails keep 95 % intervals: none of them is a reason to ship." in text
+    # Of one metric and its guardrails, all intervals have the same level.
+    Experiment.objects.update(other_metrics=[])
+    text = text_of(page(operator, experiment_url(better)))
+    assert not [word for word in ("97.5 %", "widest", "Guardrails keep") if word in text]
+
+
+def test_tables_of_the_report_are_stacked_on_a_phone(operator: Client, better: Experiment) -> None:
+    shown = Screen(page(operator, experiment_url(better)))
+    for label in ("Metrics", "Units"):
+        assert shown.all(f"[aria-label={label}] table.flagstaff-stacked")
+
+
 def test_result_of_an_earlier_look_names_it(operator: Client, running: Experiment) -> None:
     expose(running, "control", 500, 20, name="c", days=5)
     expose(running, "treatment", 500, 90, name="t", days=5)

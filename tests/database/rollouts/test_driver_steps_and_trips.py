@@ -1,5 +1,6 @@
 """The driver: steps, holds, trips, and what it never does."""
 
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -143,6 +144,30 @@ def test_failing_user_who_was_left_out_does_not_trip_a_guard(running: Plan) -> N
     report = run_plan()
     assert report.state == "holding"
     assert "300 of 320 users were left out" in report.text
+
+
+def test_numbers_of_a_reason_and_of_an_event_are_stored_without_separators(
+    running: Plan,
+) -> None:
+    Plan.objects.update(required_users=56_789)
+    pass_step()
+    run_plan()
+    for text in (PlanEvent.objects.latest("id").message, plan_of().reason):
+        assert "of 56789 users with the flag seen" in text
+    # The reason is written now and then.
+    run_plan()
+    assert "of 56789 users" in plan_of().reason
+
+
+def test_trip_is_stored_with_numbers_without_separators(running: Plan) -> None:
+    harm()
+    run_plan()
+    event = PlanEvent.objects.filter(kind="tripped").latest("id")
+    plan = plan_of()
+    [entry, *_older] = flag_history(KEY)
+    for text in (event.message, plan.trip_reason, plan.reason, entry.reason):
+        assert text is not None
+        assert re.search(r"300 of 1\d\d\d users with the flag failed, 20 of \d{4} without", text)
 
 
 def test_worker_that_does_not_return_lets_the_step_start_again(running: Plan) -> None:

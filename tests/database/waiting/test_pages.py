@@ -11,7 +11,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission, User
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 from django.utils.translation import override
 
@@ -433,6 +433,38 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
     assert state_of(waiting) == State.CANCELLED
     for url in (OVERVIEW, flag_url(flag)):
         assert row_url(waiting) not in urls(ben, url)
+
+
+def test_german_pages_quote_the_english_reason_why_an_action_failed(
+    ben: Client, flag: FeatureFlag
+) -> None:
+    waiting = ask(f"rollout {KEY} 50")
+    changes.flags.set_rollout(KEY, 6)
+    make_due()
+    run_jobs()
+    waiting.refresh_from_db()
+    with override_settings(LANGUAGE_CODE="de"):
+        for url in (OVERVIEW, flag_url(flag), row_url(waiting), LIST, FLAGS):
+            shown = show(ben, url)
+            assert f"fehlgeschlagen: „{waiting.result}“" in shown.text, url
+            assert waiting.result in shown.texts("[lang=en]"), url
+    shown = show(ben, OVERVIEW)
+    assert f"failed: {waiting.result}; was to run" in shown.text
+    assert not shown.all("span[lang=en]")
+
+
+def test_german_page_quotes_what_an_action_did_but_no_reason_of_a_person(ben: Client) -> None:
+    done = ask(f"rollout {KEY} 50")
+    make_due()
+    run_jobs()
+    done.refresh_from_db()
+    cancelled = ask(f"rollout {KEY} 60")
+    WaitingAction.objects.filter(pk=cancelled.pk).update(state=State.CANCELLED, result="zu früh")
+    with override_settings(LANGUAGE_CODE="de"):
+        assert show(ben, row_url(done)).texts("[lang=en]") == [done.result]
+        shown = show(ben, row_url(cancelled))
+    assert "zu früh" in shown.text
+    assert not shown.all("span[lang=en]")
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])

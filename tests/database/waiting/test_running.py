@@ -492,6 +492,13 @@ def test_users_are_stored_in_english() -> None:
     assert "users gain the flag" in waiting.users
 
 
+def test_numbers_of_users_are_stored_without_separators() -> None:
+    User.objects.bulk_create(User(username=f"another {number}") for number in range(1500))
+    waiting = ask(f"release {KEY}")
+    total = User.objects.count()
+    assert f"Afterwards {total} of {total} users have it." in waiting.users
+
+
 def test_label_of_a_project_with_a_percent_sign_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     @action(Kind.FLAG, "widen search_v2", label="Widen to 60 %")
     def widen(key: str) -> changes.Changed:

@@ -77,6 +77,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     # No user of this test has ordered, so no metric has an interval.
     assert "undecided" in visitor.text(".flagstaff-head-line")
     assert_last_column_fits(visitor, "Metrics", rows=2)
+    assert_last_column_fits(visitor, "Units", rows=2)
     assert_fits(visitor)
     act(visitor, "stop")
     assert "every call returns its default" in visitor.text(MESSAGE)

@@ -10,7 +10,19 @@ from django.utils.html import format_html
 from django.utils.timezone import override
 
 from flagstaff._core import is_storable
-from flagstaff._text import Sentence, TextError, joined, localized, say, some, storable, text_of
+from flagstaff._text import (
+    Sentence,
+    TextError,
+    as_stored,
+    joined,
+    local_number,
+    localized,
+    plain_numbers,
+    say,
+    some,
+    storable,
+    text_of,
+)
 from flagstaff._text.times import TimeValue, ago, duration, full_time
 from flagstaff.changes import Changed
 from flagstaff.conf import SettingError
@@ -50,6 +62,23 @@ def test_localized_text_has_numbers_and_texts_in_the_language() -> None:
         assert localized(_CHOOSE).startswith("choose one of 1.5, waits for users: 1.234")
         small = say("{seen} seen, {ratio} times", seen=-1, ratio=1e-05)
         assert localized(small) == "-1 seen, 0,00001 times"
+
+
+def test_stored_text_is_english_with_numbers_that_all_languages_read_alike() -> None:
+    users = say("{count} user", "{count} users", count=1_000)
+    with translation.override("de"):
+        assert as_stored(_HOLDS) == (
+            "holds at 25 %: waits for users: 1234 of 56789 seen, 2.5 times"
+        )
+        assert as_stored(joined([users, "1,000"])) == "1000 users, 1,000"
+        assert as_stored("1,000") == "1,000"
+
+
+@pytest.mark.parametrize("language", ["de", "en", None])
+def test_plain_numbers_have_no_separators_in_any_language(language: Any) -> None:
+    with translation.override(language), plain_numbers():
+        assert local_number(56_789) == "56789"
+        assert _WAITS.local.endswith("1234 of 56789 seen, 2.5 times")
 
 
 @pytest.mark.parametrize("text", ['write {"pk": 42}', "", "{not_given}"])

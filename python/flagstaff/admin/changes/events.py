@@ -20,7 +20,7 @@ from django.utils.translation import override
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind, all_rows, declaration
 from flagstaff._tables.user_lookup import DELETED_USER, LOADDATA, actor_table
-from flagstaff._text import say
+from flagstaff._text import StoredText, say
 from flagstaff._text.times import aware, local_time_text
 from flagstaff.actions.table import right_to_undo
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
@@ -39,7 +39,15 @@ from flagstaff.history.describe import (
     names_of_actors,
     source_label,
 )
-from flagstaff.history.log import Change, Difference, Event, remaining, undone_by, version_of
+from flagstaff.history.log import (
+    Change,
+    Difference,
+    Event,
+    remaining,
+    restored_versions,
+    undone_by,
+    version_of,
+)
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
@@ -108,6 +116,14 @@ def event_rows(
         )
     )
     others = others_of(events)
+    changed = [
+        event
+        for event in events
+        if event.action == "change"
+        and event.version not in undone
+        and ask(right_to_undo(event), Kind(event.kind))
+    ]
+    as_before = restored_versions(changed)
 
     def shown_row(event: Event) -> EventRow:
         version, undo, kind = event.version, undone.get(event.version), Kind(event.kind)
@@ -123,7 +139,8 @@ def event_rows(
         is_loaded = event.action == "create" and event.source == LOADDATA
         may_undo = is_present and not (is_lost or is_loaded) and ask(right_to_undo(event), kind)
         links = []
-        if may_undo and not undo:
+        is_as_before = version in as_before
+        if may_undo and not (undo or is_as_before):
             label = say("Bring back…").local if is_deletion else say("Undo…").local
             links.append((undo_url(site, [version]), label))
         is_of_row = history_of is not None and event.object_pk == str(history_of.pk)
@@ -136,7 +153,7 @@ def event_rows(
             aware(event.at),
             event.reason or "",
             together and format_html('<a href="{}">{}</a>', url, together),
-            _undone_html(undo, actors),
+            _undone_html(undo, actors, is_as_before=is_as_before),
             database_user=event.session_user,
         )
         event_row = EventRow(
@@ -259,14 +276,14 @@ def as_one_act(change: EventRow, event: EventRow, label: SafeString | str) -> Ev
     return replace(change, change=format_html("{}: {}, {}", label, heading, change.change))
 
 
-def _event_text(event: Any) -> str:
+def _event_text(event: Any) -> SafeString | str:
     """Returns the kind of an event and its text. Other languages quote it: it is in English."""
     kind = event.get_kind_display()
     with override("en"):
         english = event.get_kind_display()
     text = event.message.removeprefix(f"{english}: ")
     if kind != english:
-        return kind if text == english else f"{kind}: {say('“{text}”', text=text).local}"
+        return kind if text == english else format_html("{}: {}", kind, StoredText(text))
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 
@@ -303,11 +320,15 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
     return texts
 
 
-def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:
-    if undo is None:
+def _undone_html(undo: Change | None, actors: Names, *, is_as_before: bool) -> SafeString | str:
+    """Returns by whom a change was undone, or that other changes led back to what was before."""
+    if undo is not None:
+        values = {"time": local_time_text(undo.at), "author": _author(undo, actors)}
+        text = say("undone {time}, {author}", **values).local
+    elif is_as_before:
+        text = say("undone since").local
+    else:
         return ""
-    values = {"time": local_time_text(undo.at), "author": _author(undo, actors)}
-    text = say("undone {time}, {author}", **values).local
     return format_html("<strong>{}</strong>", text)
 
 

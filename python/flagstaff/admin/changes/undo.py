@@ -43,6 +43,7 @@ from flagstaff.admin.links import (
     undo_url,
 )
 from flagstaff.admin.looks import (
+    deleted_texts,
     describe_changed,
     lines_of_change,
     lines_of_flags,
@@ -405,7 +406,7 @@ class UndoSubject:
     ) -> str:
         key = changed.key
         if changed.new is None:
-            return say("“{key}” was deleted.", key=key).local
+            return " ".join(deleted_texts(changed.kind, [key]))
         if changed.old is None:
             return say("“{key}” was created again, as it was before.", key=key).local
         text = say("“{key}” was restored: {change}.")

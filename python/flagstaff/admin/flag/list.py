@@ -27,7 +27,7 @@ from flagstaff._engine import forced_off, forced_on
 from flagstaff._tables.database import db, value_or_default
 from flagstaff._tables.rows import Kind
 from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
-from flagstaff._text import local_list, local_number, say
+from flagstaff._text import local_list, local_number, localized, say
 from flagstaff._text.times import aware, local_days, local_time_text, today
 from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.base_admin import BaseAdmin
@@ -83,8 +83,8 @@ _STATES = [
     ReleaseState.NO_USERS,
     ReleaseState.OFF,
 ]
-# The id of the sentence that says why buttons are disabled.
-_WHY_NOT = "flagstaff-why-not"
+# The ids of the sentences that say why buttons are disabled.
+_WHY_NOT, _READ_ONLY = "flagstaff-why-not", "flagstaff-read-only"
 _DJANGOS_BOX: Any = admin.ModelAdmin.action_checkbox
 _CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
 _BAR = '<progress class="flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress> '
@@ -459,7 +459,9 @@ class FlagListAdmin(BaseAdmin):
         flags, model = flags_of(request, self), self.model
         needed = say("To turn flags on or off, you need the permission “{permission}”.")
         may_toggle = may(self.admin_site, request, "toggle", model)
-        why_not = "" if may_toggle else why_denied(request, "toggle", model, needed=needed)
+        # The head of the page says that it is read-only.
+        says_why = not (may_toggle or conf.read_only)
+        why_not = why_denied(request, "toggle", model, needed=needed) if says_why else ""
         deleted = {"q": changelist.query, "kind": Kind.FLAG.value}
         return {
             **super().list_context(request, changelist),
@@ -503,7 +505,7 @@ class FlagListAdmin(BaseAdmin):
         looks = ["flagstaff-reason"] if texts else []
         looks += ["flagstaff-alert"] if listed.needs_attention else []
         # The column is often too narrow for the texts.
-        title = " · ".join(filter(None, [*map(strip_tags, map(str, texts)), description]))
+        title = " · ".join(filter(None, [*map(strip_tags, map(localized, texts)), description]))
         return cell_html(
             '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
             '<small class="{2}" title="{3}">{4}</small>',
@@ -581,7 +583,7 @@ class FlagListAdmin(BaseAdmin):
                 '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
                 'aria-describedby="{}">{}</button>',
                 name,
-                _WHY_NOT,
+                _READ_ONLY if conf.read_only else _WHY_NOT,
                 label,
             )
         # Afterwards the browser returns to this row of the same list.

@@ -37,7 +37,6 @@ from flagstaff.admin.words import (
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
 from flagstaff.experiments.admin.fields import initial_settings, prepare_fields
-from flagstaff.experiments.admin.report import outcome_label
 from flagstaff.experiments.jobs import verdict_of
 from flagstaff.experiments.looks import can_continue, undone_event, ways_back
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
@@ -284,25 +283,42 @@ def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level
             say("{day}. No verdict yet: run-jobs has not run since the start.", day=day).local,
         )
         return
-    verdict, time = _verdict(stored), as_of(stored.at)
+    verdict, time = _verdict(experiment, stored), as_of(stored.at)
     outcomes = [outcome for outcome in _LEVELS if outcome.value in stored.outcomes.values()]
     if stored.problem:
         yield Level.PROBLEM, badge("no verdict", say("no verdict").local), f"{verdict}, {time}"
     elif outcomes and (level := _LEVELS[outcomes[0]]) is not Level.RUNNING:
         # Of one treatment, the label says it already.
         details = verdict if len(stored.outcomes) > 1 else day
-        yield level, outcome_label(outcomes[0].value), f"{details}, {time}"
+        yield level, _outcome_label(experiment, outcomes[0]), f"{details}, {time}"
     yield Level.RUNNING, running, f"{day}: {verdict}, {time}"
 
 
-def _verdict(stored: StoredVerdict) -> str:
+def _outcome_label(experiment: Experiment, outcome: Outcome) -> SafeString:
+    """Returns an outcome as a coloured label; amber if the guardrails may spoil it."""
+    colour = Outcome.UNDECIDED if _may_harm(experiment, outcome.value) else outcome
+    return badge(colour.value, _outcome_text(experiment, outcome.value))
+
+
+def _verdict(experiment: Experiment, stored: StoredVerdict) -> str:
     """Returns the outcome; with several treatments, that of each."""
     if stored.problem:
         return stored.problem
-    if len(stored.outcomes) == 1:
-        return outcome_text(next(iter(stored.outcomes.values())))
-    texts = (f"{arm}: {outcome_text(outcome)}" for arm, outcome in stored.outcomes.items())
-    return "; ".join(texts)
+    texts = {arm: _outcome_text(experiment, outcome) for arm, outcome in stored.outcomes.items()}
+    if len(texts) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{arm}: {text}" for arm, text in texts.items())
+
+
+def _outcome_text(experiment: Experiment, outcome: str) -> str:
+    if _may_harm(experiment, outcome):
+        return say("the treatment is better: look at its guardrails").local
+    return outcome_text(outcome)
+
+
+def _may_harm(experiment: Experiment, outcome: str) -> bool:
+    """Whether a guardrail may be harmed by a better treatment: no stored verdict says so."""
+    return outcome == Outcome.BETTER.value and bool(experiment.guardrails)
 
 
 def day_text(experiment: Experiment, now: datetime) -> str:

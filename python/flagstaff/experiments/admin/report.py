@@ -36,7 +36,7 @@ from flagstaff.experiments.report_rows import (
     verdict_text,
 )
 from flagstaff.experiments.reporting import scaled
-from flagstaff.experiments.verdict import SHARES_ARE_WRONG, Outcome, outcome_text
+from flagstaff.experiments.verdict import SHARES_ARE_WRONG, Outcome
 
 # A trend is no result, so its figures are no headline.
 _RESULTS = {"better", "worse", "no_difference"}
@@ -59,11 +59,6 @@ def verdict_lines(report: Report) -> Iterator[SafeString]:
         label = badge(state, verdict_text(report, verdict))
         yield format_html("{} {} {}", treatment, label, figures)
         yield from (format_html("{}", text) for text in verdict_notes(report, verdict))
-
-
-def outcome_label(outcome: str) -> SafeString:
-    """Returns the outcome of a verdict as a coloured label."""
-    return badge(outcome, outcome_text(outcome))
 
 
 def state_sentence(experiment: Experiment) -> str:
@@ -265,7 +260,8 @@ def units(report: Report) -> Section:
         "first time that it does.",
         unit=report["settings"]["bucket_by"],
     ).local
-    html = Table(columns, cells, note=f"{shares_text(report)} {terms}").html(title)
+    note = f"{shares_text(report)} {terms}"
+    html = Table(columns, cells, note=note, is_stacked=True).html(title)
     return Section(title, html, ("grow", "restart"))
 
 

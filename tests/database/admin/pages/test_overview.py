@@ -210,11 +210,18 @@ def stop() -> None:
     experiments.stop("button")
 
 
+def better_with_guardrails() -> None:
+    """Of its guardrails, a stored verdict says only that none stops the treatment."""
+    Experiment.objects.update(guardrails={"refunds": 0.01})
+    store(a="better")
+
+
 STEP, HOUR = "Step 1 of 3, 5 %", r"as of \w+\.? \d+, \d{4}, \d\d:00:\d\d \S+"
 UNGUARDED = r"no guard can stop it, because run-jobs does not watch the plan\."
 NO_VERDICT = r"No verdict yet: run-jobs has not run since the start\."
 WRONG, HARM = "no verdict: the shares are wrong", "stop: a guardrail got worse"
 BETTER, WORSE = "the treatment is better", "the treatment is worse"
+LOOK_AT_GUARDRAILS = "the treatment is better: look at its guardrails"
 OLD = "2026-01-02T14:00:00Z"
 wait = partial(Plan.objects.update, reason="waits for users")
 FIFTH_DAY = Now() - timedelta(days=4, hours=1)
@@ -247,6 +254,12 @@ EXPERIMENTS: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "harm": (lambda: store(a="harm"), ATTENTION, HARM, f"Day 1, {HOUR}"),
     "worse": (lambda: store(a="worse"), ATTENTION, WORSE, f"Day 1, {HOUR}"),
     "better": (lambda: store(a="better"), ATTENTION, BETTER, f"Day 1, {HOUR}"),
+    "better with guardrails": (
+        better_with_guardrails,
+        ATTENTION,
+        LOOK_AT_GUARDRAILS,
+        f"Day 1, {HOUR}",
+    ),
     "most urgent": (
         lambda: store(red="better", blue="harm"),
         ATTENTION,
@@ -257,7 +270,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "stopped": (stop, "", "", ""),
 }
 RED = "unguarded", "rolled back", WRONG, HARM, WORSE
-COLOURS = dict.fromkeys(RED, "tripped") | {BETTER: "on"}
+COLOURS = dict.fromkeys(RED, "tripped") | {BETTER: "on", LOOK_AT_GUARDRAILS: "partial"}
 ROWS = [("plan", *row) for row in PLANS.values()]
 ROWS += [("experiment", *row) for row in EXPERIMENTS.values()]
 

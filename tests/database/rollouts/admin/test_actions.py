@@ -44,6 +44,7 @@ from tests.support.plans import (
     rollout,
 )
 from tests.support.screen import Screen
+from tests.support.shop import STAFF
 from tests.support.users import create_users
 
 ADD = f"{PLANS}add/?key={KEY}"
@@ -218,6 +219,23 @@ def test_start_counts_the_users_of_the_next_and_of_the_last_step(
     assert undo_urls(response) == [action_url(pending, "roll-back")]
     event = flag_history(KEY)[0]
     assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "campaign")
+
+
+@pytest.mark.parametrize(
+    ("last", "note"),
+    [
+        ("100", "Rule 1 keeps 75 % of its users out, also at a rollout of 100 %."),
+        ("30", "Rule 1 gives the flag to 25 % of its users, not 30 %."),
+        ("20", ""),
+    ],
+)
+def test_start_names_rules_that_give_less_than_the_last_step(
+    last: str, note: str, operator: Client
+) -> None:
+    FeatureFlag.objects.update(rules=[{"conditions": [STAFF], "rollout_percent": 25}])
+    plan = rollouts.create(KEY, ["5:1h", f"{last}:1h"])
+    notes = notes_of(operator.get(action_url(plan, "start")))
+    assert [text for text in notes if text.startswith("Rule 1")] == ([note] if note else [])
 
 
 @pytest.mark.parametrize(("last", "key"), [("100", KEY), ("30", "")])

@@ -352,13 +352,14 @@ def test_plan_that_sql_has_broken_is_shown_and_can_only_be_stopped(
 def test_stored_texts_are_shown_in_english_beside_the_german_kind(
     operator: Client, running: Plan
 ) -> None:
-    why = "waits for users: 1,234 of 56,789"
+    why = "waits for users: 1234 of 56789"
     Plan.objects.update(state=State.HOLDING, reason=why, due_at=None)
     PlanEvent.objects.create(plan=running, kind="held", message=why)
     with override_settings(LANGUAGE_CODE="de"):
         html = page(operator, plan_url(running))
         held, started, _created = events_of(html)
         assert held.startswith(f"angehalten: „{why}“")
+        assert why in Screen(html).texts("[lang=en]")
         assert "gestartet: „rollout 0 → 25 %“" in started
         assert f"Schritt 1 von 2, 25 % \N{EN DASH} {why}" in text_of(html)
         assert why in text_of(page(operator, PLANS))
