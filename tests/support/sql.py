@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "ROLLBACK")
@@ -31,6 +31,14 @@ def statements_of_one(work: Callable[[], object]) -> list[str]:
     with CaptureQueriesContext(connection) as queries:
         work()
     return [query["sql"] for query in queries if not query["sql"].startswith(_OF_TRANSACTIONS)]
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Rolls back what the block writes."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @contextmanager
