@@ -381,10 +381,6 @@ def _mark_by_import() -> None:
     serialization.apply(document)
 
 
-def _mark_by_undo() -> None:
-    changes.values.undo("payment_gateway", Change.objects.get(actor="bob").pk)
-
-
 @pytest.mark.parametrize(
     "mark",
     [
@@ -393,7 +389,7 @@ def _mark_by_undo() -> None:
         lambda: KeyValueStore.objects.update(secret=True, key="gateway"),
         _mark_by_orm,
         _mark_by_import,
-        _mark_by_undo,
+        lambda: changes.values.undo("payment_gateway", Change.objects.get(actor="bob").pk),
     ],
     ids=["action", "sql", "with another key", "orm", "import", "undo"],
 )
