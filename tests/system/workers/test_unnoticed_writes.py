@@ -94,19 +94,6 @@ def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
         assert worker.call(propagation) == [True, 1, ""]
 
 
-def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: Query) -> None:
-    with watching(database) as worker:
-        query(HEIR + "; ALTER TABLE archived NO INHERIT flagstaff_featureflag; " + TRIGGERS_OF_HEIR)
-        query(INSERT_OLD)
-        query("ALTER TABLE archived INHERIT flagstaff_featureflag")
-        worker.sees(["flag_enabled", "old"], True, within=5)
-        # After this load, the worker has also looked at the tables since the one before.
-        query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
-        worker.sees(["get_value", "gateway"], "paypal", within=5)
-        query("ALTER TABLE archived NO INHERIT flagstaff_featureflag")
-        worker.sees(["flag_enabled", "old"], False, within=5)
-
-
 def test_change_under_a_replaced_trigger_function_is_seen_by_the_poll(
     database: str, query: Query
 ) -> None:
