@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def statements(evidence: Evidence) -> str:
     ],
 )
 def test_mismatch_harm_and_gates_come_before_a_winner(
-    changes: dict[str, object], expected: Outcome
+    changes: dict[str, Any], expected: Outcome
 ) -> None:
     assert judge(replace(WINNER, **changes)) is expected
 
