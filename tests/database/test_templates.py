@@ -1,7 +1,6 @@
 """The tags of Django's template language, and the Jinja2 extension."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,17 +18,10 @@ from flagstaff._request.flags import flags_of
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.conditions import condition
 from tests.support.shop import Shop
+from tests.support.templates import EXTENSION, OPTIONS, TAGS, Render, in_django, in_jinja2, renderer
 from tests.support.views import in_request, request_of, with_flags
 
-Render = Callable[..., str]
 ALICE, BOB = User(pk=1, username="alice"), User(pk=2, username="bob")
-
-TAGS = "flagstaff.templatetags.flagstaff"
-EXTENSION = "flagstaff.contrib.jinja2.FlagstaffExtension"
-OPTIONS: dict[Any, dict[str, list[str]]] = {
-    DjangoTemplates: {"builtins": [TAGS]},
-    Jinja2: {"extensions": [EXTENSION]},
-}
 CHECKOUT = '{% flag "new_checkout" %}new{% else %}old{% endflag %}'
 
 
@@ -41,23 +33,10 @@ def rows(shop: Shop) -> None:
     shop.value()
 
 
-def renderer(kind: Any) -> Render:
-    backend = kind({"NAME": "", "DIRS": [], "APP_DIRS": False, "OPTIONS": OPTIONS[kind]})
-
-    def render(text: str, request: Any = None, **context: Any) -> str:
-        return str(backend.from_string(text).render({"request": request, **context}))
-
-    return render
-
-
 @pytest.fixture(params=OPTIONS)
 def render(request: pytest.FixtureRequest) -> Render:
     """Renders a template in each of the two languages."""
     return renderer(request.param)
-
-
-in_django = renderer(DjangoTemplates)
-in_jinja2 = renderer(Jinja2)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.system.browser.conftest import Visitor
-from tests.system.browser.test_accessibility import VIEWS, save_screenshot
+from tests.system.browser.screenshots import VIEWS, save_screenshot
 
 ENVIRONMENT = {"BESIDE": "debug_toolbar"}
 BUTTON, PANEL = "#djdt-FlagsPanel a", "#FlagsPanel"
