@@ -89,10 +89,6 @@ def replace_the_flag(_ana: User) -> None:
     changes.flags.create(KEY, enabled=True)
 
 
-def take_the_right(ana: User) -> None:
-    ana.user_permissions.clear()
-
-
 def forget(ana: User) -> None:
     pk = ana.pk
     ana.delete()
@@ -108,7 +104,10 @@ OBSTACLES: dict[str, tuple[Callable[[User], object], str]] = {
     "kill": (lambda _ana: run(f"kill {KEY} --as ana"), f"ana turned {KEY} off at "),
     "no flag": (lambda _ana: changes.flags.delete(KEY), f"deleted {KEY} at "),
     "another flag": (replace_the_flag, f"deleted {KEY} at "),
-    "no right": (take_the_right, f"user ana lacks the right to toggle {KEY}"),
+    "no right": (
+        lambda ana: ana.user_permissions.clear(),
+        f"user ana lacks the right to toggle {KEY}",
+    ),
     "inactive user": (
         lambda _ana: User.objects.filter(username="ana").update(is_active=False),
         "user ana is not active",
