@@ -18,7 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 POLL_INTERVAL = 0.3
 FLAGS = "flagstaff_featureflag"
-ALLOWED = "flagstaff_featureflag_allowed_users"
 VALUES = "flagstaff_keyvaluestore"
 
 
