@@ -1,7 +1,5 @@
 """What waits for a segment needs the right for each flag that uses it: to ask, approve and run."""
 
-import json
-import shlex
 from typing import Any
 
 import pytest
@@ -15,12 +13,12 @@ from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
 from tests.support.conditions import needs
 from tests.support.shop import STAFF, Shop
-from tests.support.terminals import refused, run
+from tests.support.terminals import json_word, refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 pytestmark = pytest.mark.usefixtures("plain_terminal")
 
-LINE = f"segment conditions enterprise {shlex.quote(json.dumps([{**STAFF, 'negate': True}]))}"
+LINE = f"segment conditions enterprise {json_word([{**STAFF, 'negate': True}])}"
 USE = [{"conditions": [{"segment": "enterprise"}]}]
 
 

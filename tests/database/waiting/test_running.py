@@ -1,7 +1,6 @@
 """An action that waits runs once, or never and says why."""
 
 import json
-import shlex
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
@@ -30,7 +29,7 @@ from tests.support.history import flag_history, newest_entry
 from tests.support.plans import rollout
 from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows
-from tests.support.terminals import refused, run
+from tests.support.terminals import json_word, refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs, state_of
 
 pytestmark = pytest.mark.usefixtures("plain_terminal")
@@ -204,7 +203,7 @@ def test_state_of_an_action_does_not_say_whether_a_user_matches_to_who_may_not_c
     shop.segment("staff")
     FeatureFlag.objects.update(rules=FEW, enabled=False)
     conditions = [{"attribute": "username", "operator": "startswith", "values": [name]}]
-    ask(f"segment conditions staff {shlex.quote(json.dumps(conditions))}")
+    ask(f"segment conditions staff {json_word(conditions)}")
     waiting = WaitingAction.objects.get()
     assert waiting.rough_users == ""
     make_due()
@@ -310,8 +309,7 @@ def test_right_for_the_flags_of_a_segment_is_needed(ana: User, shop: Shop) -> No
     shop.segment("staff")
     FeatureFlag.objects.update(rules=FEW)
     waiting = ask("segment details staff Friends")
-    conditions = json.dumps([{**STAFF, "attribute": "is_superuser"}])
-    ask(f"segment conditions staff {shlex.quote(conditions)}")
+    ask(f"segment conditions staff {json_word([{**STAFF, 'attribute': 'is_superuser'}])}")
     ana.user_permissions.remove(*ana.user_permissions.filter(codename="change_featureflag"))
     make_due()
     done, failed = run_jobs()
