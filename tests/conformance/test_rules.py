@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
-from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
 from flagstaff._core import Snapshot
 from flagstaff._evaluation import Explanation, explanation_of
+from tests.conformance.rule_cases import (
+    ATTRIBUTES,
+    BERLIN,
+    Case,
+    context_of,
+    needs_user,
+    users_of,
+)
 from tests.conformance.rules_oracle import (
-    MISSING,
-    NEEDS_USER,
     Flag,
     bucket_of,
     decoded,
@@ -30,19 +33,15 @@ from tests.conformance.stored_rules import clear, store
 from tests.support.conditions import outcomes_of
 from tests.support.fixtures import Load
 
-Case = dict[str, Any]
 #: Cases that are stored together. Each has its own key, except that a bucket depends on the key.
 Group = list[tuple[str, Case]]
 GROUPED = 40
 
 TEXT = Path(__file__).with_name("cases_rules.json").read_text(encoding="utf-8")
 CASES: list[Case] = loads(TEXT)
-# The cases have its wall clock.
-BERLIN = ZoneInfo("Europe/Berlin")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # jsonb stores these numbers as integers, which no float equals.
 CHANGED_BY_JSONB = {"float 1e300 in [1e300]", "float inf in [1e999]"}
-BUILT_IN = {"is_authenticated", "is_staff", "is_superuser"}
 
 
 def flag_of(case: Case, key: str = "new_checkout") -> Flag:
@@ -95,11 +94,6 @@ def moments(json_value: Any) -> list[dict[str, Any]]:
     return moments(list(json_value.values()))
 
 
-def no_attributes(user: object, request: object) -> dict[str, object]:
-    """The callable of ATTRIBUTES. An attribute that it could return needs the user object."""
-    return {}
-
-
 def cases(*, of_user_objects: bool) -> list[Case]:
     """The cases whose rules need the user object, or the others. Attributes are plain JSON."""
     exact = {case["name"]: case for case in CASES}
@@ -123,40 +117,6 @@ def groups(cases: list[Case]) -> Iterator[Group]:
 @pytest.fixture(autouse=True)
 def _berlin(settings: Any) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
-
-
-def context_of(case: Case) -> dict[str, object]:
-    """The attributes of a case, without those that a caller cannot pass."""
-    attributes = {name: decoded(value) for name, value in case["attributes"].items()}
-    return {
-        name: without_missing(value)
-        for name, value in attributes.items()
-        if value is not NEEDS_USER and name not in BUILT_IN
-    }
-
-
-def without_missing(value: object) -> object:
-    """The value with None for what is missing."""
-    if isinstance(value, list):
-        return [without_missing(element) for element in value]
-    return None if value is MISSING else value
-
-
-def users_of(case: Case) -> list[Any]:
-    """All arguments that may be passed for the user of a case."""
-    pk = case.get("user", "2")
-    if pk is None:
-        return [None, AnonymousUser(), User(pk=None), SimpleLazyObject(AnonymousUser)]
-    if needs_user(case):
-        return [int(pk), pk, SimpleLazyObject(lambda: int(pk))]
-    if not pk.isdecimal():
-        return [pk]
-    user = User(pk=int(pk))
-    return [user, int(pk), pk, SimpleLazyObject(lambda: user)]
-
-
-def needs_user(case: Case) -> bool:
-    return NEEDS_USER in map(decoded, case["attributes"].values())
 
 
 def expected_bucket(key: str, case: Case) -> int | None:
@@ -218,7 +178,10 @@ def test_functions_return_the_expected_results(
     load: Load, settings: Any, subtests: pytest.Subtests
 ) -> None:
     assert_all_results(cases(of_user_objects=False), load, subtests)
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.no_attributes"}
+    settings.FLAGSTAFF = {
+        **settings.FLAGSTAFF,
+        "ATTRIBUTES": ATTRIBUTES,
+    }
     assert_all_results(cases(of_user_objects=True), load, subtests)
 
 

@@ -12,12 +12,17 @@ import pytest
 
 from flagstaff import _core, get_value, resolve_value, snapshot
 from flagstaff._core import Snapshot
+from tests.conformance.rule_cases import (
+    ATTRIBUTES,
+    BERLIN,
+    Case,
+    context_of,
+    needs_user,
+    users_of,
+)
 from tests.conformance.rules_oracle import Value, decoded, evaluate_value, loads
 from tests.conformance.stored_rules import clear, store_values
-from tests.conformance.test_rules import BERLIN, context_of, needs_user, no_attributes, users_of
 from tests.support.fixtures import Load
-
-Case = dict[str, Any]
 
 CASES: list[Case] = loads(Path(__file__).with_name("cases_values.json").read_text(encoding="utf-8"))
 
@@ -44,10 +49,7 @@ def test_names_of_the_cases_are_unique() -> None:
 def _berlin(settings: Any) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
     # An attribute that the callable could return needs the user object.
-    settings.FLAGSTAFF = {
-        **settings.FLAGSTAFF,
-        "ATTRIBUTES": f"{no_attributes.__module__}.{no_attributes.__name__}",
-    }
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ATTRIBUTES}
 
 
 def same(result: object, expected: object) -> bool:

@@ -1,6 +1,6 @@
 """The history records the actor, source and reason of a write, and nothing else."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -34,6 +34,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.support.admin_pages import act, flag_url
+from tests.support.generators import async_generator, coroutine, generator
 from tests.support.screen import Screen
 from tests.support.shop import Shop
 from tests.support.sql import rows
@@ -237,18 +238,7 @@ def test_statement_after_acting_as_loads_no_lazy_user(act: Write, entries: Entri
     assert entries() == [("2", "web", None)]
 
 
-async def _coroutine() -> None: ...
-
-
-def _generator() -> Iterator[None]:
-    yield
-
-
-async def _async_generator() -> AsyncIterator[None]:
-    yield
-
-
-@pytest.mark.parametrize("function", [_coroutine, _generator, _async_generator])
+@pytest.mark.parametrize("function", [coroutine, generator, async_generator])
 def test_acting_as_refuses_to_decorate_what_runs_after_it(function: Any) -> None:
     with pytest.raises(TypeError, match=f"would end before {function.__name__} runs"):
         acting_as("deploy")(function)

@@ -61,7 +61,6 @@ BUTTON = f"{FLAGS}preview/"
 COOKIE, SECURE_COOKIE = PREVIEW_COOKIES
 OFREP = "/ofrep/v1/evaluate/flags"
 TAG = "{% load flagstaff %}{% flag 'search_v2' %}on{% endflag %}"
-VARIABLE = "{{ request.flags.search_v2 }}"
 CACHES = ("Update", "FetchFrom")
 EVE = User.objects.filter(username="eve")
 [BAR] = code_of("how-to/environments.md", "django")

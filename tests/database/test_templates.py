@@ -1,12 +1,10 @@
 """The tags of Django's template language, and the Jinja2 extension."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpResponse
 from django.template import Context, Engine, Library, TemplateSyntaxError
 from django.template.backends.django import DjangoTemplates
 from django.template.backends.jinja2 import Jinja2
@@ -17,21 +15,13 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from flagstaff import Flag, _log, experiments
 from flagstaff._request.flags import flags_of
-from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.conditions import condition
 from tests.support.shop import Shop
-from tests.support.views import request_of, with_flags
+from tests.support.templates import EXTENSION, OPTIONS, TAGS, Render, in_django, in_jinja2, renderer
+from tests.support.views import in_request, request_of, with_flags
 
-Render = Callable[..., str]
 ALICE, BOB = User(pk=1, username="alice"), User(pk=2, username="bob")
-
-TAGS = "flagstaff.templatetags.flagstaff"
-EXTENSION = "flagstaff.contrib.jinja2.FlagstaffExtension"
-OPTIONS: dict[Any, dict[str, list[str]]] = {
-    DjangoTemplates: {"builtins": [TAGS]},
-    Jinja2: {"extensions": [EXTENSION]},
-}
 CHECKOUT = '{% flag "new_checkout" %}new{% else %}old{% endflag %}'
 
 
@@ -43,23 +33,10 @@ def rows(shop: Shop) -> None:
     shop.value()
 
 
-def renderer(kind: Any) -> Render:
-    backend = kind({"NAME": "", "DIRS": [], "APP_DIRS": False, "OPTIONS": OPTIONS[kind]})
-
-    def render(text: str, request: Any = None, **context: Any) -> str:
-        return str(backend.from_string(text).render({"request": request, **context}))
-
-    return render
-
-
 @pytest.fixture(params=OPTIONS)
 def render(request: pytest.FixtureRequest) -> Render:
     """Renders a template in each of the two languages."""
     return renderer(request.param)
-
-
-in_django = renderer(DjangoTemplates)
-in_jinja2 = renderer(Jinja2)
 
 
 @pytest.fixture
@@ -186,11 +163,6 @@ def render_part(kind: Any, text: str, **context: Any) -> str:
     return environment.from_string(text).render(context)
 
 
-def in_middleware(user: User, work: Callable[[Any], str]) -> str:
-    middleware: Any = FlagstaffMiddleware(lambda request: HttpResponse(work(request)))
-    return str(middleware(request_of(user)).content.decode())
-
-
 @pytest.mark.parametrize(("kind", "text"), WITHOUT_REQUEST.values(), ids=WITHOUT_REQUEST)
 def test_template_without_request_evaluates_for_the_request_that_is_handled(
     kind: Any, text: str, logged_in_debug: Any
@@ -203,7 +175,7 @@ def test_template_without_request_evaluates_for_the_request_that_is_handled(
     def page(_request: Any) -> str:
         return render_part(kind, text, bob=BOB)
 
-    assert in_middleware(ALICE, page) == "new"
+    assert in_request(request_of(ALICE), page) == "new"
     assert logged_in_debug.messages == []
     assert render_part(kind, text, bob=BOB) == "old"
 
@@ -211,9 +183,9 @@ def test_template_without_request_evaluates_for_the_request_that_is_handled(
 def test_request_and_user_of_a_template_precede_the_request_that_is_handled(render: Render) -> None:
     other = request_of(BOB)
     named = '{% flag "new_checkout" ' + "customer %}new{% else %}old{% endflag %}"
-    assert in_middleware(ALICE, lambda _: render(CHECKOUT, other)) == "old"
-    assert in_middleware(ALICE, lambda _: render(named, customer=BOB)) == "old"
-    assert in_middleware(ALICE, lambda _: render(named, customer=None)) == "old"
+    assert in_request(request_of(ALICE), lambda _: render(CHECKOUT, other)) == "old"
+    assert in_request(request_of(ALICE), lambda _: render(named, customer=BOB)) == "old"
+    assert in_request(request_of(ALICE), lambda _: render(named, customer=None)) == "old"
 
 
 @pytest.mark.parametrize(

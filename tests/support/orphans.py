@@ -23,6 +23,12 @@ def still_open(descriptors: list[int]) -> list[int]:
     return still_there
 
 
+def resources(pid: int | str = "self") -> tuple[int, int]:
+    """The numbers of threads and of open descriptors of a process."""
+    threads, descriptors = (Path(f"/proc/{pid}", name).iterdir() for name in ("task", "fd"))
+    return len(list(threads)), len(list(descriptors))
+
+
 def open_sockets() -> list[str]:
     """The sockets that the process has open."""
     links = []

@@ -13,7 +13,7 @@ from django.test import Client
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.driver import PlanReport, run_plans
-from flagstaff.rollouts.models import ClockTimestamp, DriverRun, Plan, PlanEvent, SignalCount
+from flagstaff.rollouts.models import ClockTimestamp, DriverRun, Plan, PlanEvent, SignalCount, State
 from flagstaff.rollouts.transitions import enter_step
 from tests.support.admin_pages import act
 from tests.support.reports import register_worker
@@ -158,6 +158,13 @@ def harm(key: str = KEY) -> None:
     see_enough(key)
     fail(run_of(key), inside=True, users=300)
     fail(run_of(key), inside=False, users=20)
+
+
+def trip(key: str = KEY) -> None:
+    """Lets the driver roll the plan back, because 300 of 320 failing users are inside."""
+    harm(key)
+    run_plans()
+    assert plan_of(key).state == State.ROLLED_BACK
 
 
 def add_worker(*, last_seen: timedelta, pid: int = 1, stopped: bool = False) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from django.db import transaction
 
 from flagstaff import Value, acting_as, changes, experiments
 from flagstaff.actions import Action, Kind, all_actions
@@ -26,6 +25,7 @@ from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.support.history import newest_entry
 from tests.support.plans import drive_recently
 from tests.support.shop import STAFF
+from tests.support.sql import rolled_back
 
 RULES = [{"conditions": [STAFF]}]
 VALUE_RULES = [{"conditions": [STAFF], "value": 50}]
@@ -307,13 +307,11 @@ WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
 
 def result_of(write: Callable[[], object], actor: str = "ana", reason: str = "test") -> list[Any]:
     """Returns what a write leaves in the tables and in the history; it is rolled back."""
-    with transaction.atomic():
+    with rolled_back():
         before = newest_entry()
         with acting_as(actor, reason=reason):
             write()
-        left = [*rows_now(), *entries_after(before)]
-        transaction.set_rollback(True)
-    return left
+        return [*rows_now(), *entries_after(before)]
 
 
 def entries_after(last: int) -> list[Any]:

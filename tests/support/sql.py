@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 _OF_TRANSACTIONS = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "ROLLBACK")
@@ -45,6 +45,14 @@ def repeat(write: Callable[[], object]) -> None:
         rows(_REPEATED[write])
     else:
         _REPEATED[write] = ";".join(statements_of_one(write))
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Rolls back what the block writes."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @contextmanager

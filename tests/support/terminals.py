@@ -109,6 +109,11 @@ def table_rows(printed: str) -> list[list[str]]:
     return [line.split("\t") for line in printed.splitlines()[1:]]
 
 
+def json_word(value: object) -> str:
+    """Returns a value as JSON that is one word of a line."""
+    return shlex.quote(json.dumps(value))
+
+
 def undo_of(printed: str) -> str:
     """Returns the line after `manage.py flags` of the one command that undoes a change."""
     lines: list[str] = re.findall(r"^undo: python manage\.py flags (.+)$", printed, re.MULTILINE)

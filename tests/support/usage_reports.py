@@ -1,29 +1,16 @@
 """Functions that the tests of usage run in a worker, by the command "call"."""
 
 from collections.abc import Callable
-from typing import Any
 
 from django.test import RequestFactory
 
 import flagstaff
 from flagstaff.views import client_flags
 
-_held: list[Any] = []
-
 
 def evaluate_each(keys: list[str]) -> int:
     """Evaluates each key once, and returns the number of True results."""
     return sum(flagstaff.flag_enabled(key) for key in keys)
-
-
-def hold() -> None:
-    """Holds the current snapshot."""
-    _held.append(flagstaff.snapshot())
-
-
-def evaluate_held(key: str, times: int) -> int:
-    """Evaluates from the held snapshot, and returns the number of True results."""
-    return sum(_held[0].flag_enabled(key) for _ in range(times))
 
 
 def read_in_every_other_way(key: str) -> None:

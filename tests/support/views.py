@@ -1,5 +1,6 @@
 """A new and an old view, sync and async, and requests for them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -16,6 +17,7 @@ from flagstaff.middleware import FlagstaffMiddleware
 __all__ = [
     "content_of",
     "flagged_request_of",
+    "in_request",
     "lazy_user",
     "new",
     "new_async",
@@ -74,6 +76,18 @@ def with_flags(request: Any) -> Any:
     """A request that has passed the middleware."""
     FlagstaffMiddleware(lambda request: HttpResponse())(request)
     return request
+
+
+def in_request(request: Any, work: Callable[[Any], Any]) -> Any:
+    """Returns the result of work that a view does while the middleware handles its request."""
+    results = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        results.append(work(request))
+        return HttpResponse()
+
+    FlagstaffMiddleware(view)(request)
+    return results[0]
 
 
 def visitor_id_of(response: Any) -> str:

@@ -141,3 +141,14 @@ class Worker:
         with self._errors as errors:
             errors.seek(0)
             return errors.read()
+
+
+@contextmanager
+def killed_worker(url: str, **flagstaff: Any) -> Iterator[Worker]:
+    """A worker whose process is killed during the test."""
+    worker = Worker(url, **flagstaff)
+    try:
+        yield worker
+    finally:
+        ended = worker.end()
+    assert ended == (-signal.SIGKILL, "")

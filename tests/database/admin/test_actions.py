@@ -334,7 +334,6 @@ def test_deletion_types_the_key_in_production(
     assert rows_now() != before
 
 
-SET = {"set", "set-for-everyone"}
 SEEN = {"", "change", "history"}
 TOGGLED = {*SEEN, "kill", "on", "off", "rollout"}
 EDITED = {*TOGGLED, "release", "rules", "unit", "details"}

@@ -13,6 +13,7 @@ from tests.support.admin_pages import FLAGS, act, count_queries, flag_url, messa
 from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.shop import Shop
+from tests.support.users import create_users
 
 NAMES = 'label[for^="id_user_"]'
 
@@ -28,13 +29,6 @@ def flag(shop: Shop) -> FeatureFlag:
 @pytest.fixture
 def url(flag: FeatureFlag) -> str:
     return flag_url(flag, "allowed-users")
-
-
-def allow_many(flag: FeatureFlag, count: int, name: str) -> list[str]:
-    """Allows so many new users, and returns their names."""
-    users = [User(username=f"{name}{number:04}") for number in range(count)]
-    flag.allowed_users.add(*User.objects.bulk_create(users))
-    return [user.username for user in users]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +64,11 @@ def test_page_lists_the_users_of_a_search_and_of_the_nearest_page(
 
 def test_pages_follow_each_other_without_gap(operator: Client, flag: FeatureFlag, url: str) -> None:
     flag.allowed_users.clear()
-    names = allow_many(flag, PAGE_SIZE + 1, "a")
+    users = create_users(PAGE_SIZE + 1, "a")
+    flag.allowed_users.add(*users)
     few = count_queries(operator, url)
-    names += allow_many(flag, PAGE_SIZE, "b")
+    users += create_users(PAGE_SIZE, "b")
+    flag.allowed_users.add(*users)
     seen: list[str] = []
     ranges: list[str] = []
     query: str | None = ""
@@ -81,7 +77,7 @@ def test_pages_follow_each_other_without_gap(operator: Client, flag: FeatureFlag
         seen += shown.texts(NAMES)
         ranges += re.findall(r"Users \d+ to \d+ of \d+", shown.text)
         query = next(iter(shown.attributes("a[rel=next]", "href")), None)
-    assert seen == names
+    assert seen == [user.username for user in users]
     assert ranges == ["Users 1 to 100 of 201", "Users 101 to 200 of 201", "Users 201 to 201 of 201"]
     assert count_queries(operator, url) == few <= 8
 

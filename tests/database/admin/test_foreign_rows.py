@@ -35,7 +35,6 @@ ADMINS = (FeatureFlagAdmin, KeyValueStoreAdmin, SegmentAdmin, ExperimentAdmin)
 #: What no page may name: keys, and what only the other team has written.
 SECRETS = ("topsecret", "classified")
 STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
-LOGGED_IN = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
 PERMISSIONS = [
     f"{action}_{model}"
     for model in ("featureflag", "keyvaluestore", "segment", "experiment")

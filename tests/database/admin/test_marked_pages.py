@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, product
 from typing import Any
@@ -39,6 +38,7 @@ from tests.support.experiments import EXPERIMENTS, expose
 from tests.support.marked_texts import marked, unmarked_texts
 from tests.support.plans import PLANS, drive_recently, fail, run_of, see
 from tests.support.screen import Screen
+from tests.support.sql import rolled_back
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.waiting import ask
 
@@ -254,14 +254,6 @@ def test_pages_of_plans_in_each_state_show_only_marked_texts(
     for state in State:
         Plan.objects.update(state=state, step=None if state == State.PENDING else 0)
         assert check_opened(operator, [FLAGS, PLANS]) == set()
-
-
-@contextmanager
-def rolled_back() -> Iterator[None]:
-    """Rolls back what the block writes."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def follow(client: Client, url: str, data: dict[str, Any]) -> None:

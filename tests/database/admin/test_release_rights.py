@@ -26,6 +26,7 @@ from tests.support.admin_pages import (
     page,
     preview_of,
     production,
+    question,
     restore_url,
     row_url,
     text_to_type,
@@ -69,12 +70,6 @@ def edit(client: Client, team: Segment, conditions: object) -> Any:
     response = act(client, url, conditions=json.dumps(conditions), _typed_key="team")
     team.refresh_from_db()
     return response
-
-
-def shown(client: Client, team: Segment, conditions: object) -> Any:
-    """Posts other conditions of the segment, and returns the page that asks."""
-    url = row_url(team, "conditions")
-    return client.post(url, typed(client, url, conditions=json.dumps(conditions)))
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -125,7 +120,12 @@ def test_right_to_change_segments_changes_no_flag_and_no_value(model: str, shop:
         assert team.conditions == STAFF
         shop.client("olga", f"view_{model}")
     client = shop.client("olga", f"change_{model}")
-    assert preview_of(shown(client, team, LOGGED_IN))[row] == counts
+    assert (
+        preview_of(question(client, row_url(team, "conditions"), conditions=json.dumps(LOGGED_IN)))[
+            row
+        ]
+        == counts
+    )
     edit(client, team, LOGGED_IN)
     assert team.conditions == LOGGED_IN
 
@@ -212,7 +212,7 @@ def test_segment_asks_with_a_row_for_each_use_and_different_users(
     changes.flags.create("disabled", rules=BY_SEGMENT)
     experiments.create("price", rules=BY_SEGMENT)
     experiments.start("price")
-    response = shown(operator, team, LOGGED_IN)
+    response = question(operator, row_url(team, "conditions"), conditions=json.dumps(LOGGED_IN))
     counts = ["1 of 11", "11 of 11"]
     assert preview_of(response) == {
         "also": counts,
@@ -287,7 +287,7 @@ def test_segment_in_production_types_its_key_if_most_users_gain(
     production(settings)
     beta = Group.objects.create(name="beta")
     beta.user_set.add(*User.objects.filter(username__in=["user1", "user2"]))
-    response = shown(operator, team, changed)
+    response = question(operator, row_url(team, "conditions"), conditions=json.dumps(changed))
     assert (asks(response), text_to_type(response)) == (True, key)
     url, text = row_url(team, "conditions"), json.dumps(changed)
     act(operator, url, conditions=text, _typed_key="x")
@@ -301,7 +301,9 @@ def test_segment_that_cannot_be_counted_in_time_says_so_and_types_its_key(
 ) -> None:
     production(settings)
     monkeypatch.setattr(impact, "monotonic", iter([0, *[1_000] * 99]).__next__)
-    response = shown(operator, team, [*STAFF, *LOGGED_IN])
+    response = question(
+        operator, row_url(team, "conditions"), conditions=json.dumps([*STAFF, *LOGGED_IN])
+    )
     assert preview_of(response) == {"by_team": [NOT_COUNTED, NOT_COUNTED]}
     assert notes_of(response) == ["The users cannot be counted."]
     assert text_to_type(response) == "team"
@@ -370,7 +372,9 @@ def test_flags_that_the_user_may_not_see_are_a_number(team: Segment, shop: Shop)
     experiments.create("price", rules=BY_SEGMENT)
     client = shop.client("olga", "change_segment", "view_segment", "toggle_featureflag")
     assert "1 flag, 1 experiment" in page(client, row_url(team))
-    rows = preview_of(shown(client, team, LOGGED_IN))
+    rows = preview_of(
+        question(client, row_url(team, "conditions"), conditions=json.dumps(LOGGED_IN))
+    )
     assert rows["flags, values and experiments that you may not see"] == ["1", "1"]
     assert "experiment price" not in rows
     html = page(shop.client("olga", "delete_segment"), row_url(team, "delete"))

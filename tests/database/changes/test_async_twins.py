@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
-from django.db import transaction
 
 from flagstaff import acting_as, changes
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.shop import STAFF, Shop
+from tests.support.sql import rolled_back
 
 
 @pytest.mark.parametrize("module", [changes.flags, changes.values, changes.segments])
@@ -62,9 +62,8 @@ def test_twins_are_in_the_transaction_of_the_caller_and_have_its_attribution(sho
     entries = Change.objects.values_list("actor", "reason", "transaction_id")
     [(actor, reason, _transaction)] = {*entries}
     assert (actor, reason) == ("deploy", "release 42")
-    with transaction.atomic():
+    with rolled_back():
         async_to_sync(changes.flags.adelete)("banner")
-        transaction.set_rollback(True)
     assert FeatureFlag.objects.get().key == "banner"
 
 

@@ -112,14 +112,8 @@ def project(settings: Any) -> Iterator[None]:
     yield
     # The toolbar registers its own at its first import, for the whole process.
     registry.registered_checks = checks
-    _stop_recording_queries()
-
-
-def _stop_recording_queries() -> None:
-    """Ends the record of an async request, which the toolbar ends in the thread of the loop only.
-
-    All later tests of the process would make a stack trace of each query.
-    """
+    # The toolbar ends the record of an async request in the thread of the loop only. All later
+    # tests of the process would make a stack trace of each query.
     for connection in connections.all():
         vars(connection)["_djdt_logger"] = None
 

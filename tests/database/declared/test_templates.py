@@ -1,26 +1,16 @@
 """Declared keys in templates: their results are those of the user of the request."""
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
-from django.test import RequestFactory
 
 from flagstaff import Flag, Value, changes
-from flagstaff.middleware import FlagstaffMiddleware
 from tests.support.shop import STAFF
+from tests.support.views import in_request, request_of
 
 
-def page_of(user: User, text: str, **names: object) -> str:
+def page_of(user: User, text: str, **names: object) -> object:
     """The page that a view renders for a user, without the request in the template."""
-
-    def view(_request: HttpRequest) -> HttpResponse:
-        return HttpResponse(Template(text).render(Context(names)))
-
-    request = RequestFactory().get("/")
-    request.user = user
-    response = FlagstaffMiddleware(view)(request)
-    assert isinstance(response, HttpResponse)
-    return response.content.decode()
+    return in_request(request_of(user), lambda _: Template(text).render(Context(names)))
 
 
 def test_enabled_in_a_template_is_that_of_the_user_of_the_request(alice: User, bob: User) -> None:

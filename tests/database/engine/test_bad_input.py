@@ -286,22 +286,6 @@ def flags(*keys: str) -> None:
 @pytest.mark.usefixtures("loose_tables")
 class TestMalformedRows:
     @pytest.mark.parametrize("column", ["enabled", "rollout_percent"])
-    def test_flag_keeps_its_last_good_version_until_it_is_repaired(self, column: str) -> None:
-        flags("new_checkout", "banner")
-        with loaded_engine():
-            rows(f"UPDATE flagstaff_featureflag SET {column} = NULL WHERE key = 'new_checkout'")
-            FeatureFlag.objects.filter(key="banner").update(enabled=False)
-            refresh()
-            assert flag_enabled("new_checkout")
-            assert not flag_enabled("banner")
-            problem = f'flag "new_checkout" is set aside: its {column} is NULL'
-            assert (status().problems, status().flags) == ((problem,), 2)
-            rows("UPDATE flagstaff_featureflag SET enabled = false, rollout_percent = 0")
-            refresh()
-            assert not flag_enabled("new_checkout")
-            assert status().problems == ()
-
-    @pytest.mark.parametrize("column", ["enabled", "rollout_percent"])
     def test_flag_without_a_good_version_is_absent(
         self, column: str, unknown_key: SetUnknownKey
     ) -> None:

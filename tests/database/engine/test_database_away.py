@@ -43,11 +43,10 @@ from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.contrib.openfeature import FlagstaffProvider
 from flagstaff.contrib.waffle.evaluating import flag_result
 from flagstaff.decorators import flag_required
-from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import GERMANY, Shop
-from tests.support.views import new, new_async, old, old_async, rendered
+from tests.support.views import in_request, new, new_async, old, old_async, rendered
 
 pytestmark = pytest.mark.usefixtures("rows", "logged_again")
 
@@ -70,6 +69,12 @@ class Waiting:
 
     async def auser(self) -> object:
         return self._read()
+
+    def request(self) -> Any:
+        """A request of this user that OFREP can read."""
+        request: Any = RequestFactory().post("/", {"context": {}}, "application/json")
+        request.user, request.auser = self.user, self.auser
+        return request
 
 
 @pytest.fixture
@@ -328,17 +333,6 @@ def test_evaluation_while_django_cannot_connect_returns_its_default(
     assert is_staff() is True
 
 
-def in_request_of(waiting: Waiting, view: Callable[[Any], Any]) -> None:
-    request: Any = RequestFactory().post("/", {"context": {}}, "application/json")
-    request.user, request.auser = waiting.user, waiting.auser
-
-    def respond(request: Any) -> HttpResponse:
-        view(request)
-        return HttpResponse()
-
-    FlagstaffMiddleware(respond)(request)
-
-
 def test_user_is_read_once_per_request_and_again_in_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -346,13 +340,14 @@ def test_user_is_read_once_per_request_and_again_in_the_next_one(
     monkeypatch.setattr(request_user, "_RETRY_AFTER", -1)
     waiting = Waiting()
     for reads in (1, 2):
-        in_request_of(waiting, lambda request: [call(request) for call, _ in IN_REQUEST.values()])
+        request = waiting.request()
+        in_request(request, lambda request: [call(request) for call, _ in IN_REQUEST.values()])
         assert waiting.reads == reads
 
 
 def test_async_evaluations_read_the_user_once_per_request() -> None:
     waiting = Waiting()
-    in_request_of(waiting, async_to_sync(in_async_view))
+    in_request(waiting.request(), async_to_sync(in_async_view))
     assert waiting.reads == 1
 
 
@@ -462,7 +457,7 @@ def test_evaluation_in_a_request_returns_its_default(
     call: Callable[[Any], Any], expected: Any
 ) -> None:
     results: list[Any] = []
-    in_request_of(Waiting(), lambda request: results.append(call(request)))
+    in_request(Waiting().request(), lambda request: results.append(call(request)))
     assert results == [expected]
 
 

@@ -1,39 +1,30 @@
 """Problems of many rows: one for each missing name, few texts, and no work without news."""
 
 import logging
-from collections.abc import Callable
 
 import pytest
 
 from flagstaff import refresh, status
 from flagstaff._engine import lifecycle
 from flagstaff._workers.status import prometheus_text
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition, rule
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def add_flags(count: int, group: Callable[[int], str]) -> None:
-    """Adds flags whose rules name a group, as SQL does: nothing checks the names."""
+@pytest.fixture(autouse=True)
+def flags(engine: None) -> None:
+    """Loads flags whose rules name a group each, as SQL does: nothing checks the names."""
+    groups = [f"gone {number:03}" for number in range(150)]
     FeatureFlag.objects.bulk_create(
-        FeatureFlag(key=f"flag {number:03}", rules=[rule(condition("groups", "in", group(number)))])
-        for number in range(count)
+        FeatureFlag(key=f"flag {number:03}", rules=[rule(condition("groups", "in", group))])
+        for number, group in enumerate(groups)
     )
-
-
-def test_group_that_many_flags_name_is_one_problem_when_it_is_missing() -> None:
-    add_flags(300, lambda _number: "gone")
-    rules = [rule(condition("groups", "in", "gone"), value=2)]
-    KeyValueStore.objects.create(key="limit", value=1, rules=rules)
     refresh(10)
-    group = 'the rules of flag "flag 000" and 300 more name a group that does not exist: "gone"'
-    assert (status().problems, status().problem_count) == ((group,), 1)
 
 
 def test_texts_of_problems_are_made_once_also_beside_other_changes() -> None:
-    add_flags(150, lambda number: f"gone {number}")
-    refresh(10)
     texts = status().problems
     assert status().problems is texts
     FeatureFlag.objects.create(key="other")
@@ -45,8 +36,6 @@ def test_texts_of_problems_are_made_once_also_beside_other_changes() -> None:
 
 
 def test_problems_beyond_the_texts_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    add_flags(150, lambda number: f"gone {number:03}")
-    refresh(10)
     now = status()
     assert (len(now.problems), now.problem_count) == (100, 150)
     assert now.problems[-1] == "51 more problems"

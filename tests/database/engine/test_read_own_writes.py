@@ -24,6 +24,7 @@ from flagstaff import (
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
 from tests.support.fixtures import COMMITTED
+from tests.support.sql import rolled_back
 
 pytestmark = COMMITTED
 
@@ -40,11 +41,10 @@ def engine() -> Iterator[None]:
 @pytest.fixture
 def uncommitted_change(engine: None) -> Iterator[None]:
     """In an open transaction, the flag is enabled and the value is different."""
-    with transaction.atomic():
+    with rolled_back():
         FeatureFlag.objects.update(enabled=True)
         KeyValueStore.objects.update(value="paypal")
         yield
-        transaction.set_rollback(True)
 
 
 @pytest.mark.usefixtures("uncommitted_change")
@@ -78,7 +78,7 @@ def test_snapshot_and_other_threads_do_not_change_when_a_block_begins_or_ends() 
 
 
 def test_block_follows_each_change_and_its_rollback() -> None:
-    with read_own_writes(), transaction.atomic():
+    with read_own_writes(), rolled_back():
         FeatureFlag.objects.update(enabled=True)
         assert flag_enabled("banner") is True
         with suppress(ZeroDivisionError), transaction.atomic():
@@ -86,7 +86,6 @@ def test_block_follows_each_change_and_its_rollback() -> None:
             assert explain("banner").error_code == "FLAG_NOT_FOUND"
             raise ZeroDivisionError
         assert flag_enabled("banner") is True
-        transaction.set_rollback(True)
     assert flag_enabled("banner") is False
     # Outside a transaction.
     with read_own_writes():
@@ -97,10 +96,9 @@ def test_block_follows_each_change_and_its_rollback() -> None:
     FeatureFlag.objects.update(enabled=False)
     refresh()
     with read_own_writes():
-        with transaction.atomic():
+        with rolled_back():
             FeatureFlag.objects.update(enabled=True)
             assert flag_enabled("banner") is True
-            transaction.set_rollback(True)
         with transaction.atomic():
             assert flag_enabled("banner") is False
 
@@ -110,12 +108,10 @@ def test_each_thread_sees_only_its_own_writes() -> None:
 
     def change(number: int) -> list[str]:
         try:
-            with transaction.atomic(), read_own_writes():
+            with rolled_back(), read_own_writes():
                 FeatureFlag.objects.create(key=f"flag_{number}", enabled=True)
                 together.wait(10)
-                seen = list(all_flags())
-                transaction.set_rollback(True)
-            return seen
+                return list(all_flags())
         finally:
             connection.close()
 
@@ -127,11 +123,9 @@ def test_each_thread_sees_only_its_own_writes() -> None:
 
 def test_async_task_in_a_block_sees_its_own_writes() -> None:
     def change_and_evaluate() -> bool:
-        with transaction.atomic():
+        with rolled_back():
             FeatureFlag.objects.update(enabled=True)
-            result = flag_enabled("banner")
-            transaction.set_rollback(True)
-        return result
+            return flag_enabled("banner")
 
     async def with_block() -> bool:
         with read_own_writes():
@@ -152,9 +146,8 @@ def test_override_wins_over_the_block_which_counts_no_query(django_assert_num_qu
 
 
 def test_evaluation_in_a_failed_transaction_returns_the_default() -> None:
-    with read_own_writes(), transaction.atomic():
+    with read_own_writes(), rolled_back():
         with pytest.raises(Exception, match="does not exist"), connection.cursor() as cursor:
             cursor.execute("SELECT missing")
         assert flag_enabled("banner", default=True) is True
-        transaction.set_rollback(True)
     assert flag_enabled("banner") is False

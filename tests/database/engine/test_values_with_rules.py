@@ -12,11 +12,11 @@ from django.utils.functional import SimpleLazyObject
 from flagstaff import _log, get_value, listeners, resolve_value, snapshot
 from flagstaff.listeners import Evaluation
 from flagstaff.models import KeyValueStore
-from tests.database.test_templates import in_django, in_jinja2
 from tests.support.fixtures import Load
 from tests.support.shop import GERMAN, STAFF
 from tests.support.sql import rows
 from tests.support.stored import create_value
+from tests.support.templates import in_django, in_jinja2
 from tests.support.views import flagged_request_of
 
 STAFF_USER = User(pk=7, is_staff=True)

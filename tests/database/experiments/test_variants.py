@@ -165,13 +165,6 @@ def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(
     ]
 
 
-def test_unit_may_be_an_attribute(shop: Shop, load: Load) -> None:
-    shop.experiment(KEY, bucket_by="company")
-    load()
-    for user in (None, 1, 2):
-        assert get_variant(KEY, user, context={"company": "acme"}) == expected("acme")
-
-
 # Overrides of tests and of the environment.
 
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 
 from flagstaff import changes
 from flagstaff.history import as_csv, as_dicts, prune
@@ -14,7 +14,7 @@ from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, KeyValueStore
 from tests.support.concurrency import run_during
 from tests.support.history import value_history
-from tests.support.sql import rows, without_table
+from tests.support.sql import rolled_back, rows, without_table
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_history")]
@@ -143,9 +143,8 @@ def test_column_that_the_history_cannot_store_blocks_no_change(gateway: KeyValue
 def test_other_values_and_rolled_back_changes_keep_their_entries(gateway: KeyValueStore) -> None:
     changes.values.create("limit", "hunter9")
     before = stored()
-    with transaction.atomic():
+    with rolled_back():
         changes.values.update("gateway", {"secret": True})
-        transaction.set_rollback(True)
     assert stored() == before
     changes.values.update("gateway", {"secret": True})
     assert stored().count("hunter9") == 1

@@ -14,7 +14,7 @@ from flagstaff.history.log import missing_entries
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during
 from tests.support.shop import Shop
-from tests.support.sql import rows, without_table
+from tests.support.sql import rolled_back, rows, without_table
 from tools.limits import seconds
 
 History = Callable[[], list[Change]]
@@ -69,9 +69,8 @@ def test_created_saved_and_renamed_rows_are_recorded_with_both_sides(history: Hi
 
 
 def test_change_that_is_rolled_back_or_replicated_is_not_recorded(history: History) -> None:
-    with transaction.atomic():
+    with rolled_back():
         FeatureFlag.objects.update(enabled=True)
-        transaction.set_rollback(True)
     rows("SET LOCAL session_replication_role = replica")
     FeatureFlag.objects.update(enabled=True)
     assert history() == []

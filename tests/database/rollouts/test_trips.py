@@ -19,7 +19,7 @@ from tests.support.guards import ORDERS_FINE, RETURNED
 from tests.support.history import flag_history
 from tests.support.plans import KEY, RULES, events, plan_of, rollout
 from tests.support.shop import Shop
-from tests.support.sql import rows
+from tests.support.sql import rolled_back, rows
 
 pytestmark = COMMITTED
 
@@ -170,10 +170,9 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
 def test_stored_trip_survives_other_changes_broken_steps_and_a_rollback_by_a_person() -> None:
     changes.flags.update(KEY, {"description": "the new checkout"})
     Plan.objects.update(steps=5)
-    with transaction.atomic():
+    with rolled_back():
         rollouts.rollback(KEY)
         assert plan_of().trip_run_id is None
-        transaction.set_rollback(True)
     [report] = run_plans()
     assert (report.event, rollout()) == ("tripped", 0)
 

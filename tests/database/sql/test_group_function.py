@@ -14,8 +14,8 @@ from django.db.models import Model
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.operations import InstallTriggers
-from tests.support.conditions import condition
-from tests.support.sql import Tokens, rows
+from tests.support.conditions import condition, rule
+from tests.support.sql import Tokens, rolled_back, rows
 
 Rule = dict[str, Any]
 Names = list[str] | None
@@ -28,10 +28,6 @@ def reads(*groups: object, operator: str = "in", **members: object) -> Rule:
     return condition("groups", operator, *groups, **members)
 
 
-def rule(*conditions: Rule) -> list[Rule]:
-    return [{"conditions": [*conditions]}]
-
-
 def change(names: Names, groups: Names = None, users: Names = None) -> None:
     rows("SELECT flagstaff_groups_v1(%s::text[], %s::text[], %s::text[])", names, groups, users)
 
@@ -39,33 +35,33 @@ def change(names: Names, groups: Names = None, users: Names = None) -> None:
 @pytest.fixture
 def tokens(db: None) -> Tokens:
     """The tokens since a flag has a rule that reads the group beta."""
-    FeatureFlag.objects.create(key="new_checkout", rules=rule(reads("beta")))
+    FeatureFlag.objects.create(key="new_checkout", rules=[rule(reads("beta"))])
     return Tokens()
 
 
 READ_BY_RULES: dict[str, tuple[Any, bool]] = {
-    "in": (rule(reads("alpha", "beta")), True),
-    "in, negated": (rule(reads("beta", negate=True)), True),
+    "in": ([rule(reads("alpha", "beta"))], True),
+    "in, negated": ([rule(reads("beta", negate=True))], True),
     "second condition of the second rule": (
-        [*rule({"segment": "s"}), *rule({"segment": "s"}, reads("beta"))],
+        [rule({"segment": "s"}), rule({"segment": "s"}, reads("beta"))],
         True,
     ),
-    "name that contains the group's": (rule(reads("beta testers")), False),
-    "name in other case": (rule(reads("Beta")), False),
-    "another attribute": (rule({**reads("beta"), "attribute": "group_names"}), False),
+    "name that contains the group's": ([rule(reads("beta testers"))], False),
+    "name in other case": ([rule(reads("Beta"))], False),
+    "another attribute": ([rule({**reads("beta"), "attribute": "group_names"})], False),
     "name of the rule": ([{"name": "groups", "conditions": [{"segment": "beta"}]}], False),
     "text that looks like a condition": (
-        rule({**reads('"attribute": "groups"', "beta"), "attribute": "plan"}),
+        [rule({**reads('"attribute": "groups"', "beta"), "attribute": "plan"})],
         False,
     ),
-    "other condition with the name": (rule(reads("zzz"), condition("plan", "in", "beta")), False),
-    "contains": (rule(reads("zzz", operator="contains")), True),
-    "isnull": (rule(reads(True, operator="isnull")), True),
-    "operator of a newer version": (rule(reads("zzz", operator="is_one_of")), True),
-    "number": (rule(reads(5)), True),
-    "no values": (rule(reads()), True),
-    "no operator": (rule({"attribute": "groups", "values": ["zzz"]}), True),
-    "values that are no list": (rule({**reads(), "values": {"zzz": 1}}), True),
+    "other condition with the name": ([rule(reads("zzz"), condition("plan", "in", "beta"))], False),
+    "contains": ([rule(reads("zzz", operator="contains"))], True),
+    "isnull": ([rule(reads(True, operator="isnull"))], True),
+    "operator of a newer version": ([rule(reads("zzz", operator="is_one_of"))], True),
+    "number": ([rule(reads(5))], True),
+    "no values": ([rule(reads())], True),
+    "no operator": ([rule({"attribute": "groups", "values": ["zzz"]})], True),
+    "values that are no list": ([rule({**reads(), "values": {"zzz": 1}})], True),
     "no rules": ([], False),
     "no list": ("groups", False),
     "no rules, but a list": ([1, None, "groups", [], {}], False),
@@ -83,8 +79,8 @@ def test_rules_that_may_depend_on_a_group_count_as_a_reference(
 
 
 READERS: dict[type[Model], dict[str, Any]] = {
-    KeyValueStore: {"value": 10, "rules": rule(reads("staff"))},
-    Experiment: {"variants": [], "rules": rule(reads("staff"))},
+    KeyValueStore: {"value": 10, "rules": [rule(reads("staff"))]},
+    Experiment: {"variants": [], "rules": [rule(reads("staff"))]},
     Segment: {"conditions": [condition("plan", "in", "pro"), reads("staff")]},
 }
 
@@ -108,12 +104,12 @@ def test_values_experiments_and_segments_count_as_flags_do(
 @pytest.mark.parametrize(
     ("names", "rules", "expected"),
     [
-        (["staff", "beta"], rule(reads("beta")), ["g"]),
-        (None, rule(reads("beta")), ["g"]),
+        (["staff", "beta"], [rule(reads("beta"))], ["g"]),
+        (None, [rule(reads("beta"))], ["g"]),
         (None, [], []),
-        ([f"group {number}" for number in range(65)], rule(reads("beta")), ["g"]),
-        ([], rule(reads("beta")), []),
-        ([], rule(reads("zzz", operator="contains")), ["g"]),
+        ([f"group {number}" for number in range(65)], [rule(reads("beta"))], ["g"]),
+        ([], [rule(reads("beta"))], []),
+        ([], [rule(reads("zzz", operator="contains"))], ["g"]),
     ],
     ids=["one of two", "any", "any, without a rule", "too many", "none", "none, any name"],
 )
@@ -171,20 +167,18 @@ def test_transaction_writes_one_token_with_the_pairs_of_all_changes(tokens: Toke
 
 
 def test_rolled_back_change_takes_only_its_pairs_back(tokens: Tokens) -> None:
-    with transaction.atomic():
+    with rolled_back():
         change(["beta"], ["1"], ["8"])
-        transaction.set_rollback(True)
     assert tokens() == []
     change(["beta"], ["1"], ["7"])
-    with transaction.atomic():
+    with rolled_back():
         change(["beta"], ["1"], ["8"])
-        transaction.set_rollback(True)
     assert tokens.pks() == [("g", PAIR)]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_each_transaction_writes_a_token_of_its_own() -> None:
-    FeatureFlag.objects.create(key="new_checkout", rules=rule(reads("beta")))
+    FeatureFlag.objects.create(key="new_checkout", rules=[rule(reads("beta"))])
     tokens = Tokens()
     change(["beta"], ["1"], ["7"])
     change(["beta"], ["1"], ["8"])
@@ -193,7 +187,7 @@ def test_each_transaction_writes_a_token_of_its_own() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_serializable_sign_ups_do_not_abort_each_other(open_session: OpenSession) -> None:
-    FeatureFlag.objects.create(key="new_checkout", rules=rule(reads("beta")))
+    FeatureFlag.objects.create(key="new_checkout", rules=[rule(reads("beta"))])
     rows("DELETE FROM flagstaff_token")
     tokens, sessions = Tokens(), (open_session(), open_session())
     for session in sessions:

@@ -5,9 +5,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import transaction
 
-from tests.support.sql import rows
+from tests.support.sql import rolled_back, rows
 
 #: Relation, id and nonce.
 Token = tuple[str, int, int]
@@ -80,10 +79,9 @@ def test_token_that_prunes_nothing_says_so() -> None:
 def test_rolled_back_savepoint_leaves_all_tokens_and_no_sums() -> None:
     rows(FILL)
     before = stored(), removed()
-    with transaction.atomic():
+    with rolled_back():
         rows(PRUNE)
         assert len(removed()) > len(before[1])
-        transaction.set_rollback(True)
     assert (stored(), removed()) == before
 
 

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 from flagstaff._tables.database import fill, names, sql
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.shop import Shop
-from tests.support.sql import Tokens, copy_in, rows
+from tests.support.sql import Tokens, copy_in, rolled_back, rows
 
 OpenSession = Callable[[], "psycopg.Connection[Any]"]
 
@@ -35,9 +35,8 @@ def test_every_statement_of_a_transaction_changes_the_token_set(shop: Shop) -> N
 def test_rolled_back_change_writes_no_token(shop: Shop) -> None:
     flag = shop.flag()
     before = token_set()
-    with transaction.atomic():
+    with rolled_back():
         flag.save()
-        transaction.set_rollback(True)
     assert token_set() == before
 
 
@@ -126,13 +125,11 @@ def test_only_serializable_writers_do_not_prune(
 
 def test_restored_server_with_the_same_ids_has_another_token_set() -> None:
     def token_one() -> object:
-        with transaction.atomic():
+        with rolled_back():
             rows("DELETE FROM flagstaff_token")
             rows("ALTER TABLE flagstaff_token ALTER COLUMN id RESTART")
             rows("SELECT flagstaff_barrier_v1()")
-            tokens_left = token_set()
-            transaction.set_rollback(True)
-        return tokens_left
+            return token_set()
 
     assert token_one() != token_one()
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection, models
-from django.test.utils import isolate_apps
 
 from flagstaff._tables import database
 from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import FoundUser, UserTable, actor_table, allowed_user_table
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from tests.support.apps.members.models import BigintMember, TextMember, UuidMember
+from tests.support.models_of_others import model_of
 
 UUID = uuid.UUID("abcdef01-1234-5678-1234-567812345678")
 LONG = 2**63
@@ -47,17 +47,10 @@ def texts() -> UserTable:
     return table_with_alice(TextMember, "042")
 
 
-def _model(**attributes: Any) -> Any:
-    with isolate_apps("flagstaff"):
-        meta = type("Meta", (), {"app_label": "flagstaff"})
-        body = {"Meta": meta, "__module__": __name__, **attributes}
-        return type("Customer", (models.Model,), body)
-
-
 @pytest.fixture
 def nameless() -> UserTable:
     """A user model without USERNAME_FIELD."""
-    model = _model()
+    model = model_of("Customer", {})
     table = table_of(model)
     model._base_manager.create(pk=42)
     return table
@@ -67,7 +60,7 @@ def nameless() -> UserTable:
 def shared() -> UserTable:
     """A user model whose usernames are not unique."""
     name = models.CharField(max_length=20, null=True)
-    model = _model(nick=name, USERNAME_FIELD="nick")
+    model = model_of("Customer", {"nick": name, "USERNAME_FIELD": "nick"})
     table = table_of(model)
     rows = [(1, "alice"), (2, "bob"), (3, "bob"), (4, ""), (5, None)]
     model._base_manager.bulk_create(model(pk=pk, nick=nick) for pk, nick in rows)

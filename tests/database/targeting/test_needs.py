@@ -1,7 +1,5 @@
 """Rules that name other flags: what is refused at save, and what must stay."""
 
-import json
-import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +17,7 @@ from tests.support.documents import import_text
 from tests.support.history import flag_history
 from tests.support.segment_rules import message_of, rules, rules_of
 from tests.support.shop import Shop
-from tests.support.terminals import Ran, refused, run
+from tests.support.terminals import Ran, json_word, refused, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -129,7 +127,7 @@ def test_terminal_notes_a_bucket_of_another_flag_and_a_similar_name(shop: Shop) 
 
 def set_bucket(key: str, name: str) -> Ran:
     rule = {"conditions": [{"bucket": name, "operator": "lt", "values": [1]}]}
-    return run(f"rules {key} {shlex.quote(json.dumps([rule]))}")
+    return run(f"rules {key} {json_word([rule])}")
 
 
 def test_client_side_flag_that_needs_another_one_says_what_browsers_learn() -> None:

@@ -1,7 +1,5 @@
 """A percentage of a bucket by which the same rule selects: of these users, all or none. Refused."""
 
-import json
-import shlex
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,7 +13,7 @@ from tests.support.concurrency import run_during
 from tests.support.documents import import_text
 from tests.support.segment_rules import message_of, rules, rules_of
 from tests.support.shop import STAFF
-from tests.support.terminals import refused
+from tests.support.terminals import json_word, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -105,7 +103,7 @@ def test_change_that_makes_it_is_refused(change: Callable[[], object]) -> None:
 
 
 def test_terminal_refuses_rules_and_conditions() -> None:
-    new_rules, conditions = (shlex.quote(json.dumps(new)) for new in (half(OF_A), [bucket("a")]))
+    new_rules, conditions = map(json_word, (half(OF_A), [bucket("a")]))
     refused(f"rules a {new_rules}", 4, TEXT)
     refused(f"segment conditions team {conditions} --yes", 4, "the rules of a name this segment")
 

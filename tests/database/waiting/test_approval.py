@@ -27,15 +27,11 @@ def people(shop: Shop) -> None:
     shop.user("carol")
 
 
-def state() -> str:
-    return str(WaitingAction.objects.get().state)
-
-
 def test_approved_action_runs_at_once() -> None:
     waiting = ask(f"release {KEY} --request")
     approve = f"waiting approve {waiting.pk} --as ben"
     assert run_jobs() == []
-    assert state() == "approval"
+    assert WaitingAction.objects.get().state == "approval"
     printed = run(f"{approve} --reason fine").err
     assert printed.startswith(f"{waiting.pk}: Release {KEY} to everybody: due now, runs with ")
     assert [report["state"] for report in run_jobs()] == ["done"]
@@ -60,7 +56,7 @@ def test_approved_action_runs_at_once() -> None:
 def test_only_another_user_with_the_right_decides(verb: str, options: str, why: str) -> None:
     waiting = ask(f"release {KEY} --request")
     assert why in run(f"waiting {verb} {waiting.pk} {options}").err
-    assert state() == "approval"
+    assert WaitingAction.objects.get().state == "approval"
 
 
 def test_refused_action_never_runs() -> None:
@@ -78,7 +74,7 @@ def test_approval_is_refused_after_a_change_of_the_flag() -> None:
     changes.flags.set_rollout(KEY, 6)
     ran = run(f"waiting approve {waiting.pk} --as ben")
     assert f"it will not run: postgres (database user) changed rollout of {KEY} at " in ran.err
-    assert state() == "approval"
+    assert WaitingAction.objects.get().state == "approval"
 
 
 @pytest.mark.parametrize("loses", ["ana", "ben"])
@@ -95,7 +91,7 @@ def test_request_with_a_time_expires_an_hour_after_it() -> None:
     WaitingAction.objects.update(state="approval", needs_approval=True)
     make_due(minutes=61)
     run_jobs()
-    assert state() == "expired"
+    assert WaitingAction.objects.get().state == "expired"
     assert "already" in run(f"waiting approve {waiting.pk} --as ben").err
 
 
@@ -108,7 +104,7 @@ def test_question_of_an_approval_shows_the_users_then_and_now() -> None:
         "When asked: 0 → 100 %: 3 users gain the flag. Afterwards 3 of 3 users have it." in ran.err
     )
     assert "Afterwards 13 of 13 users have it." in ran.err
-    assert state() == "waiting"
+    assert WaitingAction.objects.get().state == "waiting"
 
 
 def by_tag(_action: Any, rows: Any, _consequence: Any) -> bool:

@@ -36,10 +36,6 @@ def run_due() -> list[str]:
     return [report.state for report in running.run_due(Event())]
 
 
-def kill() -> object:
-    return changes.flags.disable(KEY)
-
-
 def test_jobs_of_ten_processes_run_an_action_once() -> None:
     ask(f"release {KEY}")
     make_due()
@@ -51,9 +47,9 @@ def test_jobs_of_ten_processes_run_an_action_once() -> None:
 @pytest.mark.parametrize(
     ("line", "meanwhile"),
     [
-        (f"on {KEY}", kill),
+        (f"on {KEY}", lambda: changes.flags.disable(KEY)),
         (f"on {KEY}", lambda: WaitingAction.objects.update(state="cancelled")),
-        (f"plan start {KEY} --enable", kill),
+        (f"plan start {KEY} --enable", lambda: changes.flags.disable(KEY)),
     ],
     ids=["kill", "cancel", "kill of a flag with a plan"],
 )
@@ -77,7 +73,7 @@ def test_kill_or_cancel_while_an_action_runs_stops_it(
 def test_action_that_meets_a_kill_of_a_flag_that_is_off_does_not_run() -> None:
     ask(f"on {KEY}")
     make_due()
-    assert run_during(kill, run_due) == []
+    assert run_during(lambda: changes.flags.disable(KEY), run_due) == []
     assert WaitingAction.objects.get().state == "cancelled"
     assert not FeatureFlag.objects.get().enabled
 
@@ -127,7 +123,7 @@ def test_kill_locks_what_it_cancels_in_the_order_of_the_numbers() -> None:
         partial(WaitingAction.objects.filter(pk=row.pk).update, approval="ok")
         for row in (first, second)
     )
-    run_during(lock_first, kill, lock_second)
+    run_during(lock_first, lambda: changes.flags.disable(KEY), lock_second)
     assert {row.state for row in WaitingAction.objects.all()} == {"cancelled"}
 
 

@@ -1,7 +1,5 @@
 """What pages say of actions that wait is what happens to them."""
 
-import json
-import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from random import Random
@@ -20,7 +18,7 @@ from tests.support.repeats import repeats
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
-from tests.support.terminals import document, run
+from tests.support.terminals import document, json_word, run
 from tests.support.waiting import run_jobs
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
@@ -38,11 +36,11 @@ def percent(chance: Random) -> int:
 
 def rules(chance: Random) -> str:
     condition = chance.choice([STAFF, GERMAN, {"segment": "enterprise"}])
-    return json.dumps([{"conditions": [condition], "rollout_percent": percent(chance)}])
+    return json_word([{"conditions": [condition], "rollout_percent": percent(chance)}])
 
 
-def conditions(chance: Random) -> str:
-    return json.dumps([{**chance.choice([STAFF, GERMAN]), "negate": chance.random() < 0.5}])
+def conditions(chance: Random) -> list[dict[str, Any]]:
+    return [{**chance.choice([STAFF, GERMAN]), "negate": chance.random() < 0.5}]
 
 
 #: What people ask for, by a line with a key.
@@ -53,13 +51,13 @@ LINES: tuple[Callable[[Random, str], str], ...] = (
     lambda _chance, key: f"off {key}",
     lambda chance, key: f"off {key} {chance.choice(KEYS)}",
     lambda _chance, key: f"release {key}",
-    lambda chance, key: f"rules {key} {shlex.quote(rules(chance))}",
+    lambda chance, key: f"rules {key} {rules(chance)}",
     lambda _chance, key: f"allow {key} carol",
     lambda _chance, key: f"disallow {key} alice",
     lambda _chance, key: f"details {key} --owner team",
     lambda _chance, key: f"unit {key} visitor",
     lambda chance, _key: f"value set page_size {percent(chance)}",
-    lambda chance, _key: f"segment conditions enterprise {shlex.quote(conditions(chance))}",
+    lambda chance, _key: f"segment conditions enterprise {json_word(conditions(chance))}",
     lambda _chance, _key: "create brand_new",
 )
 
@@ -103,7 +101,7 @@ class World:
             lambda: flags.update(description="new"),
             lambda: FeatureFlag.allowed_users.through.objects.filter(user_id=1).delete(),
             lambda: [flag.delete() for flag in flags],
-            lambda: Segment.objects.update(conditions=json.loads(conditions(self.chance))),
+            lambda: Segment.objects.update(conditions=conditions(self.chance)),
             lambda: KeyValueStore.objects.update(type="string"),
             lambda: KeyValueStore.objects.update(secret=True),
             lambda: User.objects.filter(username="carol").delete(),
@@ -146,10 +144,10 @@ class World:
                     f"rollout {key} {percent(self.chance)}",
                     f"kill {key} --no-wait",
                     f"on {key}",
-                    f"rules {key} {shlex.quote(rules(self.chance))}",
+                    f"rules {key} {rules(self.chance)}",
                     f"details {key} --owner new",
                     f"waiting cancel {number}",
-                    f"segment conditions enterprise {shlex.quote(conditions(self.chance))}",
+                    f"segment conditions enterprise {json_word(conditions(self.chance))}",
                     "value set page_size 9",
                     f"undo {key}",
                     f"delete {key} --yes",

@@ -1,18 +1,16 @@
 """Will it run? is asked in a number of queries that depends on nothing."""
 
-import json
-import shlex
-from typing import Any
-
 import pytest
 
 from flagstaff import changes, experiments
 from flagstaff.models import WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.waiting.outlook import foresee
+from tests.support.conditions import rule
 from tests.support.plans import STEPS, drive_recently
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import statements_of
+from tests.support.terminals import json_word
 from tests.support.waiting import ask
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
@@ -22,19 +20,11 @@ QUERIES = 6
 ROOT = {"flag": "root", "is": True}
 
 
-def rules(*conditions: Any, **members: Any) -> str:
-    return shlex.quote(json.dumps([{"conditions": [*conditions], **members}]))
-
-
-def conditions(*conditions: Any) -> str:
-    return shlex.quote(json.dumps([*conditions]))
-
-
 #: Of all kinds: with rules, segments, flags that need others, plans and experiments.
 LINES = (
     "on needing",
     "rollout segmented 5",
-    f"rules by_flag {rules(ROOT)}",
+    f"rules by_flag {json_word([rule(ROOT)])}",
     "allow listed carol",
     "off new_checkout",
     "delete dark_mode --yes",
@@ -42,12 +32,12 @@ LINES = (
     "details base --owner team",
     "release root",
     "value set page_size 30",
-    f"value rules delivery_fee {rules(ROOT, value=4)}",
+    f"value rules delivery_fee {json_word([rule(ROOT, value=4)])}",
     "value delete payment_gateway --yes",
     "value create new_value 3",
-    f"segment conditions german {conditions(STAFF)}",
-    f"segment conditions staff {conditions(ROOT)}",
-    f"segment create new_segment {conditions(GERMAN)}",
+    f"segment conditions german {json_word([STAFF])}",
+    f"segment conditions staff {json_word([ROOT])}",
+    f"segment create new_segment {json_word([GERMAN])}",
     "segment delete enterprise --yes",
     "plan start planned",
     "plan resume paused",

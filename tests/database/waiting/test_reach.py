@@ -1,7 +1,5 @@
 """What waits for a segment needs the right for each flag that uses it: to ask, approve and run."""
 
-import json
-import shlex
 from typing import Any
 
 import pytest
@@ -15,12 +13,12 @@ from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
 from tests.support.conditions import needs
 from tests.support.shop import STAFF, Shop
-from tests.support.terminals import refused, run
+from tests.support.terminals import json_word, refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 pytestmark = pytest.mark.usefixtures("plain_terminal")
 
-LINE = f"segment conditions enterprise {shlex.quote(json.dumps([{**STAFF, 'negate': True}]))}"
+LINE = f"segment conditions enterprise {json_word([{**STAFF, 'negate': True}])}"
 USE = [{"conditions": [{"segment": "enterprise"}]}]
 
 
@@ -33,17 +31,13 @@ def people(shop: Shop) -> None:
     shop.flag("search_v2", rollout_percent=0)
 
 
-def use_it() -> None:
-    changes.flags.update("search_v2", {"rules": USE})
-
-
 def test_user_who_may_not_toggle_the_flag_of_another_team_cannot_ask() -> None:
-    use_it()
+    changes.flags.update("search_v2", {"rules": USE})
     refused(f"{LINE} --as ben --at {TOMORROW}", 4, "lacks the right to change all that uses")
 
 
 def test_user_who_may_not_toggle_the_flag_of_another_team_cannot_approve() -> None:
-    use_it()
+    changes.flags.update("search_v2", {"rules": USE})
     waiting = ask(f"{LINE} --request")
     ran = run(f"waiting approve {waiting.pk} --as ben")
     assert "user ben lacks the right to change all that uses enterprise" in ran.err
@@ -51,7 +45,7 @@ def test_user_who_may_not_toggle_the_flag_of_another_team_cannot_approve() -> No
 
 def test_flag_that_begins_to_use_the_segment_ends_what_waits_without_its_name() -> None:
     ask(LINE, actor="ben")
-    use_it()
+    changes.flags.update("search_v2", {"rules": USE})
     [waiting] = foresee(WaitingAction.objects.all())
     assert waiting.obstacle == "what depends on it, or what it depends on, has changed"
     make_due()
@@ -60,7 +54,7 @@ def test_flag_that_begins_to_use_the_segment_ends_what_waits_without_its_name() 
 
 
 def test_right_that_is_lost_before_the_run_is_asked_again() -> None:
-    use_it()
+    changes.flags.update("search_v2", {"rules": USE})
     ask(LINE)
     User.objects.get(username="ana").user_permissions.clear()
     make_due()
@@ -80,7 +74,7 @@ def test_own_admin_of_the_flags_that_a_segment_reaches_is_a_no(
     monkeypatch.setitem(registry, FeatureFlag, TeamAdmin(FeatureFlag, admin.site))
     waiting = ask(LINE)
     run(f"waiting cancel {waiting.pk}")
-    use_it()
+    changes.flags.update("search_v2", {"rules": USE})
     refused(f"{LINE} --as ana --at {TOMORROW}", 4, "TeamAdmin decides about rights")
 
 

@@ -1,7 +1,6 @@
 """An action that waits runs once, or never and says why."""
 
 import json
-import shlex
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
@@ -30,7 +29,7 @@ from tests.support.history import flag_history, newest_entry
 from tests.support.plans import rollout
 from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows
-from tests.support.terminals import refused, run
+from tests.support.terminals import json_word, refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs, state_of
 
 pytestmark = pytest.mark.usefixtures("plain_terminal")
@@ -89,10 +88,6 @@ def replace_the_flag(_ana: User) -> None:
     changes.flags.create(KEY, enabled=True)
 
 
-def take_the_right(ana: User) -> None:
-    ana.user_permissions.clear()
-
-
 def forget(ana: User) -> None:
     pk = ana.pk
     ana.delete()
@@ -108,7 +103,10 @@ OBSTACLES: dict[str, tuple[Callable[[User], object], str]] = {
     "kill": (lambda _ana: run(f"kill {KEY} --as ana"), f"ana turned {KEY} off at "),
     "no flag": (lambda _ana: changes.flags.delete(KEY), f"deleted {KEY} at "),
     "another flag": (replace_the_flag, f"deleted {KEY} at "),
-    "no right": (take_the_right, f"user ana lacks the right to toggle {KEY}"),
+    "no right": (
+        lambda ana: ana.user_permissions.clear(),
+        f"user ana lacks the right to toggle {KEY}",
+    ),
     "inactive user": (
         lambda _ana: User.objects.filter(username="ana").update(is_active=False),
         "user ana is not active",
@@ -205,7 +203,7 @@ def test_state_of_an_action_does_not_say_whether_a_user_matches_to_who_may_not_c
     shop.segment("staff")
     FeatureFlag.objects.update(rules=FEW, enabled=False)
     conditions = [{"attribute": "username", "operator": "startswith", "values": [name]}]
-    ask(f"segment conditions staff {shlex.quote(json.dumps(conditions))}")
+    ask(f"segment conditions staff {json_word(conditions)}")
     waiting = WaitingAction.objects.get()
     assert waiting.rough_users == ""
     make_due()
@@ -311,8 +309,7 @@ def test_right_for_the_flags_of_a_segment_is_needed(ana: User, shop: Shop) -> No
     shop.segment("staff")
     FeatureFlag.objects.update(rules=FEW)
     waiting = ask("segment details staff Friends")
-    conditions = json.dumps([{**STAFF, "attribute": "is_superuser"}])
-    ask(f"segment conditions staff {shlex.quote(conditions)}")
+    ask(f"segment conditions staff {json_word([{**STAFF, 'attribute': 'is_superuser'}])}")
     ana.user_permissions.remove(*ana.user_permissions.filter(codename="change_featureflag"))
     make_due()
     done, failed = run_jobs()
@@ -381,10 +378,6 @@ def _mark_by_import() -> None:
     serialization.apply(document)
 
 
-def _mark_by_undo() -> None:
-    changes.values.undo("payment_gateway", Change.objects.get(actor="bob").pk)
-
-
 @pytest.mark.parametrize(
     "mark",
     [
@@ -393,7 +386,7 @@ def _mark_by_undo() -> None:
         lambda: KeyValueStore.objects.update(secret=True, key="gateway"),
         _mark_by_orm,
         _mark_by_import,
-        _mark_by_undo,
+        lambda: changes.values.undo("payment_gateway", Change.objects.get(actor="bob").pk),
     ],
     ids=["action", "sql", "with another key", "orm", "import", "undo"],
 )

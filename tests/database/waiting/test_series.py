@@ -1,7 +1,5 @@
 """Actions on a row run in the order of their times, and each stands on the one before it."""
 
-import json
-import shlex
 from datetime import timedelta
 
 import pytest
@@ -17,7 +15,7 @@ from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
 from tests.support.plans import rollout
 from tests.support.shop import STAFF, Shop
-from tests.support.terminals import document, refused, run
+from tests.support.terminals import document, json_word, refused, run
 from tests.support.waiting import ask, run_jobs
 
 pytestmark = pytest.mark.usefixtures("plain_terminal")
@@ -74,8 +72,8 @@ def test_three_rollouts_run_one_after_the_other() -> None:
 def test_rules_that_name_a_segment_stand_on_the_rollout_before(shop: Shop) -> None:
     shop.segment("enterprise")
     at(f"rollout {KEY} 25", NINE)
-    rules = json.dumps([{"conditions": [{"segment": "enterprise"}]}])
-    at(f"rules {KEY} {shlex.quote(rules)}", TEN)
+    rules = [{"conditions": [{"segment": "enterprise"}]}]
+    at(f"rules {KEY} {json_word(rules)}", TEN)
     assert pass_time(2) == ["done"] * 2
 
 
@@ -294,7 +292,7 @@ def test_rights_are_asked_in_a_constant_number_of_queries(
 def test_keys_of_creations_are_read_in_a_constant_number_of_queries(shop: Shop) -> None:
     permit(User.objects.get(username="ana"), "add_featureflag", "add_segment")
     # A segment may have the key of a flag.
-    ask(f"segment create {KEY} {shlex.quote(json.dumps([STAFF]))}")
+    ask(f"segment create {KEY} {json_word([STAFF])}")
     counts = []
     for number in range(4):
         ask(f"create new_{number}")

@@ -5,13 +5,13 @@ import os
 import signal
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
 import flagstaff
 from flagstaff.exceptions import RefreshError
 from tests.support.fixtures import OpenToAll
+from tests.support.orphans import resources
 from tests.support.proxy import Proxy
 from tests.support.sessions import within
 from tests.support.workers import NEW_CHECKOUT, Worker
@@ -43,12 +43,6 @@ def test_connection_attempt_at_a_hung_server_times_out(
     # The next attempt may have succeeded after the pause, and was used until the end.
     durations = [connection.duration for connection in proxy.connections[before : before + 3]]
     assert max(durations) <= seconds(MAX_ATTEMPT)
-
-
-def resources(pid: int) -> tuple[int, int]:
-    """The numbers of threads and of open descriptors of a process."""
-    threads, descriptors = (Path(f"/proc/{pid}", name).iterdir() for name in ("task", "fd"))
-    return len(list(threads)), len(list(descriptors))
 
 
 def refresh_in_vain(calls: int) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.faults.app_servers import GUNICORN, TIMEOUT, Browser, served
-from tests.faults.processes.test_celery import Tasks, celery
+from tests.faults.celery_pool import Tasks, celery
 from tests.support.sessions import within
 from tests.support.workers import address
 from tools.ports import LOOPBACK

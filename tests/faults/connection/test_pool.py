@@ -4,14 +4,13 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.clusters import at
 from tests.support.fixtures import Query, execute
-from tests.support.orphans import open_sockets
+from tests.support.orphans import open_sockets, resources
 from tests.support.plan_requests import has_problem, requests
 from tests.support.plans import KEY, counted, start_run
 from tests.support.proxy import Proxy
@@ -31,12 +30,6 @@ TERMINATE = (
 )
 
 # These functions run in the worker.
-
-
-def resources() -> tuple[int, int, int]:
-    """The numbers of threads, descriptors and sockets."""
-    threads, descriptors = (len([*Path("/proc/self", kind).iterdir()]) for kind in ("task", "fd"))
-    return threads, descriptors, len(open_sockets())
 
 
 def fork_at_flushes(times: int) -> list[int]:
@@ -106,7 +99,7 @@ def test_faults_neither_lose_nor_double_counts_nor_grow_the_process(
     run, times = start_run(query), 1
     with reporting(proxy.url) as worker:
         reports(worker, query, run, times)
-        before = worker.call(resources)
+        before = resources(worker.pid)
         for turn in range(TURNS):
             fault = faults[turn % len(faults)]
             fault(worker)
@@ -115,7 +108,7 @@ def test_faults_neither_lose_nor_double_counts_nor_grow_the_process(
             reports(worker, query, run, times)
 
         def grown() -> list[int]:
-            now = worker.call(resources)
+            now = resources(worker.pid)
             return [is_now - was for is_now, was in zip(now, before, strict=True)]
 
         assert within(10, lambda: max(grown()) <= 0), grown()
@@ -135,7 +128,7 @@ def test_frozen_server_delays_no_evaluation_and_holds_no_more_sockets_than_the_p
         while len(proxy.connections) < connections + 2:
             worker.sees(["flag_enabled", KEY, 1], True, within=0.5)
             # One for the engine, which connects again, too.
-            assert worker.call(resources)[2] <= 2 + POOL_SIZE
+            assert len(worker.call(open_sockets)) <= 2 + POOL_SIZE
         proxy.resume()
         assert within(20, lambda: sum(counted(query, run, "r")) == 2)
 

@@ -17,6 +17,7 @@ from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, browser_of, column, page
 from tests.support.fixtures import create_database
 from tests.support.history import flag_history
+from tests.support.plans import rollout
 from tests.support.terminals import document, ok
 from tests.support.workers import Worker
 from tools.postgres import Postgres
@@ -64,10 +65,6 @@ def create(key: str) -> None:
     changes.flags.create(key, enabled=True, rollout_percent=10)
 
 
-def rollout_in_the_cache(key: str) -> int:
-    return FeatureFlag.objects.get(key=key).rollout_percent
-
-
 def count_events(key: str) -> int:
     return len(flag_history(key))
 
@@ -88,9 +85,9 @@ def get_page(key: str, view: str, query: str = "") -> str:
 
 def test_cache_is_in_use(cached: Worker, execute: Execute) -> None:
     cached.call(create, "cached")
-    assert cached.call(rollout_in_the_cache, "cached") == 10
+    assert cached.call(rollout, "cached") == 10
     execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'cached'")
-    assert cached.call(rollout_in_the_cache, "cached") == 10
+    assert cached.call(rollout, "cached") == 10
 
 
 @pytest.mark.parametrize("by", ["code", "sql"])

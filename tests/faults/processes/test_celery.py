@@ -9,40 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.faults.app_servers import CELERY, TIMEOUT, WORKERS, AppServer, served
-from tests.faults.served.broker import application, deliver
+from tests.faults.app_servers import TIMEOUT, WORKERS
+from tests.faults.celery_pool import Tasks, celery
 from tests.support.fixtures import Query
 from tests.support.sessions import Sessions, within
-from tools.limits import seconds
 
 pytestmark = pytest.mark.timeout(120)
-
-
-class Tasks:
-    """A client that runs tasks in the pool."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._app = application(folder)
-
-    def run(self, name: str, *arguments: Any, times: int = 1) -> list[Any]:
-        """Runs a task some times, and returns the results."""
-        tasks = [self._app.send_task(name, arguments) for _ in range(times)]
-        deliver(self.folder)
-        return [task.get(timeout=seconds(TIMEOUT), interval=0.01) for task in tasks]
-
-    def read(self) -> list[dict[str, Any]]:
-        """Runs two tasks per child, and returns what the children see."""
-        return self.run("read", times=2 * WORKERS)
 
 
 @pytest.fixture
 def tasks(tmp_path: Path) -> Tasks:
     return Tasks(tmp_path)
-
-
-def celery(database: str, folder: Path, **variables: str) -> AppServer:
-    return served(CELERY, database, CELERY_FOLDER=str(folder), **variables)
 
 
 def children_with(tasks: Tasks, condition: Callable[[dict[str, Any]], bool]) -> list[int]:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.fixtures import Query
 from tests.support.proxy import Proxy
+from tests.support.suspension import OVERDUE, POLL, served
 from tests.support.workers import GATEWAY, Worker, calling, suspended
-from tests.system.engine.test_suspension import OVERDUE, POLL, served
 from tools.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(90)

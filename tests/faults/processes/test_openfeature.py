@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.faults.app_servers import CELERY, GUNICORN, TIMEOUT, UWSGI, WORKERS, served
-from tests.faults.processes.test_celery import Tasks
+from tests.faults.celery_pool import Tasks
 from tests.support.fixtures import SetGateway
 from tests.support.proxy import Proxy
 from tests.support.sessions import within

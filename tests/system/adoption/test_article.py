@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.fixtures import execute
 from tests.support.pages import code_of
 from tests.support.projects import Project
 from tests.system.adoption.article_project import (
@@ -30,12 +31,6 @@ USER_COUNT = 100
 PAGE = "how-to/existing-models.md"
 
 
-def query_count(database: str, query: str, *parameters: str) -> int:
-    with psycopg.connect(database) as session:
-        [count] = session.execute(query.encode(), parameters or None).fetchone() or [0]
-    return int(count)
-
-
 @pytest.fixture
 def article(tmp_path: Path, empty_database: str) -> Project:
     return article_project(tmp_path, empty_database)
@@ -56,14 +51,14 @@ def test_change_through_the_own_models_is_seen_and_recorded_until_the_adoption_i
     article: Project, empty_database: str
 ) -> None:
     adopt_with_data(article, 10)
-    assert query_count(empty_database, ENTRIES) == 0
+    assert execute(empty_database, ENTRIES) == (0,)
     assert run_script(article, "change") < seconds(1)
-    assert query_count(empty_database, ENTRIES) == 6
-    assert query_count(empty_database, TRIGGERS, TABLES) == 24
+    assert execute(empty_database, ENTRIES) == (6,)
+    assert execute(empty_database, TRIGGERS, TABLES) == (24,)
     article.manage("migrate", "common", "0003", "--verbosity=0")
-    assert query_count(empty_database, TRIGGERS, TABLES) == 0
+    assert execute(empty_database, TRIGGERS, TABLES) == (0,)
     article.manage("migrate", "flagstaff", "zero", "--verbosity=0")
-    assert query_count(empty_database, "SELECT count(*) FROM common_featureflag") == 20
+    assert execute(empty_database, "SELECT count(*) FROM common_featureflag") == (20,)
 
 
 def test_migration_lists_rows_that_a_constraint_refuses_and_the_update_corrects_them(
@@ -86,7 +81,7 @@ def test_migration_lists_rows_that_a_constraint_refuses_and_the_update_corrects_
     article.manage("migrate", "--verbosity=0")
     assert_no_messages(article)
     query = "SELECT count(*) FROM common_featureflag WHERE rollout_percent = 100"
-    assert query_count(empty_database, query) == 3
+    assert execute(empty_database, query) == (3,)
 
 
 def test_project_with_an_owner_of_its_own_learns_what_to_rename(article: Project) -> None:

@@ -5,7 +5,6 @@ Each page fits, and what one clicks on it is large enough.
 A page with a finding leaves a screenshot in build/screenshots.
 """
 
-import base64
 from collections.abc import Iterator
 
 import pytest
@@ -14,14 +13,9 @@ from tests.system.browser import axe
 from tests.system.browser.axe import findings
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import OVERFLOW, SMALL_TARGETS
+from tests.system.browser.screenshots import VIEWS, save_screenshot
 from tools.console_pages import PAGES, Rows, fill, open_page
-from tools.npm_packages import ROOT
 
-_DIRECTORY = ROOT / "build" / "screenshots"
-_SIZE = "return [innerWidth, document.documentElement.scrollHeight]"
-_MAX_HEIGHT = 8000
-# Each scheme and each width once: the colours do not depend on the width.
-VIEWS = (("dark", 1280), ("light", 400))
 # The rules of axe-core for each width: all on a desktop, which hides nothing that a phone shows,
 # and on a phone those that read styles.
 RULES: dict[int, tuple[str, ...]] = {
@@ -55,16 +49,6 @@ def admin(logged_in: Visitor) -> Iterator[Visitor]:
     yield logged_in
     logged_in.reset_width()
     logged_in.set_scheme("light")
-
-
-def save_screenshot(visitor: Visitor, name: str) -> None:
-    """Saves the open page as <name>.png, also what is below the window."""
-    width, height = visitor.driver.execute_script(_SIZE)
-    clip = {"x": 0, "y": 0, "width": width, "height": min(height, _MAX_HEIGHT), "scale": 1}
-    parameters = {"format": "png", "clip": clip, "captureBeyondViewport": True}
-    shot = visitor.driver.execute_cdp_cmd("Page.captureScreenshot", parameters)
-    _DIRECTORY.mkdir(parents=True, exist_ok=True)
-    (_DIRECTORY / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
 
 # Those of one user in a row, because a log-in takes as long as some pages.

@@ -27,13 +27,6 @@ def panel_texts(visitor: Visitor) -> list[str]:
     return [f"{count}, {rollout}" for count, rollout in zip(counts, rollouts, strict=True)]
 
 
-def open_crowd_page(visitor: Visitor, shop: Shop) -> None:
-    """Opens the crowd page in a new tab and waits until it shows every worker."""
-    visitor.open_tab("/crowd/")
-    visitor.wait_for_text(PROGRESS, f"Connected to all {WORKERS} workers")
-    assert set(visitor.texts(".panel [data-pid]")) == shop.workers()
-
-
 def wait_for_panels(visitor: Visitor, shop: Shop, percent: int, rollout: str) -> None:
     """Waits until the panel of every worker shows this rollout and the right number of dots."""
     enabled, total = user_counts(shop, percent)
@@ -42,15 +35,11 @@ def wait_for_panels(visitor: Visitor, shop: Shop, percent: int, rollout: str) ->
     assert len(visitor.texts(".panel .dots .enabled")) == WORKERS * enabled
 
 
-def add_to_cart(visitor: Visitor) -> None:
-    visitor.visit("/things/pennant/")
-    visitor.follow(".buy button")
-    visitor.wait_for_text("[role=status]", "Harbour pennant is in your cart")
-
-
 def test_steps_of_the_crowd_page_reach_every_worker(visitor: Visitor, shop: Shop) -> None:
     visitor.visit(FLAGS)
-    open_crowd_page(visitor, shop)
+    visitor.open_tab("/crowd/")
+    visitor.wait_for_text(PROGRESS, f"Connected to all {WORKERS} workers")
+    assert set(visitor.texts(".panel [data-pid]")) == shop.workers()
     wait_for_panels(visitor, shop, 5, "rollout 5 %")
     steps = [
         ("50 %", "rollout 5 → 50 %", 50, "rollout 50 %"),
@@ -85,7 +74,9 @@ def test_crowd_page_fits_with_a_long_key(width: int, visitor: Visitor, shop: Sho
 
 def test_payment_gateway_of_admin_is_on_receipt(visitor: Visitor, shop: Shop) -> None:
     before = shop.workers()
-    add_to_cart(visitor)
+    visitor.visit("/things/pennant/")
+    visitor.follow(".buy button")
+    visitor.wait_for_text("[role=status]", "Harbour pennant is in your cart")
     visitor.log_in_as(ALICE)
     visitor.visit("/checkout/")
     assert visitor.text(".bill button") == "Pay with Stripe"

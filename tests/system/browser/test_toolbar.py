@@ -3,9 +3,8 @@
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.test_accessibility import VIEWS, save_screenshot
-from tools.ports import LOOPBACK
+from tests.system.browser.conftest import Visitor
+from tests.system.browser.screenshots import VIEWS, save_screenshot
 
 ENVIRONMENT = {"BESIDE": "debug_toolbar"}
 BUTTON, PANEL = "#djdt-FlagsPanel a", "#FlagsPanel"
@@ -50,14 +49,3 @@ def test_panel_shows_the_flags_of_a_page_on_desktops_and_phones(visitor: Visitor
         assert cut == 0 or width == 400
     visitor.set_scheme("light")
     visitor.reset_width()
-
-
-def test_link_leads_to_the_page_of_the_flag(visitor: Visitor, shop: Shop) -> None:
-    # The host of the admin, whose session its pages share.
-    visitor = Visitor(visitor.driver, shop.address.replace(LOOPBACK, "localhost"))
-    visitor.log_in_to_admin("admin")
-    open_panel(visitor, "/")
-    link = toolbar(visitor, f"{PANEL} a[href*='key=summer_banner']")
-    with visitor.leaving_page():
-        link.click()
-    assert "summer_banner" in visitor.text("h1, h2")

@@ -37,7 +37,8 @@ console.log(JSON.stringify({ first, then: state, request }));
 """
 
 
-def alice_has_the_flag(alice: User) -> None:
+@pytest.fixture(autouse=True)
+def flag_of_alice(alice: User) -> None:
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True, client_side=True)
     flag.allowed_users.add(alice)
 
@@ -48,13 +49,11 @@ def rendered(blocks: list[str], user: User | AnonymousUser) -> str:
 
 
 def test_fragment_of_htmx_is_for_its_user(alice: User) -> None:
-    alice_has_the_flag(alice)
     assert "Buy now" in rendered(code_of(PAGE, "django", "hx-get"), alice)
     assert "Buy now" not in rendered(code_of(PAGE, "django", "hx-get"), AnonymousUser())
 
 
 def test_cached_fragment_is_shared_by_users_with_the_same_result(alice: User) -> None:
-    alice_has_the_flag(alice)
     for _again in range(2):
         assert "Buy now" in rendered(code_of(PAGE, "django", "cache"), alice)
         assert "To the basket" in rendered(code_of(PAGE, "django", "cache"), AnonymousUser())
@@ -64,7 +63,6 @@ def test_cached_fragment_is_shared_by_users_with_the_same_result(alice: User) ->
 def test_hook_of_react_has_the_result_of_ofrep(
     named: str, expected: bool, alice: User, tmp_path: Path, client: Client
 ) -> None:
-    alice_has_the_flag(alice)
     if named:
         client.force_login(alice)
     [hook] = code_of(PAGE, "js")

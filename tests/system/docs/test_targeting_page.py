@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from datetime import date
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.template import Context
 
-from flagstaff import explain, flag_enabled, snapshot
+from flagstaff import flag_enabled, snapshot
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import validate_conditions, validate_rules
 from tests.support.conditions import condition
@@ -117,17 +116,6 @@ def test_users_of_an_organization_have_the_same_result(search: dict[str, Any]) -
     for pk in range(1, 5 * ORGANIZATIONS):
         has_flag = search["search"](request_of(user(pk)))
         assert has_flag is (pk % ORGANIZATIONS in with_flag)
-
-
-@pytest.mark.usefixtures("search")
-def test_missing_unit_is_no_user_and_a_number_is_its_text() -> None:
-    FeatureFlag.objects.update(rollout_percent=99)
-    for unit in (None, "", True, [7], date(2026, 1, 1)):
-        result = explain("new_search", context={"organization": unit})
-        assert (result.value, result.reason, result.bucket) == (False, "DEFAULT", None), unit
-    # A number and its text are the same unit.
-    buckets = {explain("new_search", context={"organization": unit}).bucket for unit in (7, "7")}
-    assert len(buckets - {None}) == 1
 
 
 def test_rule_for_two_organizations_has_their_names(shop: Shop, settings: Any) -> None:

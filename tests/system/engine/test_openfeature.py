@@ -12,8 +12,7 @@ import pytest
 from tests.support import openfeature_events as events
 from tests.support.fixtures import Query, SetGateway
 from tests.support.python_processes import run_python
-from tests.support.workers import Worker, calling
-from tests.system.engine.test_processes import killed_worker
+from tests.support.workers import Worker, calling, killed_worker
 from tools.limits import seconds
 from tools.postgres import Postgres
 

@@ -4,8 +4,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from tests.support.fixtures import OpenToAll, Query
 from tests.support.orphans import replace_descriptors, still_open
 from tests.support.sessions import Sessions, only_session, within
-from tests.support.workers import Worker
+from tests.support.workers import Worker, killed_worker
 from tools.limits import SERVER, seconds
 from tools.postgres import Postgres
 
@@ -160,17 +159,6 @@ def test_child_of_a_fork_outside_python_starts_its_own_engine(
     survey, took = worker.ask("in_fork", "os._exit", commands, True)
     assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)
     assert within(2, lambda: sessions() == [parent])
-
-
-@contextmanager
-def killed_worker(url: str, **flagstaff: Any) -> Iterator[Worker]:
-    """A worker whose process is killed during the test."""
-    worker = Worker(url, **flagstaff)
-    try:
-        yield worker
-    finally:
-        ended = worker.end()
-    assert ended == (-signal.SIGKILL, "")
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["by Python", "outside Python"])

@@ -191,22 +191,6 @@ def test_missing_table_only_stops_the_collection(database: str, query: Query) ->
         assert worker.ask("mode") == "live"
 
 
-def test_held_snapshot_counts_for_the_flag_that_replaced_its_own(
-    database: str, query: Query
-) -> None:
-    with Worker(database).loaded() as worker:
-        worker.call(usage_reports.hold)
-        query("DELETE FROM flagstaff_featureflag")
-        worker.sees(["flag_enabled", KEY, 1, True], True, within=5)
-        true_count = worker.call(usage_reports.evaluate_held, KEY, 70)
-        query("INSERT INTO flagstaff_featureflag (key, enabled) VALUES (%s, true)", KEY)
-        worker.sees(["flag_enabled", KEY, 1, True], False, within=5)
-    false_count = counted(query)[1]
-    assert true_count == 0
-    # Those of the held snapshot, and those of the new flag.
-    assert false_count > 70
-
-
 def served(query: Query, key: str = KEY) -> tuple[bool, bool]:
     """Whether a flag was served in bulk, and served to browsers."""
     in_bulk, to_browsers = query(

@@ -457,15 +457,6 @@ def test_worker_keeps_one_connection_while_it_reports_and_closes_it_at_its_end(
     assert within(2, lambda: sessions() == [])
 
 
-def test_worker_keeps_no_connection_by_default(
-    database: str, query: Query, run: int, sessions: Sessions
-) -> None:
-    with measuring(database, POOL_IDLE=0) as worker:
-        for times in range(1, 4):
-            report(worker, query, run, times)
-            assert within(2, lambda: pooled(sessions, worker) == [])
-
-
 def test_forked_child_closes_the_connection_that_its_parent_keeps(
     database: str, query: Query, run: int, sessions: Sessions
 ) -> None:
@@ -480,17 +471,6 @@ def test_forked_child_closes_the_connection_that_its_parent_keeps(
         # The parent's session has not noticed.
         report(worker, query, run, times=2)
         assert pooled(sessions, worker) == kept
-
-
-def test_session_that_the_server_ends_is_replaced_by_the_next_report(
-    database: str, query: Query, run: int, sessions: Sessions
-) -> None:
-    with measuring(database, POOL_IDLE=60) as worker:
-        report(worker, query, run)
-        [kept] = pooled(sessions, worker)
-        assert query("SELECT pg_terminate_backend(%s, 10000)", kept) == (True,)
-        report(worker, query, run, times=2)
-        assert pooled(sessions, worker) != [kept]
 
 
 def test_last_report_is_written_although_the_server_has_ended_the_kept_session(

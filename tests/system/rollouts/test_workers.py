@@ -9,7 +9,7 @@ from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.fixtures import Query
 from tests.support.plan_requests import requests
-from tests.support.plans import KEY, drive_recently, fail, run_of, see_enough, wait_for_count
+from tests.support.plans import KEY, drive_recently, harm, run_of, wait_for_count
 from tests.support.python_processes import run_python
 from tests.support.workers import Worker, suspended
 
@@ -28,8 +28,7 @@ def start() -> None:
 
 def trip(wait: float = driver._WAIT) -> list[str]:
     driver._WAIT = wait
-    see_enough()
-    fail(run_of(), inside=True, users=300)
+    harm()
     return [report.state for report in run_plans()]
 
 

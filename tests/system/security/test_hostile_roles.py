@@ -12,8 +12,8 @@ from django.conf import settings
 
 from flagstaff import flag_enabled
 from flagstaff.models import Change
-from tests.database.sql.test_qualified_sql import statements
 from tests.support.fixtures import Query
+from tests.support.package_sql import statements
 from tests.support.sql import insert_users
 from tests.support.terminals import flags
 from tests.support.webhooks import Webhook

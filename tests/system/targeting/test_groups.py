@@ -96,17 +96,6 @@ def test_new_member_gets_the_value_of_a_rule_that_alone_reads_the_group(
     worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
 
 
-def test_group_that_only_the_rules_of_a_value_name_is_read_with_the_value(
-    worker: Worker, session: psycopg.Connection[Any]
-) -> None:
-    pk = worker.call(add_user, "grace", "gamma")
-    session.execute(
-        "INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('max_items', '10', %s)",
-        [rules("gamma", value=50)],
-    )
-    worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
-
-
 def start_experiment(group: str) -> None:
     """Gives members of a group one of the variants control and treatment."""
     experiments.create("button", rules=json.loads(rules(group)))

@@ -1,5 +1,7 @@
 """Writes that leave no token although every trigger exists: workers notice, and say so."""
 
+from collections.abc import Iterator
+
 import pytest
 
 import flagstaff
@@ -46,88 +48,72 @@ def propagation() -> tuple[bool, int, str]:
     return propagated.complete, propagated.applied, ""
 
 
-def watching(database: str) -> Worker:
+@pytest.fixture
+def polling(database: str) -> Iterator[Worker]:
     """A worker that has loaded the database and polls often."""
-    return Worker(database, POLL_INTERVAL=0.2).loaded()
+    with Worker(database, POLL_INTERVAL=0.2).loaded() as worker:
+        yield worker
 
 
-def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Query) -> None:
-    with watching(database) as worker:
-        query(HEIR)
-        query(INSERT_OLD)
-        worker.sees(["flag_enabled", "old"], True, within=5)
-        worker.sees(["mode"], "reload", within=5)
-        assert (
-            worker.ask("field", "mode_reason")
-            == "a table has no token trigger, or it is not ENABLE ALWAYS: archived"
-        )
-        assert worker.call(propagation) == [False, 0, NO_TRIGGER]
+def test_row_in_an_inheriting_table_is_seen_by_the_poll(polling: Worker, query: Query) -> None:
+    query(HEIR)
+    query(INSERT_OLD)
+    polling.sees(["flag_enabled", "old"], True, within=5)
+    polling.sees(["mode"], "reload", within=5)
+    assert (
+        polling.ask("field", "mode_reason")
+        == "a table has no token trigger, or it is not ENABLE ALWAYS: archived"
+    )
+    assert polling.call(propagation) == [False, 0, NO_TRIGGER]
 
 
 @pytest.mark.parametrize(("altered", "role"), ALTERED_TRIGGERS)
 def test_change_that_a_single_trigger_would_report_is_seen_by_the_poll(
-    altered: str, role: str, database: str, query: Query
+    altered: str, role: str, polling: Worker, query: Query
 ) -> None:
     expected = f"{NOT_ALWAYS}: flagstaff_featureflag"
-    with watching(database) as worker:
-        query(f"ALTER TABLE flagstaff_featureflag {altered}")
-        worker.sees(["mode"], "reload", within=5)
-        assert worker.ask("field", "mode_reason") == expected
-        assert worker.call(propagation) == [False, 0, NO_TRIGGER]
-        query(f"SET session_replication_role = {role}; {DISABLE}")
-        worker.sees(NEW_CHECKOUT, False, within=5)
-        query(f"ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER {UPDATE}")
-        worker.sees(["mode"], "live", within=5)
-        query(f"DROP TRIGGER {UPDATE} ON flagstaff_featureflag")
-        worker.sees(["mode"], "reload", within=5)
-        assert worker.ask("field", "mode_reason") == expected
+    query(f"ALTER TABLE flagstaff_featureflag {altered}")
+    polling.sees(["mode"], "reload", within=5)
+    assert polling.ask("field", "mode_reason") == expected
+    assert polling.call(propagation) == [False, 0, NO_TRIGGER]
+    query(f"SET session_replication_role = {role}; {DISABLE}")
+    polling.sees(NEW_CHECKOUT, False, within=5)
+    query(f"ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER {UPDATE}")
+    polling.sees(["mode"], "live", within=5)
+    query(f"DROP TRIGGER {UPDATE} ON flagstaff_featureflag")
+    polling.sees(["mode"], "reload", within=5)
+    assert polling.ask("field", "mode_reason") == expected
 
 
 def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
-    database: str, query: Query
+    polling: Worker, query: Query
 ) -> None:
-    with watching(database) as worker:
-        query(HEIR + "; " + TRIGGERS_OF_HEIR)
-        query(INSERT_OLD)
-        worker.sees(["flag_enabled", "old"], True, within=5)
-        assert worker.ask("mode") == "live"
-        assert worker.call(propagation) == [True, 1, ""]
+    query(HEIR + "; " + TRIGGERS_OF_HEIR)
+    query(INSERT_OLD)
+    polling.sees(["flag_enabled", "old"], True, within=5)
+    assert polling.ask("mode") == "live"
+    assert polling.call(propagation) == [True, 1, ""]
 
 
-def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: Query) -> None:
-    with watching(database) as worker:
-        query(HEIR + "; ALTER TABLE archived NO INHERIT flagstaff_featureflag; " + TRIGGERS_OF_HEIR)
-        query(INSERT_OLD)
-        query("ALTER TABLE archived INHERIT flagstaff_featureflag")
-        worker.sees(["flag_enabled", "old"], True, within=5)
-        # After this load, the worker has also looked at the tables since the one before.
-        query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
-        worker.sees(["get_value", "gateway"], "paypal", within=5)
-        query("ALTER TABLE archived NO INHERIT flagstaff_featureflag")
-        worker.sees(["flag_enabled", "old"], False, within=5)
-
-
+@pytest.mark.parametrize(
+    ("replacement", "function"), [(TOKEN, "token"), (WRITE_TOKEN, "write_token")]
+)
 def test_change_under_a_replaced_trigger_function_is_seen_by_the_poll(
-    database: str, query: Query
+    replacement: str, function: str, polling: Worker, query: Query
 ) -> None:
-    for replacement, function in [(TOKEN, "token"), (WRITE_TOKEN, "write_token")]:
-        query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 100")
-        with watching(database) as worker:
-            [original] = query(
-                f"SELECT pg_get_functiondef(oid) FROM pg_proc "
-                f"WHERE proname = 'flagstaff_{function}_v1'"
-            )
-            query(replacement)
-            query(DISABLE)
-            worker.sees(NEW_CHECKOUT, False, within=5)
-            worker.sees(["mode"], "reload", within=5)
-            expected = f"a function of the token triggers was replaced: flagstaff_{function}_v1"
-            assert worker.ask("field", "mode_reason") == expected
-            query(original)
-            worker.sees(["mode"], "live", within=5)
+    [original] = query(
+        f"SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'flagstaff_{function}_v1'"
+    )
+    query(replacement)
+    query(DISABLE)
+    polling.sees(NEW_CHECKOUT, False, within=5)
+    polling.sees(["mode"], "reload", within=5)
+    expected = f"a function of the token triggers was replaced: flagstaff_{function}_v1"
+    assert polling.ask("field", "mode_reason") == expected
+    query(original)
+    polling.sees(["mode"], "live", within=5)
 
 
-def test_replaced_trigger_function_makes_a_wait_incomplete(database: str, query: Query) -> None:
-    with Worker(database).loaded() as worker:
-        query(TOKEN)
-        assert worker.call(propagation) == [False, 0, NO_TRIGGER]
+def test_replaced_trigger_function_makes_a_wait_incomplete(worker: Worker, query: Query) -> None:
+    query(TOKEN)
+    assert worker.call(propagation) == [False, 0, NO_TRIGGER]

@@ -11,13 +11,13 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.sql import rolled_back
 from tests.support.workers import Worker, address
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 POLL_INTERVAL = 0.3
 FLAGS = "flagstaff_featureflag"
-ALLOWED = "flagstaff_featureflag_allowed_users"
 VALUES = "flagstaff_keyvaluestore"
 
 
@@ -125,15 +125,13 @@ def test_write_reaches_every_worker(write: Write, shop: Shop, workers: Workers) 
 def test_rolled_back_change_reaches_no_worker(shop: Shop, workers: Workers) -> None:
     for worker in workers:
         worker.ask("watch", ["flag_enabled", "new_checkout", shop.bob.pk])
-    with transaction.atomic():
+    with rolled_back():
         flags.update(rollout_percent=100)
-        transaction.set_rollback(True)
     with transaction.atomic():
         values.update(value="paypal")
         # A savepoint.
-        with transaction.atomic():
+        with rolled_back():
             flags.update(rollout_percent=100)
-            transaction.set_rollback(True)
     workers.see("paypal", "get_value", "payment_gateway")
     assert [worker.ask("watched") for worker in workers] == [[False], [False]]
 

@@ -26,15 +26,15 @@ class Plan(enum.Enum):
     PAID = "paid"
 
 
+@pytest.fixture
 def new_checkout() -> Flag:
     return Flag("new_checkout", "Checkout on one page", owner="payments", tags=["checkout"])
 
 
-def test_declared_flag_is_its_key() -> None:
-    flag = new_checkout()
-    assert flag == "new_checkout"
-    assert {"new_checkout": 1}[flag] == 1
-    assert f"{flag} {flag!s}" == "new_checkout new_checkout"
+def test_declared_flag_is_its_key(new_checkout: Flag) -> None:
+    assert new_checkout == "new_checkout"
+    assert {"new_checkout": 1}[new_checkout] == 1
+    assert f"{new_checkout} {new_checkout!s}" == "new_checkout new_checkout"
 
 
 def test_declared_flag_knows_its_texts_and_its_place() -> None:
@@ -44,20 +44,19 @@ def test_declared_flag_knows_its_texts_and_its_place() -> None:
     assert flag.place.path == "tests/unit/declared/test_declarations.py"
 
 
-def test_declared_key_pickles_as_plain_text() -> None:
-    unpickled = pickle.loads(pickle.dumps(new_checkout()))
+def test_declared_key_pickles_as_plain_text(new_checkout: Flag) -> None:
+    unpickled = pickle.loads(pickle.dumps(new_checkout))
     assert type(unpickled) is str
     assert unpickled == "new_checkout"
 
 
-def test_copy_of_declared_key_is_itself() -> None:
-    flag = new_checkout()
-    assert copy.copy(flag) is copy.deepcopy(flag) is flag
+def test_copy_of_declared_key_is_itself(new_checkout: Flag) -> None:
+    assert copy.copy(new_checkout) is copy.deepcopy(new_checkout) is new_checkout
 
 
-def test_declared_key_does_not_change() -> None:
+def test_declared_key_does_not_change(new_checkout: Flag) -> None:
     with pytest.raises(AttributeError, match="owner cannot change"):
-        new_checkout().owner = "search"
+        new_checkout.owner = "search"
 
 
 USES: dict[str, Callable[[Any], object]] = {
@@ -83,9 +82,9 @@ def test_key_in_the_place_of_its_result_raises_type_error(use: Callable[[Any], o
         use(Value("page_size", 20))
 
 
-def test_nothing_of_a_declared_key_can_be_deleted() -> None:
+def test_nothing_of_a_declared_key_can_be_deleted(new_checkout: Flag) -> None:
     with pytest.raises(AttributeError, match="owner cannot change"):
-        del new_checkout().owner
+        del new_checkout.owner
 
 
 def other(argument: Any) -> Any:
@@ -182,14 +181,15 @@ def test_wrong_declaration_is_refused_with_its_place(
     assert before == DECLARED
 
 
+@pytest.mark.usefixtures("new_checkout")
 def test_key_that_is_declared_twice_names_both_places() -> None:
-    new_checkout()
     with pytest.raises(DeclarationError, match=r"declarations\.py:\d+ and in .*declarations"):
         Value("new_checkout", 1)
 
 
 def test_key_can_be_declared_again_in_the_same_place() -> None:
-    assert new_checkout() is not new_checkout()
+    first, second = (Flag("new_checkout") for _ in range(2))
+    assert first is not second
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from django.utils.functional import SimpleLazyObject
 from flagstaff import all_flags, explain, flag_enabled, get_value, snapshot
 from flagstaff.testing import override_flag, override_value, override_variant
 from tests.support.evaluations import flag_and_value
+from tests.support.generators import async_generator, generator
 
 
 def test_block_sets_and_resets_and_the_innermost_wins() -> None:
@@ -219,14 +219,6 @@ def test_override_of_a_plain_class_is_rejected_with_the_mark() -> None:
         "test_override_of_a_plain_class_is_rejected_with_the_mark.<locals>.Plain is a plain class; "
         "use @pytest.mark.flagstaff(…)"
     )
-
-
-def generator() -> Iterator[int]:
-    yield 1
-
-
-async def async_generator() -> AsyncIterator[int]:
-    yield 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,6 @@ IS_WORSE, NO_DATA = Guardrail("errors", 0.003, -0.001), Guardrail("refunds", -ma
 FAILS = replace(NO_DATA, is_failed=True)
 WINNER = Evidence(BETTER, is_significant=True, mismatch_p_value=0.4)
 OPEN = Evidence(OPEN_INTERVAL, is_significant=False, mismatch_p_value=0.4)
-
-
-def outcome_of(evidence: Evidence, **changes: object) -> Outcome:
-    return judge(replace(evidence, **changes))  # type: ignore[arg-type]
 
 
 def statements(evidence: Evidence) -> str:
@@ -42,9 +39,9 @@ def statements(evidence: Evidence) -> str:
     ],
 )
 def test_mismatch_harm_and_gates_come_before_a_winner(
-    changes: dict[str, object], expected: Outcome
+    changes: dict[str, Any], expected: Outcome
 ) -> None:
-    assert outcome_of(WINNER, **changes) is expected
+    assert judge(replace(WINNER, **changes)) is expected
 
 
 @pytest.mark.parametrize(
@@ -60,16 +57,18 @@ def test_significant_metric_wins_or_loses_by_its_direction(
     value: float, higher_is_better: bool, expected: Outcome
 ) -> None:
     comparison = replace(BETTER, value=value)
-    assert outcome_of(WINNER, comparison=comparison, higher_is_better=higher_is_better) is expected
+    assert (
+        judge(replace(WINNER, comparison=comparison, higher_is_better=higher_is_better)) is expected
+    )
 
 
 def test_no_difference_needs_an_interval_with_only_effects_that_are_too_small() -> None:
     assert judge(OPEN) is Outcome.UNDECIDED
-    assert outcome_of(OPEN, smallest_effect=0.04) is Outcome.UNDECIDED
+    assert judge(replace(OPEN, smallest_effect=0.04)) is Outcome.UNDECIDED
     small = replace(OPEN, smallest_effect=0.041)
     assert judge(small) is Outcome.NO_DIFFERENCE
     assert "too small to matter" in statements(small)
-    assert outcome_of(small, comparison=SILENT) is Outcome.UNDECIDED
+    assert judge(replace(small, comparison=SILENT)) is Outcome.UNDECIDED
 
 
 @pytest.mark.parametrize(

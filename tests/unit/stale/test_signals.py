@@ -22,6 +22,7 @@ from flagstaff.stale.signals import (
     assess,
     constant_result,
 )
+from tests.support.conditions import rule
 from tests.support.translations import german
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -196,10 +197,6 @@ def test_reason_why_usage_is_unknown_is_translated() -> None:
     assert text == "kein Worker hat gemeldet"
 
 
-def rules(*percents: int) -> list[object]:
-    return [{"conditions": [], "rollout_percent": percent} for percent in percents]
-
-
 @pytest.mark.parametrize(
     ("enabled", "percent", "rules_result", "has_users", "expected"),
     [
@@ -210,11 +207,11 @@ def rules(*percents: int) -> list[object]:
         (True, 0, None, False, False),
         (True, 0, None, True, None),
         (True, 99, [], False, None),
-        (True, 100, rules(100), False, True),
+        (True, 100, [rule(rollout_percent=100)], False, True),
         (True, 100, [{"conditions": []}], False, True),
-        (True, 100, rules(100, 99), False, None),
-        (True, 0, rules(0), False, False),
-        (True, 0, rules(1), False, None),
+        (True, 100, [rule(rollout_percent=100), rule(rollout_percent=99)], False, None),
+        (True, 0, [rule(rollout_percent=0)], False, False),
+        (True, 0, [rule(rollout_percent=1)], False, None),
         (True, 0, [{"conditions": []}], False, None),
         (True, 100, {}, False, None),
         (True, 100, ["x"], False, None),

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.usefixtures("open_shop")
 
 COMPARE = f"{FLAGS}compare/"
 VIEWER = ("view_featureflag", "view_keyvaluestore", "view_segment")
-CHANGER = (*VIEWER, "change_featureflag", "change_keyvaluestore", "view_user")
 RULES, ROLLOUT = "flag rules new_checkout", "flag rollout_percent new_checkout"
 SIZE = "value value page_size"
 

@@ -34,16 +34,14 @@ from tests.support.plans import (
     KEY,
     STEPS,
     drive_recently,
-    harm,
     leave_unguarded,
     make_flag,
-    plan_of,
     plan_url,
+    trip,
 )
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
-from tests.support.terminals import flags
 from tests.support.usage_rows import add_usage, delete_usage
 
 __all__ = ["join"]
@@ -95,13 +93,6 @@ def store(
     verdict = {"run": experiment.run + other_run, "outcomes": outcomes, "problem": problem}
     verdict["at"] = at or timezone.localtime().replace(minute=0)
     StoredVerdict.objects.update_or_create(experiment=experiment, defaults=verdict)
-
-
-def trip() -> None:
-    """Lets run-jobs roll the plan back, because a guard trips."""
-    harm()
-    assert flags("run-jobs").status == 0
-    assert plan_of().state == State.ROLLED_BACK
 
 
 def test_quiet_page_says_that_nothing_needs_attention(operator: Client) -> None:

@@ -9,17 +9,21 @@ from django.test import Client
 
 from flagstaff import changes, experiments
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import FLAGS, RECENT, act, content_of, messages_of, page, staff
+from tests.support.admin_pages import (
+    FLAGS,
+    RECENT,
+    act,
+    content_of,
+    listed_keys,
+    messages_of,
+    page,
+    staff,
+)
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.usage_rows import add_usage, delete_usage
 
 UNKNOWN = f"{FLAGS}unknown-keys/"
-
-
-def keys(html: str) -> list[str]:
-    """The unknown keys of the table."""
-    return Screen(html).texts("th .flagstaff-key")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,7 @@ def test_page_lists_keys_with_their_counts_the_last_first(operator: Client) -> N
     add_usage("last_seen", "unknown")
     html = page(operator, UNKNOWN)
     shown = content_of(html)
-    assert keys(html) == ["last_seen", "first_seen"]
+    assert listed_keys(html) == ["last_seen", "first_seen"]
     assert "12,345" in shown
     assert "In the last 7 days, your code evaluated 2 keys that have no flag." in shown
     assert re.search(r"Counted since .* and until .*\d\d:\d\d:\d\d", shown)
@@ -68,7 +72,7 @@ def test_page_without_an_unknown_key_or_its_table_says_so(
     add_usage("old_key", "unknown", 1, 8)
     changes.flags.create("last_seen")
     html = page(operator, UNKNOWN)
-    assert keys(html) == []
+    assert listed_keys(html) == []
     assert "Every key that was evaluated in the last 7 days has a flag." in content_of(html)
     delete_usage()
     assert "No worker has reported its evaluations yet." in content_of(page(operator, UNKNOWN))
@@ -83,11 +87,11 @@ def test_page_has_fifty_keys_and_links_to_the_others(operator: Client) -> None:
     for number in range(51):
         add_usage(f"key_{number:02}", "unknown", 1, number / 1_000)
     first, last = page(operator, UNKNOWN), page(operator, f"{UNKNOWN}?p=2")
-    assert (len(keys(first)), keys(last)) == (50, ["key_50"])
+    assert (len(listed_keys(first)), listed_keys(last)) == (50, ["key_50"])
     assert "evaluated 51 keys" in content_of(first)
     assert 'href="?p=2">Next page<' in first
     assert 'href="?p=1">Previous page<' in last
-    assert keys(page(operator, f"{UNKNOWN}?p=x")) == keys(first)
+    assert listed_keys(page(operator, f"{UNKNOWN}?p=x")) == listed_keys(first)
 
 
 def test_key_links_to_its_history_which_brings_a_deleted_flag_back(operator: Client) -> None:
@@ -106,7 +110,7 @@ def test_viewer_and_read_only_pages_cannot_create_flags(
     html = page(viewer, UNKNOWN)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     for html_of_page in (html, page(operator, UNKNOWN)):
-        assert keys(html_of_page) == ["last_seen"]
+        assert listed_keys(html_of_page) == ["last_seen"]
         assert f"{FLAGS}add/?" not in html_of_page
 
 

@@ -28,6 +28,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.shop import GERMAN, STAFF
+from tests.support.views import in_request, request_of
 
 
 def checked(
@@ -110,20 +111,6 @@ def test_context_of_api_client_and_call_are_merged(client: OpenFeatureClient) ->
     assert not client.get_boolean_value("beta", False, EvaluationContext("", {"country": "FR"}))
 
 
-def in_request(user: Any, evaluate: Any) -> Any:
-    """What a view returns while a request of this user is handled."""
-    results = []
-
-    def view(request: HttpRequest) -> HttpResponse:
-        results.append(evaluate(request))
-        return HttpResponse()
-
-    request = RequestFactory().get("/")
-    request.user = user
-    FlagstaffMiddleware(view)(request)
-    return results[0]
-
-
 @pytest.mark.usefixtures("flag")
 def test_view_evaluates_for_the_user_and_the_context_of_its_request(
     client: OpenFeatureClient,
@@ -135,10 +122,10 @@ def test_view_evaluates_for_the_user_and_the_context_of_its_request(
         request.flags.context["country"] = "DE"
         return beta(request)
 
-    assert in_request(STAFF_USER, beta)
-    assert not in_request(STAFF_USER, lambda request: beta(request, "8"))
-    assert not in_request(AnonymousUser(), beta)
-    assert in_request(AnonymousUser(), beta_in_germany)
+    assert in_request(request_of(STAFF_USER), beta)
+    assert not in_request(request_of(STAFF_USER), lambda request: beta(request, "8"))
+    assert not in_request(request_of(AnonymousUser()), beta)
+    assert in_request(request_of(AnonymousUser()), beta_in_germany)
 
 
 def test_view_evaluates_from_the_snapshot_of_its_request(
@@ -153,7 +140,7 @@ def test_view_evaluates_from_the_snapshot_of_its_request(
         load()
         return before, client.get_integer_value("limit", 0)
 
-    assert in_request(AnonymousUser(), view) == (1, 1)
+    assert in_request(request_of(AnonymousUser()), view) == (1, 1)
     assert client.get_integer_value("limit", 0) == 2
 
 
@@ -190,7 +177,7 @@ def test_value_with_rules_is_evaluated_for_the_user(
     )
     result = details(f"a_{kind}", default, EvaluationContext("1", {"country": "FR"}))
     assert (result.value, result.reason, result.flag_metadata) == (own, "DEFAULT", {})
-    assert in_request(staff, lambda _: details(f"a_{kind}", default)).value == of_staff
+    assert in_request(request_of(staff), lambda _: details(f"a_{kind}", default)).value == of_staff
 
 
 @pytest.mark.parametrize("kind", ["boolean", "string", "integer", "float", "object"])

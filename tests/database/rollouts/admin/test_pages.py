@@ -57,6 +57,7 @@ from tests.support.plans import (
     rollout,
     run_of,
     see,
+    trip,
 )
 from tests.support.screen import Screen
 from tests.support.shop import Shop
@@ -79,14 +80,6 @@ def head(html: str) -> str:
     return text_of(html.partition('class="flagstaff-title">')[2].partition("<section")[0])
 
 
-def trip(key: str = KEY) -> None:
-    see(run_of(key), inside=True, users=40)
-    see(run_of(key), inside=False, users=100)
-    fail(run_of(key), inside=True, users=20)
-    run_plans()
-    assert plan_of(key).state == State.ROLLED_BACK
-
-
 def hold() -> None:
     end_dwell_time()
     run_plans()
@@ -102,7 +95,7 @@ def pause_by_a_change() -> None:
 @pytest.mark.parametrize(
     ("happens", "state", "text"),
     [
-        (trip, "rolled back", r"Step 1 of 2, 25 → 0 % — errors: 20 of \d+ users .*"),
+        (trip, "rolled back", r"Step 1 of 2, 25 → 0 % — errors: 300 of [\d,]+ users .*"),
         (hold, "holding", "Step 1 of 2, 25 % — waits for data: .*"),
         (pause_by_a_change, "paused", "Step 1 of 2, 25 % — the flag was changed outside .*"),
         (leave_unguarded, "unguarded", "Step 1 of 2, 25 %, .* — no guard can stop it, because .*"),
@@ -131,7 +124,7 @@ def test_plan_that_waits_for_a_person_is_red_and_comes_first_with_its_reason(  #
     is_harm = state in {"rolled back", "unguarded"}
     assert len(shown) == (2 if is_harm else 1)
     for text_in_red in shown:
-        in_list = f"plan: {state} — {text}" if state != "rolled back" else "errors: 20 of .*back"
+        in_list = f"plan: {state} — {text}" if state != "rolled back" else "errors: 300 of .*back"
         assert re.match(f"{in_list}|Rollout plan {state} {text}", text_in_red)
     for key in ("later", "last"):
         make_flag(key)
@@ -279,11 +272,9 @@ def test_page_shows_the_figures_at_a_trip_and_not_those_since(
     for number in (500, 501):
         FailedUnit.objects.create(run_id=run_id, guard=0, inside=True, unit=number)
     html = page(operator, plan_url(running))
-    assert re.search(r"rolled back .*Step 1 of 2, 25 → 0 % — .*20 of \d+ users", head(html))
+    assert re.search(r"rolled back .*Step 1 of 2, 25 → 0 % — .*300 of [\d,]+ users", head(html))
     [guard, *_others] = Screen(html).section("Guards").rows
-    assert re.search(r"% 20 of (39|40|41) users", guard[1])
-    # Nobody without the flag has failed.
-    assert guard[3] == NONE
+    assert re.search(r"% 300 of 1,[12]\d\d users", guard[1])
 
 
 @pytest.mark.parametrize(
@@ -543,10 +534,10 @@ def test_confirmations_after_a_trip_say_why_the_plan_was_rolled_back(
     rolled_back = version_of(Kind.FLAG, flag.pk)
     for url in (f"{FLAGS}{flag.pk}/rollout/?percent=25", undo_url(rolled_back)):
         now, after = preview_of(operator.get(url))["plan"]
-        assert re.match(r"rolled back — errors: 20 of \d+ users", now)
+        assert re.match(r"rolled back — errors: 300 of [\d,]+ users", now)
         assert now == after
     [why, *_others] = notes_of(operator.get(action_url(running, "resume")))
-    assert "— errors: 20 of" in why
+    assert "— errors: 300 of" in why
 
 
 def test_restore_says_that_the_plan_is_paused_only_if_it_decides_about_users(
