@@ -129,7 +129,11 @@ def test_flag_at_100_percent_is_on_for_all_if_all_its_rules_are(operator: Client
 def test_flags_that_need_attention_come_first_then_the_last_changed(operator: Client) -> None:
     for key, days in (("old", 9), ("new", 1), ("middle", 5)):
         make_flag(key, days=days)
+    order = Screen(page(operator)).texts(".flagstaff-order")
+    assert order == ["3 flags, the last changed first"]
     make_flag("partial", days=60, rollout_percent=100, rules=[*WHOLE, *RULES])
+    order = Screen(page(operator)).texts(".flagstaff-order")
+    assert order == ["4 flags: those that need attention first, then the last changed"]
     assert keys(operator) == ["partial", "new", "middle", "old"]
     assert cells(operator, "flag")[0] == (
         "partial Rule 2 keeps 75 % of its users out, also at a rollout of 100 %."

@@ -466,7 +466,7 @@ class FlagListAdmin(BaseAdmin):
             "flagstaff_shortcuts": [*_shortcuts(request, flags)],
             "flagstaff_total": len(flags.all),
             "flagstaff_first": next(map(_anchor, changelist.result_list), ""),
-            "flagstaff_order": "" if ORDER_VAR in request.GET else _order_text(len(flags.all)),
+            "flagstaff_order": "" if ORDER_VAR in request.GET else _order_text(flags.all),
             "flagstaff_deleted_url": changes_url(self.admin_site, deleted)
             if changelist.query and page_link(self.admin_site, request, "changes")
             else "",
@@ -625,12 +625,14 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
             }
 
 
-def _order_text(count: int) -> str:
-    return say(
-        "{count} flag: what needs attention first, then the last changed",
-        "{count} flags: those that need attention first, then the last changed",
-        count=count,
-    ).local
+def _order_text(flags: Collection[ListedFlag]) -> str:
+    text = say("{count} flag in all", "{count} flags, the last changed first")
+    if any(flag.needs_attention for flag in flags):
+        text = say(
+            "{count} flag: what needs attention first, then the last changed",
+            "{count} flags: those that need attention first, then the last changed",
+        )
+    return say(text, count=len(flags)).local
 
 
 def _anchor(flag: Any) -> str:
