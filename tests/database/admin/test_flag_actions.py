@@ -302,7 +302,10 @@ def test_deletion_says_who_has_the_flag_and_types_the_key_of_one_in_use(
         assert "The code still evaluates “new_checkout”." in notes
         default = "After the deletion, the code uses its own default for “new_checkout”."
         assert default in notes
-        assert any(note.startswith("Evaluated: 1 time in the last 30 days, last") for note in notes)
+        assert any(
+            note.startswith("Evaluated: 1 time in the last 30 days, last reported at ")
+            for note in notes
+        )
         again = operator.post(flag_url(flag, "delete"), confirmed(response))
         assert problems_of(again) == ["Not confirmed: type “new_checkout” exactly."]
     finally:

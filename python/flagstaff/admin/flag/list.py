@@ -540,9 +540,9 @@ class FlagListAdmin(BaseAdmin):
             " · ".join(filter(None, texts)),
         )
 
-    @admin.display(description=say("evaluated").lazy, ordering="key")
+    @admin.display(description=say("usage report").lazy, ordering="key")
     def usage(self, flag: Any) -> SafeString | str:
-        """The share of true results in 24 hours, and the time of the last evaluation."""
+        """The share of true results in 24 hours, and when a worker last reported an evaluation."""
         used: KeyUsage = flag.listed.usage
         last, to_browsers = used.last_evaluated_at, used.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
@@ -554,7 +554,8 @@ class FlagListAdmin(BaseAdmin):
             return two_lines(shown, time_cell(last)) if share else time_cell(last)
         if used.served_in_bulk_at is not None:
             title = say(
-                "Served in bulk on {time}. An evaluation of one key would be counted.",
+                "Served in bulk, last recorded at {time}. An evaluation of one key would be "
+                "counted.",
                 time=local_time_text(used.served_in_bulk_at),
             ).local
             return cell_html('<span title="{}">{}</span>', title, say("not known").local)
