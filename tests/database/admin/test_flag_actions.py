@@ -135,7 +135,7 @@ def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag)
     command = "to give it to them, too, run: python manage.py flags release new_checkout"
     assert command in asked("rollout new_checkout 100", "n").err
     response = operator.get(flag_url(flag, "release"))
-    assert "rules" in preview_of(response)
+    assert "changed rule" in preview_of(response)
     operator.post(flag_url(flag, "release"), confirmed(response))
     flag.refresh_from_db()
     assert flag.rules == [{**STAFF[0], "rollout_percent": 100}]

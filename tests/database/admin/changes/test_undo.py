@@ -329,12 +329,12 @@ def test_undo_of_a_creation_or_deletion_shows_the_value_and_the_rules(operator: 
     created = changes.values.create("limit", 5, rules=[{"conditions": STAFF, "value": 7}]).version
     shown = preview_of(operator.get(undo_url(created)))
     assert shown["limit"] == ["5", "deleted"]
-    assert shown["rules"] == ["rule 1: 7 if is_staff is true", "no rule"]
+    assert shown["removed rule"] == ["rule 1: 7 if is_staff is true", "no rule"]
     deleted = changes.values.delete("limit").version
     assert preview_of(operator.get(undo_url(deleted)))["limit"] == ["deleted", "5"]
     changes.flags.create("banner", rules=[{"conditions": STAFF, "rollout_percent": 100}])
     deleted = changes.flags.delete("banner").version
-    rule = preview_of(operator.get(undo_url(deleted)))["rules"]
+    rule = preview_of(operator.get(undo_url(deleted)))["added rule"]
     assert rule == ["no rule", "rule 1: 100 % if is_staff is true"]
 
 
