@@ -154,8 +154,7 @@ def event_rows(
         state = ""
         if not exists:
             is_declared = declaration(kind.model, event.key) is not None
-            text = say("as declared") if is_declared else say("no longer exists")
-            state = text.local
+            state = "" if is_declared else say("no longer exists").local
         return with_subject(event_row, event.key, _url_of(site, event, exists=exists), label, state)
 
     rows = [*map(shown_row, events)]
