@@ -442,6 +442,10 @@ def test_link_and_boxes_of_a_page_and_the_title_of_its_undo_count_the_same(
             change()
     shown = Screen(page(operator, f"{RECENT}?actor=ana"))
     assert len(shown.all("[name=undo]")) == 2
+    why_not = " · cannot be selected: it is the undo of a change on this page"
+    # Both undos: of a deletion, and of the change before it.
+    said = [why_not in event.text for event in shown.all(".flagstaff-event")]
+    assert said == [False, True, False, True, False, False]
     url = shown.link("Undo all 2 changes on this page…")
     # Through the deletion and its undo.
     assert Screen(page(operator, url)).heading == "Undo 2 changes"
