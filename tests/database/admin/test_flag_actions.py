@@ -219,12 +219,15 @@ def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> N
 
 
 @pytest.mark.parametrize("name", ["kill", "off"])
-def test_flag_that_is_off_says_that_its_previews_end(
-    operator: Client, flag: FeatureFlag, name: str
+def test_flag_that_is_off_says_that_its_previews_end_where_there_can_be_some(
+    operator: Client, flag: FeatureFlag, name: str, settings: Any
 ) -> None:
     changes.flags.disable(flag.key)
+    assert "Already off." in notes_of(operator.get(flag_url(flag, name)))
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    operator.handler.load_middleware()
     notes = notes_of(operator.get(flag_url(flag, name)))
-    assert "Already off. Previews would end." in notes
+    assert "Already off. If somebody previews it in a browser, the preview ends." in notes
 
 
 def test_page_of_a_kill_focuses_its_button_and_says_what_stays(
