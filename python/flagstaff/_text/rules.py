@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import SequenceMatcher
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from flagstaff._text import Sentence, joined, localized, say, truncated
@@ -294,12 +295,14 @@ def rule_changes(
         [rule for rule in after if rule not in new_only],
     )
     changes = []
-    for rule in [*new_only]:
-        # A rule that was changed keeps its name, or has none.
-        if same := next((earlier for earlier in old_only if earlier.name == rule.name), None):
-            changes.append(RuleChange(same.text, rule.text, f"{same.text} → {rule.text}"))
-            old_only.remove(same)
-            new_only.remove(rule)
+    # A rule that was changed keeps its name, or has none. Another one may have its place.
+    for of_rule in (attrgetter("name"), attrgetter("place")):
+        for rule in [*new_only]:
+            earlier = (earlier for earlier in old_only if of_rule(earlier) == of_rule(rule))
+            if same := next(earlier, None):
+                changes.append(RuleChange(same.text, rule.text, f"{same.text} → {rule.text}"))
+                old_only.remove(same)
+                new_only.remove(rule)
     removed, added = say("removed {rule}"), say("added {rule}")
     changes += [RuleChange(rule.text, "", say(removed, rule=rule.text).local) for rule in old_only]
     changes += [RuleChange("", rule.text, say(added, rule=rule.text).local) for rule in new_only]

@@ -43,6 +43,7 @@ class Worker:
     token: int
     #: The process id of its backend, as in pg_stat_activity; None behind a pooler.
     session: int | None
+    #: The time of its first report. Its process may have started long before.
     started_at: datetime
     #: Seconds since its last report.
     seen_seconds: float

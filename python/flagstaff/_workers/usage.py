@@ -38,7 +38,8 @@ class HourlyUsage:
     result: str
     #: 0 for "bulk", "browsers" and "needed", which are not counted.
     count: int
-    #: Of "bulk", "browsers" and "needed", it can be an hour too early.
+    #: When a worker last reported it: up to USAGE_INTERVAL after the evaluation. Of "bulk",
+    #: "browsers" and "needed", it can be an hour too early.
     last_at: datetime
 
 
@@ -70,13 +71,13 @@ class Usage:
 
 @dataclass(frozen=True)
 class KeyUsage:
-    """How often a key was evaluated since a time, and when it was last used at all."""
+    """How often a key was evaluated since a time, and when a worker last reported it."""
 
     true_count: int = 0
     false_count: int = 0
     #: All evaluations, also those without a flag.
     count: int = 0
-    #: The last evaluation, or the last time that a condition of another row has read the flag.
+    #: The last report of an evaluation, or of a condition of another row that has read the flag.
     last_evaluated_at: datetime | None = None
     #: By `all_flags()`: the code may have used the result, or not.
     served_in_bulk_at: datetime | None = None

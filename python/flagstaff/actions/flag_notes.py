@@ -133,8 +133,8 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
     used, texts = usage.keys.get(key, NOT_USED), []
     if used.last_evaluated_at:
         text = say(
-            "{count} time in the last {days}, last at {time}; in the last day: {recent}",
-            "{count} times in the last {days}, last at {time}; in the last day: {recent}",
+            "{count} time in the last {days}, last reported at {time}; in the last day: {recent}",
+            "{count} times in the last {days}, last reported at {time}; in the last day: {recent}",
         )
         times = {
             "time": local_time_text(used.last_evaluated_at),
@@ -144,10 +144,12 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
         }
         texts.append(say(text, **times).local)
     if used.served_to_browsers_at:
-        text = say("last served to browsers: {time}")
+        text = say("served to browsers, last recorded at {time}")
         texts.append(say(text, time=local_time_text(used.served_to_browsers_at)).local)
     if used.served_in_bulk_at and not texts:
-        text = say("last served in bulk, which does not say whether the code uses it: {time}")
+        text = say(
+            "served in bulk, which does not say whether the code uses it, last recorded at {time}"
+        )
         texts.append(say(text, time=local_time_text(used.served_in_bulk_at)).local)
     if texts:
         return "; ".join(texts)

@@ -157,7 +157,11 @@ class ActionAdmin(BaseAdmin):
         """Returns the sentence for a row of an app that was deleted."""
         return say("“{key}” was deleted.", key=key).local
 
-    def unchanged_text(self, action: Action) -> str:
+    def worded(self, action: Action, row: Any) -> Action:
+        """Returns an action with the label and the button that fit its row, done now."""
+        return action
+
+    def unchanged_text(self, request: HttpRequest, action: Action) -> str:
         """Returns the sentence for an action that would write nothing."""
         return say("Nothing would change.").local
 

@@ -21,7 +21,7 @@ from flagstaff._tables.database import value_or_default
 from flagstaff._tables.rows import Kind, Row, declaration, through_model
 from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
 from flagstaff._text import is_whole_number, local_list, local_number, localized, quoted, say
-from flagstaff._text.rules import naming
+from flagstaff._text.rules import RuleChange, naming
 from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.table import Line, Look, users_line
 from flagstaff.admin.parts import PAGES, Level, Note, OnFlag
@@ -331,9 +331,16 @@ def rule_lines(planned: Changed) -> list[Line]:
 
 
 def _rule_lines(difference: Difference) -> list[Line]:
-    label, none = field_label(difference.field), say("no rule").local
-    rules = describe_rules(difference, MAX_TEXT) or ()
-    return [Line(label, change.old or none, change.new or none) for change in rules]
+    none, rules = say("no rule").local, describe_rules(difference, MAX_TEXT) or ()
+    return [Line(_rule_label(rule), rule.old or none, rule.new or none) for rule in rules]
+
+
+def _rule_label(rule: RuleChange) -> str:
+    """Returns what happens to a rule: its line is one of several, and is read alone."""
+    if not (rule.old and rule.new):
+        return say("removed rule").local if rule.old else say("added rule").local
+    # Of one that has another place, the new text is a sentence about it.
+    return say("moved rule").local if rule.text == rule.new else say("changed rule").local
 
 
 def use_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[Line]:

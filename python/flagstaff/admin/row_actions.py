@@ -160,7 +160,9 @@ class RowSubject:
         if look is None:
             return [*self._waiting(None)]
         is_same = look.changed and not any(change.written for change in look.changed)
-        unchanged = self.admin.unchanged_text(self.action) if is_same and self.rows else ""
+        unchanged = (
+            self.admin.unchanged_text(self.request, self.action) if is_same and self.rows else ""
+        )
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         if users and len(self.rows) > 1 and self.admin.row_kind is Kind.FLAG:
@@ -211,6 +213,8 @@ class RowSubject:
     def words(self, run: Run | None) -> Mapping[str, Any]:
         """The heading, the button, and what a selection posts again."""
         action, row = self.action, self.row
+        if row is not None and self.is_urgent:
+            action = self.admin.worded(action, row)
         name = self.admin.heading(row) if row else ""
         if len(self.rows) > 1:
             name = f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"

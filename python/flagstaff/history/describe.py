@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from django.db import Error, transaction
 
+from flagstaff._declared import Flag, Value
 from flagstaff._tables.database import user_field
-from flagstaff._tables.rows import BUCKET_BY, USER
+from flagstaff._tables.rows import BUCKET_BY, USER, Kind, declaration
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff._text import MASK, local_list, localized, say, truncated
 from flagstaff._text.rules import RuleChange, conditions_text, rule_changes, rules_text
@@ -288,20 +289,50 @@ def _row(change: DescribableChange, limit: int | None) -> list[ChangePart]:
     if change.action == "create":
         # An undo brings back what was deleted.
         words = say("restored") if change.undoes else say("created")
-        return [ChangePart(words.local), *_fields(change, "new", limit)]
+        return [ChangePart(words.local), *_fields(change.differences, "new", limit)]
     if change.action == "delete":
-        return [ChangePart(say("deleted").local), *_fields(change, "old", limit)]
+        declared = _of_declared(change)
+        if declared is not None:
+            return [_back_to_declared(change, declared, limit)]
+        return [ChangePart(say("deleted").local), *_fields(change.differences, "old", limit)]
     return [describe_difference(difference, limit) for difference in change.differences]
 
 
+def _of_declared(change: DescribableChange) -> Flag | Value[Any] | None:
+    """Returns what code declares now for the row of an event; None if it declares nothing."""
+    return declaration(Kind(change.kind).model, change.key) if isinstance(change, Event) else None
+
+
+def _back_to_declared(
+    change: DescribableChange, declared: Flag | Value[Any], limit: int | None
+) -> ChangePart:
+    """Returns what a deletion is that only ends the difference from the code.
+
+    The default may have changed since, so it has the value before, and not the one afterwards.
+    """
+    own = [side for side in change.differences if side.field not in declared.owned]
+    parts = _fields(own, "old", limit)
+    if isinstance(declared, Flag):
+        words = say("back to what is declared")
+        previous = say("back to what is declared, previously")
+        is_off = any(side.field == _ENABLED and side.old is False for side in own)
+        parts = [ChangePart(say("off").local), *parts] if is_off else parts
+    else:
+        words, previous = say("back to the default"), say("back to the default, previously")
+        # That it is a value is said beside its key.
+        label = field_label("value")
+        parts = [part._replace(words="") if part.words == label else part for part in parts]
+    return ChangePart((previous if parts else words).local, ", ".join(map(str, parts)))
+
+
 def _fields(
-    change: DescribableChange, side: Literal["old", "new"], limit: int | None
+    differences: Iterable[Difference], side: Literal["old", "new"], limit: int | None
 ) -> list[ChangePart]:
     """The fields of a whole row that are neither empty nor as in most. Its key is shown elsewhere.
 
     The value of a key-value pair is always shown: 0 and false are values, too.
     """
-    fields = [(difference, getattr(difference, side)) for difference in change.differences]
+    fields = [(difference, getattr(difference, side)) for difference in differences]
     return [
         ChangePart(say("on").local)
         if difference.field == _ENABLED and value is True

@@ -135,7 +135,7 @@ def test_release_says_what_happens_to_rules(operator: Client, flag: FeatureFlag)
     command = "to give it to them, too, run: python manage.py flags release new_checkout"
     assert command in asked("rollout new_checkout 100", "n").err
     response = operator.get(flag_url(flag, "release"))
-    assert "rules" in preview_of(response)
+    assert "changed rule" in preview_of(response)
     operator.post(flag_url(flag, "release"), confirmed(response))
     flag.refresh_from_db()
     assert flag.rules == [{**STAFF[0], "rollout_percent": 100}]
@@ -219,12 +219,15 @@ def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> N
 
 
 @pytest.mark.parametrize("name", ["kill", "off"])
-def test_flag_that_is_off_says_that_its_previews_end(
-    operator: Client, flag: FeatureFlag, name: str
+def test_flag_that_is_off_says_that_its_previews_end_where_there_can_be_some(
+    operator: Client, flag: FeatureFlag, name: str, settings: Any
 ) -> None:
     changes.flags.disable(flag.key)
+    assert "Already off." in notes_of(operator.get(flag_url(flag, name)))
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    operator.handler.load_middleware()
     notes = notes_of(operator.get(flag_url(flag, name)))
-    assert "Already off. Previews would end." in notes
+    assert "Already off. If somebody previews it in a browser, the preview ends." in notes
 
 
 def test_page_of_a_kill_focuses_its_button_and_says_what_stays(
@@ -302,7 +305,10 @@ def test_deletion_says_who_has_the_flag_and_types_the_key_of_one_in_use(
         assert "The code still evaluates “new_checkout”." in notes
         default = "After the deletion, the code uses its own default for “new_checkout”."
         assert default in notes
-        assert any(note.startswith("Evaluated: 1 time in the last 30 days, last") for note in notes)
+        assert any(
+            note.startswith("Evaluated: 1 time in the last 30 days, last reported at ")
+            for note in notes
+        )
         again = operator.post(flag_url(flag, "delete"), confirmed(response))
         assert problems_of(again) == ["Not confirmed: type “new_checkout” exactly."]
     finally:

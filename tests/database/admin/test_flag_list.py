@@ -129,7 +129,11 @@ def test_flag_at_100_percent_is_on_for_all_if_all_its_rules_are(operator: Client
 def test_flags_that_need_attention_come_first_then_the_last_changed(operator: Client) -> None:
     for key, days in (("old", 9), ("new", 1), ("middle", 5)):
         make_flag(key, days=days)
+    order = Screen(page(operator)).texts(".flagstaff-order")
+    assert order == ["3 flags, the last changed first"]
     make_flag("partial", days=60, rollout_percent=100, rules=[*WHOLE, *RULES])
+    order = Screen(page(operator)).texts(".flagstaff-order")
+    assert order == ["4 flags: those that need attention first, then the last changed"]
     assert keys(operator) == ["partial", "new", "middle", "old"]
     assert cells(operator, "flag")[0] == (
         "partial Rule 2 keeps 75 % of its users out, also at a rollout of 100 %."
@@ -219,6 +223,8 @@ def test_evaluations_are_shown_with_share_of_true_results(operator: Client, sett
     evaluate("c", times=3)
     add_usage("c", "false", 9)
     assert cells(operator, "usage", "?o=1") == ["never", "3 days ago", "25 % true just now"]
+    # The time is that of the report: no worker knows when it has evaluated a flag.
+    assert Screen(page(operator)).texts("#result_list th.column-usage") == ["Usage report"]
     assert keys(operator, "?o=-3") == ["c", "b", "a"]
     assert "unused=never" in page(operator)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
@@ -238,7 +244,8 @@ def test_flags_served_in_bulk_are_shown_as_in_browsers_or_not_known(operator: Cl
     serve("d", 6, to_browsers=True)
     shown = cells(operator, "usage", "?o=1")
     assert shown == ["6 days ago", "not known", "in browsers 3 days ago", "3 days ago"]
-    [title] = Screen(page(operator)).attributes('[title^="Served in bulk on "]', "title")
+    in_bulk = '[title^="Served in bulk, last recorded at "]'
+    [title] = Screen(page(operator)).attributes(in_bulk, "title")
     assert title.endswith(". An evaluation of one key would be counted.")
 
 

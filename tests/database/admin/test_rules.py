@@ -90,7 +90,7 @@ def test_page_that_asks_shows_the_rules_that_differ(operator: Client, flag: Feat
     fields = {name: text for name, text in typed(operator, url).items() if "rules" not in name}
     rules = [team, {**country, "rollout_percent": 30}]
     response = operator.post(url, {**fields, "rules": json.dumps(rules), "_confirmed": ""})
-    now, after = preview_of(response)["rules"]
+    now, after = preview_of(response)["changed rule"]
     assert now.startswith("rule 2: 25 % if country")
     assert after.startswith("rule 2: 30 % if country")
 
@@ -101,14 +101,31 @@ def test_page_that_asks_says_that_there_is_no_rule_now_or_afterwards(
     url, rules = flag_url(flag, "rules"), flag.rules[:1]
     edit = {"_edit": "preview"}
 
-    def sides(rules: list[Any]) -> list[str]:
+    def lines(rules: list[Any]) -> dict[str, list[str]]:
         edited = typed(operator, url, rules=json.dumps(rules)) | edit
-        return preview_of(operator.post(url, edited))["rules"]
+        return preview_of(operator.post(url, edited))
 
     FeatureFlag.objects.update(rules=rules)
-    assert sides([]) == ['"team": 100 % if is_staff is true', "no rule"]
+    assert lines([])["removed rule"] == ['"team": 100 % if is_staff is true', "no rule"]
     FeatureFlag.objects.update(rules=[])
-    assert sides(rules) == ["no rule", '"team": 100 % if is_staff is true']
+    assert lines(rules)["added rule"] == ["no rule", '"team": 100 % if is_staff is true']
+
+
+def test_page_that_asks_shows_a_rule_and_the_other_one_at_its_place_in_one_line(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    url, (team, country) = flag_url(flag, "rules"), flag.rules
+    in_germany = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+
+    def lines(*rules: Any) -> dict[str, list[str]]:
+        edited = typed(operator, url, rules=json.dumps(rules)) | {"_edit": "preview"}
+        return preview_of(operator.post(url, edited))
+
+    FeatureFlag.objects.update(rules=[team])
+    other = 'rule 1: 100 % if country is "DE"'
+    assert lines(in_germany)["changed rule"] == ['"team": 100 % if is_staff is true', other]
+    FeatureFlag.objects.update(rules=[team, country])
+    assert lines(country, team)["moved rule"][1].startswith("moved to place 1: ")
 
 
 @pytest.mark.parametrize("rules", [{"x": "<b>"}, "", {}, 0])

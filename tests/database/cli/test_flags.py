@@ -266,10 +266,10 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
     assert "Evaluated: not since counting began." in run("delete unused --yes").err
     add_usage("", "report", 1, 40)
     for key, shown in {
-        "new_checkout": f"Evaluated: 1,235 times in the last 30 days, last at {last}; in the last",
+        "new_checkout": f"Evaluated: 1,235 times in the last 30 days, last reported at {last}; in",
         "summer_banner": "Evaluated: not in the last 30 days.",
-        "dark_mode": "last served in bulk, which does not say whether the code uses it: ",
-        "search_v2": "last served to browsers: ",
+        "dark_mode": "served in bulk, which does not say whether the code uses it, last recorded",
+        "search_v2": "served to browsers, last recorded at ",
     }.items():
         state, *facts = run(f"delete {key} --yes").err.splitlines()
         assert state.startswith(f"{key}: ")

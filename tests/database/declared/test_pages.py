@@ -321,7 +321,33 @@ def test_page_of_a_value_sets_it_back_to_the_default(operator: Client) -> None:
     response = operator.post(url, screen.fields(), follow=True)
     assert messages_of(response)[0].startswith("“page_size” is back at the default.")
     assert not KeyValueStore.objects.exists()
-    assert "page_size value, as declared" in event_keys(page(operator, RECENT))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_say_that_a_value_is_back_at_the_default(operator: Client) -> None:
+    Value("page_size", 20, "Products on a page")
+    changes.values.set("page_size", 50)
+    changes.values.delete("page_size")
+    html = page(operator, RECENT)
+    assert event_keys(html) == ["page_size value"] * 2
+    newest, before = events_of(html)
+    assert newest.startswith("page_size value back to the default, previously 50 database user ")
+    assert "declared" not in before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_say_that_a_flag_is_back_at_what_is_declared(
+    operator: Client, new_checkout: Flag
+) -> None:
+    for fields, previously in (
+        ({"enabled": True, "rollout_percent": 100}, "on, rollout 100 %"),
+        ({"enabled": False, "rollout_percent": 25}, "off, rollout 25 %"),
+    ):
+        changes.flags.update(new_checkout, fields)
+        changes.flags.delete(new_checkout)
+        newest, *_others = events_of(page(operator, RECENT))
+        text = f"new_checkout back to what is declared, previously {previously} database user "
+        assert newest.startswith(text)
 
 
 @pytest.mark.django_db(transaction=True)

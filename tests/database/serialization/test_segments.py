@@ -76,8 +76,8 @@ def test_plan_describes_conditions_and_rules_in_sentences(stored: None) -> None:
     assert summaries(dry_run(text)) == {
         "enterprise": 'conditions plan is "paid" or "012" or 1.5 or true → seats is at least 100',
         "small": "created, conditions seats is not less than 5",
-        "new_checkout": 'rules removed "été": 25 % if in segment "enterprise"; '
-        'added rule 1: 100 % if not in segment "small"',
+        "new_checkout": 'rules "été": 25 % if in segment "enterprise" → '
+        'rule 1: 100 % if not in segment "small"',
     }
 
 

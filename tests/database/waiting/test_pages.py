@@ -330,13 +330,22 @@ def test_off_can_be_scheduled_and_pressed_at_once(ben: Client, flag: FeatureFlag
     assert not flag.enabled
 
 
-def test_flag_that_is_off_offers_to_turn_it_off_once_an_action_waits(
-    ben: Client, shop: Shop
-) -> None:
+def test_flag_that_is_off_offers_to_cancel_what_waits_to_give_it(ben: Client, shop: Shop) -> None:
     banner = shop.flag("summer_banner")
+    # That nobody gains by it is not cancelled.
+    ask("rollout summer_banner 0")
     assert flag_url(banner, "off") not in urls(ben, flag_url(banner))
     ask("on summer_banner")
-    assert flag_url(banner, "off") in urls(ben, flag_url(banner))
+    url = show(ben, flag_url(banner)).link("Cancel what waits…")
+    assert url == flag_url(banner, "off")
+    page = show(ben, url)
+    assert page.heading == "Cancel what waits summer_banner"
+    assert "Cancel what waits for summer_banner" in page.buttons
+    assert "Previews" not in page.text
+    ben.post(url, page.fields())
+    waiting = WaitingAction.objects.get(action="on")
+    assert state_of(waiting) == "cancelled"
+    assert show(ben, url).heading == "Turn off summer_banner"
 
 
 def test_time_beside_a_kill_does_not_delay_it(ben: Client, flag: FeatureFlag) -> None:

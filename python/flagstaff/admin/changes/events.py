@@ -78,6 +78,8 @@ class EventRow:
     may_undo: bool = False
     #: Whether it can be selected: an undo of all that is shown counts it.
     is_selectable: bool = False
+    #: Why it cannot be selected, although it has an undo of its own.
+    why_not_selectable: str = ""
 
     @property
     def time(self) -> str:
@@ -171,15 +173,24 @@ def event_rows(
         state = ""
         if not exists:
             is_declared = declaration(kind.model, event.key) is not None
-            text = say("as declared") if is_declared else say("no longer exists")
-            state = text.local
+            state = "" if is_declared else say("no longer exists").local
         return with_subject(event_row, event.key, _url_of(site, event, exists=exists), label, state)
 
     rows = [*map(shown_row, events)]
     # The page of an undo gets these, and counts them in the same way.
     together = [event for event, event_row in zip(events, rows, strict=True) if event_row.may_undo]
-    counted = {str(event.version) for event in remaining(together, undone)}
-    return [replace(event_row, is_selectable=event_row.version in counted) for event_row in rows]
+    counted = {event.version for event in remaining(together, undone)}
+    # A selection of all boxes is the undo of all. With such an undo, it would do a change again.
+    why_not = say("cannot be selected: it is the undo of a change on this page").local
+    alone = {event.version for event in together} - counted - undone.keys()
+    return [
+        replace(
+            event_row,
+            is_selectable=event.version in counted,
+            why_not_selectable=why_not if event.version in alone else "",
+        )
+        for event, event_row in zip(events, rows, strict=True)
+    ]
 
 
 def with_subject(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:

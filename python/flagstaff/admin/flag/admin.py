@@ -27,7 +27,7 @@ from flagstaff.actions.table import Look, Right, has_permission, reaches_users
 from flagstaff.admin.action_page import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.flag.list import FlagListAdmin
-from flagstaff.admin.flag.preview import preview_menu, preview_notes, preview_path
+from flagstaff.admin.flag.preview import can_be_previewed, preview_menu, preview_notes, preview_path
 from flagstaff.admin.flag.targeting import targeting
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.flag.users import users_path
@@ -72,7 +72,7 @@ _OF_USERS = ("allow", "disallow")
 # The columns that the page of a flag shows above, and the time of the last change, beside it.
 _ABOVE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
 _ELSEWHERE = (*_ABOVE, "changed_at")
-_RELEASE = say("100 %, also in rules")
+_RELEASE, _CANCEL = say("100 %, also in rules"), say("Cancel what waits")
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
 
 
@@ -182,9 +182,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             # A kill does it at once, so its link is for later, which needs the history.
             return can_read(request, "change_table")
         if action.name == "off":
-            # What waits may turn it on.
-            waiting = WaitingAction.objects.using(db.alias).of_rows(Kind.FLAG.value, [row.key])
-            return waiting.filter(state__in=WaitingAction.OPEN).exists()
+            return _cancels(row)
         declared = declaration(self.model, row.key)
         offered = {
             "kill": row.enabled,
@@ -230,10 +228,17 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             labels["off"] = say("Turn off later")
             link = replace(link, url=link.url and f"{link.url}?{LATER}=1")
         elif name == "off":
-            # It is offered because of what waits to turn it on.
-            labels["off"] = say("Turn off, cancel what waits")
+            # It is offered because of what waits.
+            labels["off"] = _CANCEL
         label = labels.get(name)
         return replace(link, action=replace(link.action, label=label.lazy)) if label else link
+
+    def worded(self, action: Action, row: Any) -> Action:
+        """To turn off what is off cancels what waits. Queries for such a flag."""
+        if action.name == "off" and not row.enabled and _cancels(row):
+            button = say("Cancel what waits for {key}")
+            return replace(action, label=_CANCEL.lazy, button=button)
+        return super().worded(action, row)
 
     def notes_before(self, request: HttpRequest, look: Look) -> Iterator[str]:
         """The way to give a flag also to those whom its rules keep out."""
@@ -247,11 +252,13 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 text = say("{link} gives the flag to them, too.", link=link).html
                 yield text if len(rows) == 1 else format_html("{}: {}", row.key, text)
 
-    def unchanged_text(self, action: Action) -> str:
-        """To turn off what is off ends what browsers preview."""
-        if action.name in {"kill", "off"}:
-            return say("Already off. Previews would end.").local
-        return super().unchanged_text(action)
+    def unchanged_text(self, request: HttpRequest, action: Action) -> str:
+        """To turn off what is off ends what browsers preview: only their cookies say what."""
+        if action.name not in {"kill", "off"}:
+            return super().unchanged_text(request, action)
+        if can_be_previewed(request):
+            return say("Already off. If somebody previews it in a browser, the preview ends.").local
+        return say("Already off.").local
 
     def summary(self, row: Any) -> str:
         """Which users have the flag."""
@@ -280,6 +287,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+def _cancels(flag: Any) -> bool:
+    """Whether turning off a flag that is off cancels what waits. A query."""
+    waiting = WaitingAction.objects.using(db.alias).of_rows(Kind.FLAG.value, [flag.key])
+    return waiting.filter(state__in=WaitingAction.OPEN, takes_away=False).exists()
 
 
 def _uses_of(flag: Any) -> Sequence[RuleUse] | None:

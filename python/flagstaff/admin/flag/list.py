@@ -468,7 +468,7 @@ class FlagListAdmin(BaseAdmin):
             "flagstaff_shortcuts": [*_shortcuts(request, flags)],
             "flagstaff_total": len(flags.all),
             "flagstaff_first": next(map(_anchor, changelist.result_list), ""),
-            "flagstaff_order": "" if ORDER_VAR in request.GET else _order_text(len(flags.all)),
+            "flagstaff_order": "" if ORDER_VAR in request.GET else _order_text(flags.all),
             "flagstaff_deleted_url": changes_url(self.admin_site, deleted)
             if changelist.query and page_link(self.admin_site, request, "changes")
             else "",
@@ -542,9 +542,9 @@ class FlagListAdmin(BaseAdmin):
             " · ".join(filter(None, texts)),
         )
 
-    @admin.display(description=say("evaluated").lazy, ordering="key")
+    @admin.display(description=say("usage report").lazy, ordering="key")
     def usage(self, flag: Any) -> SafeString | str:
-        """The share of true results in 24 hours, and the time of the last evaluation."""
+        """The share of true results in 24 hours, and when a worker last reported an evaluation."""
         used: KeyUsage = flag.listed.usage
         last, to_browsers = used.last_evaluated_at, used.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
@@ -556,7 +556,8 @@ class FlagListAdmin(BaseAdmin):
             return two_lines(shown, time_cell(last)) if share else time_cell(last)
         if used.served_in_bulk_at is not None:
             title = say(
-                "Served in bulk on {time}. An evaluation of one key would be counted.",
+                "Served in bulk, last recorded at {time}. An evaluation of one key would be "
+                "counted.",
                 time=local_time_text(used.served_in_bulk_at),
             ).local
             return cell_html('<span title="{}">{}</span>', title, say("not known").local)
@@ -627,12 +628,14 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
             }
 
 
-def _order_text(count: int) -> str:
-    return say(
-        "{count} flag: what needs attention first, then the last changed",
-        "{count} flags: those that need attention first, then the last changed",
-        count=count,
-    ).local
+def _order_text(flags: Collection[ListedFlag]) -> str:
+    text = say("{count} flag in all", "{count} flags, the last changed first")
+    if any(flag.needs_attention for flag in flags):
+        text = say(
+            "{count} flag: what needs attention first, then the last changed",
+            "{count} flags: those that need attention first, then the last changed",
+        )
+    return say(text, count=len(flags)).local
 
 
 def _anchor(flag: Any) -> str:

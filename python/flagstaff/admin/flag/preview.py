@@ -187,12 +187,16 @@ def preview_notes(request: HttpRequest) -> Iterator[Note]:
         yield Note(f"{title}: {', '.join(preview.texts())}", Level.NOTICE)
 
 
+def can_be_previewed(request: HttpRequest) -> bool:
+    """Whether this process would read the cookie of a preview."""
+    # Without the middleware nothing reads it; other databases have no version of a row.
+    return isinstance(getattr(request, "flags", None), RequestFlags) and db.is_postgresql
+
+
 def _is_possible(site: AdminSite, request: HttpRequest, row: Any) -> bool:
     """Whether the user may preview a flag, and this process would read the cookie."""
     return (
-        # Without the middleware nothing reads it; other databases have no version of a row.
-        isinstance(getattr(request, "flags", None), RequestFlags)
-        and db.is_postgresql
+        can_be_previewed(request)
         and is_stored(row)
         and _owner(request) != ""
         and may_preview(site, request, row)

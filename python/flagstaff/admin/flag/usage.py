@@ -76,7 +76,10 @@ def evaluations(request: HttpRequest, key: str, *, of_value: bool = False) -> Se
 def _sentences(
     hours: Sequence[HourlyUsage], now: datetime, *, of_value: bool
 ) -> Iterator[SafeString | str]:
-    """Says that the flag was not evaluated only where an evaluation would have been counted."""
+    """Says that the flag was not evaluated only where an evaluation would have been counted.
+
+    An evaluation has the time of its report; what has no count is recorded once an hour.
+    """
     counted = [usage for usage in hours if usage.result in _RESULTS]
     recent = [usage for usage in counted if aware(usage.last_at) >= now - timedelta(days=1)]
     count = sum(usage.count for usage in recent)
@@ -87,18 +90,20 @@ def _sentences(
     if count:
         true = sum(usage.count for usage in recent if usage.result == "true")
         text = say(
-            "{count} evaluation in the last 24 hours, {percent} % true, last {time}.",
-            "{count} evaluations in the last 24 hours, {percent} % true, last {time}.",
+            "{count} evaluation in 24 hours, {percent} % true, last reported {time}.",
+            "{count} evaluations in 24 hours, {percent} % true, last reported {time}.",
         )
         if of_value:
             text = say(
-                "{count} evaluation in the last 24 hours, {percent} % by a rule, last {time}.",
-                "{count} evaluations in the last 24 hours, {percent} % by a rule, last {time}.",
+                "{count} evaluation in 24 hours, {percent} % by a rule, last reported {time}.",
+                "{count} evaluations in 24 hours, {percent} % by a rule, last reported {time}.",
             )
         percent = percent_true(true, count)
         yield say(text, count=count, percent=percent, time=time_cell(last)).html
     elif last is not None:
-        yield say("No evaluation in the last 24 hours, last {time}.", time=time_cell(last)).html
+        yield say(
+            "No evaluation in the last 24 hours, last reported {time}.", time=time_cell(last)
+        ).html
     elif of_value:
         yield say("Evaluations are counted only for values with rules.").local
     elif not (bulk or browsers or needed):
@@ -110,11 +115,11 @@ def _sentences(
             else say("No evaluation in the last {days}.", days=local_days(days)).local
         )
     if needed:
-        yield say("Read by a condition, last {time}.", time=time_cell(needed)).html
+        yield say("Read by a condition, last recorded {time}.", time=time_cell(needed)).html
     if browsers:
-        yield say("Served to browsers, last {time}.", time=time_cell(browsers)).html
+        yield say("Served to browsers, last recorded {time}.", time=time_cell(browsers)).html
     if bulk:
-        yield say("Served in bulk, last {time}.", time=time_cell(bulk)).html
+        yield say("Served in bulk, last recorded {time}.", time=time_cell(bulk)).html
         if not (last or browsers or needed):
             yield say(
                 "It is not known whether the code uses the flag: an evaluation of one key would be "

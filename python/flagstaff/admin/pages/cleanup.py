@@ -138,7 +138,7 @@ class UnknownKeys(Page):
         columns = [
             Column(say("Key").local),
             Column(say("Evaluations").local, is_number=True),
-            *map(Column, (say("Last").local, say("First").local, say("Action").local)),
+            *map(Column, (say("Last report").local, say("First hour").local, say("Action").local)),
         ]
         return Content(
             sentence=_unknown_sentence(total, period),

@@ -42,7 +42,7 @@ class WorkersPage(Page):
             say("State").local,
             say("Last report").local,
             say("Mode").local,
-            say("Started").local,
+            say("First report").local,
         )
         table = Table([*map(Column, titles)], [*map(_row, register.registered)])
         return Content(

@@ -51,7 +51,7 @@ _USAGE = (
     Column("key"),
     Column("result", _result_text),
     Column("count", align_right=True),
-    Column("last_at"),
+    Column("last_at", header="LAST REPORT"),
 )
 
 

@@ -329,12 +329,12 @@ def test_undo_of_a_creation_or_deletion_shows_the_value_and_the_rules(operator: 
     created = changes.values.create("limit", 5, rules=[{"conditions": STAFF, "value": 7}]).version
     shown = preview_of(operator.get(undo_url(created)))
     assert shown["limit"] == ["5", "deleted"]
-    assert shown["rules"] == ["rule 1: 7 if is_staff is true", "no rule"]
+    assert shown["removed rule"] == ["rule 1: 7 if is_staff is true", "no rule"]
     deleted = changes.values.delete("limit").version
     assert preview_of(operator.get(undo_url(deleted)))["limit"] == ["deleted", "5"]
     changes.flags.create("banner", rules=[{"conditions": STAFF, "rollout_percent": 100}])
     deleted = changes.flags.delete("banner").version
-    rule = preview_of(operator.get(undo_url(deleted)))["rules"]
+    rule = preview_of(operator.get(undo_url(deleted)))["added rule"]
     assert rule == ["no rule", "rule 1: 100 % if is_staff is true"]
 
 
@@ -442,6 +442,10 @@ def test_link_and_boxes_of_a_page_and_the_title_of_its_undo_count_the_same(
             change()
     shown = Screen(page(operator, f"{RECENT}?actor=ana"))
     assert len(shown.all("[name=undo]")) == 2
+    why_not = " · cannot be selected: it is the undo of a change on this page"
+    # Both undos: of a deletion, and of the change before it.
+    said = [why_not in event.text for event in shown.all(".flagstaff-event")]
+    assert said == [False, True, False, True, False, False]
     url = shown.link("Undo all 2 changes on this page…")
     # Through the deletion and its undo.
     assert Screen(page(operator, url)).heading == "Undo 2 changes"

@@ -59,7 +59,7 @@ def test_sentence_says_how_often_in_a_day_and_the_share_of_true(
     count(25, 9999, 9999)
     count(1, 5, 5, key="another_flag")
     assert text(section(operator, flag)) == (
-        f"1,000 evaluations in the last 24 hours, {percent} % true, last just now."
+        f"1,000 evaluations in 24 hours, {percent} % true, last reported just now."
     )
 
 
@@ -86,18 +86,18 @@ def test_bars_have_the_true_results_over_all_of_each_hour(
     [
         (None, "evaluated", "No evaluation in the last 30 days."),
         (40, "evaluated", "No evaluation in the last 30 days."),
-        (3, "evaluated", "No evaluation in the last 24 hours, last 3 days ago."),
+        (3, "evaluated", "No evaluation in the last 24 hours, last reported 3 days ago."),
         (40, "bulk", "No evaluation in the last 30 days."),
         (
             3,
             "bulk",
             (
-                "Served in bulk, last 3 days ago. It is not known whether the code uses the flag: "
-                "an evaluation of one key would be counted."
+                "Served in bulk, last recorded 3 days ago. It is not known whether the code uses "
+                "the flag: an evaluation of one key would be counted."
             ),
         ),
-        (3, "browsers", "Served to browsers, last 3 days ago."),
-        (3, "needed", "Read by a condition, last 3 days ago."),
+        (3, "browsers", "Served to browsers, last recorded 3 days ago."),
+        (3, "needed", "Read by a condition, last recorded 3 days ago."),
     ],
 )
 def test_flag_without_an_evaluation_in_a_day_says_what_is_known(

@@ -39,6 +39,7 @@ def test_page_lists_keys_with_their_counts_the_last_first(operator: Client) -> N
     html = page(operator, UNKNOWN)
     shown = content_of(html)
     assert listed_keys(html) == ["last_seen", "first_seen"]
+    assert {"Last report", "First hour"} <= {*Screen(html).texts("th")}
     assert "12,345" in shown
     assert "In the last 7 days, your code evaluated 2 keys that have no flag." in shown
     assert re.search(r"Counted since .* and until .*\d\d:\d\d:\d\d", shown)

@@ -10,6 +10,7 @@ from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, content_of, count_queries, page, rows_of
 from tests.support.fake_workers import Join, join, let_pass
+from tests.support.screen import Screen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,6 +55,13 @@ def test_workers_that_are_up_to_date_are_one_sentence(
     row = "up to date live just now"
     assert shown == [f"web-1 pid {number} {row}" for number in range(4)]
     assert "live: notified of each change, and polls as well" in content_of(html)
+
+
+def test_time_beside_a_worker_is_that_of_its_first_report(operator: Client, join: Join) -> None:
+    # Its process may be much older: it reports after its first evaluation.
+    join("web-1", pid=7).load()
+    titles = Screen(page(operator, WORKERS)).texts(".flagstaff-table thead th")
+    assert titles == ["Worker", "State", "Last report", "Mode", "First report"]
 
 
 def test_worker_that_is_behind_comes_first_with_its_time(operator: Client, join: Join) -> None:
