@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -449,46 +448,6 @@ def undone_by(entries: Sequence[Change]) -> dict[int, Change]:
         if undo.pk not in by_pk:
             by_pk |= {pk: undo for pk in undo.undone if pk not in by_pk}
     return by_pk
-
-
-def restored_versions(changed: Iterable[Event]) -> set[int]:
-    """Returns the versions of those changes whose fields and users are again as before them.
-
-    An undo of such a change writes nothing. A query for each kind, and one for the allowed users.
-    """
-    by_kind = defaultdict[Kind, list[dict[str, Any]]](list)
-    for event in changed:
-        what = _what_it_set(event)
-        if what["columns"] or what["lists"]:
-            by_kind[Kind(event.kind)].append(what)
-    versions = set[int]()
-    for kind, set_by_events in by_kind.items():
-        pk_column = db.connection.ops.quote_name(str(kind.model._meta.pk.column))
-        names = {"table": db.table(kind.model), "pk": pk_column}
-        rows = db.query("restored_columns_v1", {"events": json.dumps(set_by_events)}, names)
-        versions.update(version for [version] in rows)
-    of_lists = [each for each in by_kind.get(Kind.FLAG, ()) if each["lists"]]
-    if of_lists:
-        names = flag_names(db.connection, Kind.FLAG.model)
-        as_before = db.query("restored_users_v1", {"events": json.dumps(of_lists)}, names)
-        versions -= {each["version"] for each in of_lists} - {version for [version] in as_before}
-    return versions
-
-
-def _what_it_set(event: Event) -> dict[str, Any]:
-    """Returns the columns that an event has set, and the entries with their old values."""
-    rows = [entry.pk for entry in event.entries if entry.relation != ALLOWED_USERS]
-    fields = {difference.field for difference in event.differences}
-    names = _field_names(Kind(event.kind).model)
-    known = {column for column, name in names.items() if name in fields}
-    return {
-        "version": event.version,
-        "pk": event.object_pk,
-        "first": rows[-1] if rows else None,
-        # A column that is no field has its own name.
-        "columns": sorted(known | (fields - {*names.values()})),
-        "lists": [entry.pk for entry in event.entries if entry.relation == ALLOWED_USERS],
-    }
 
 
 def remaining(events: Sequence[Event], undone: Mapping[int, Change]) -> list[Event]:

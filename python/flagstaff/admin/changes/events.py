@@ -39,15 +39,7 @@ from flagstaff.history.describe import (
     names_of_actors,
     source_label,
 )
-from flagstaff.history.log import (
-    Change,
-    Difference,
-    Event,
-    remaining,
-    restored_versions,
-    undone_by,
-    version_of,
-)
+from flagstaff.history.log import Change, Difference, Event, remaining, undone_by, version_of
 
 # A character that ends a sentence or a bracket is not part of the URL.
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
@@ -118,14 +110,6 @@ def event_rows(
         )
     )
     others = others_of(events)
-    changed = [
-        event
-        for event in events
-        if event.action == "change"
-        and event.version not in undone
-        and ask(right_to_undo(event), Kind(event.kind))
-    ]
-    as_before = restored_versions(changed)
 
     def shown_row(event: Event) -> EventRow:
         version, undo, kind = event.version, undone.get(event.version), Kind(event.kind)
@@ -141,8 +125,7 @@ def event_rows(
         is_loaded = event.action == "create" and event.source == LOADDATA
         may_undo = is_present and not (is_lost or is_loaded) and ask(right_to_undo(event), kind)
         links = []
-        is_as_before = version in as_before
-        if may_undo and not (undo or is_as_before):
+        if may_undo and not undo:
             label = say("Bring back…").local if is_deletion else say("Undo…").local
             links.append((undo_url(site, [version]), label))
         is_of_row = history_of is not None and event.object_pk == str(history_of.pk)
@@ -155,7 +138,7 @@ def event_rows(
             aware(event.at),
             event.reason or "",
             together and format_html('<a href="{}">{}</a>', url, together),
-            _undone_html(undo, actors, is_as_before=is_as_before),
+            _undone_html(undo, actors),
             database_user=event.session_user,
         )
         event_row = EventRow(
@@ -331,15 +314,11 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
     return texts
 
 
-def _undone_html(undo: Change | None, actors: Names, *, is_as_before: bool) -> SafeString | str:
-    """Returns by whom a change was undone, or that other changes led back to what was before."""
-    if undo is not None:
-        values = {"time": local_time_text(undo.at), "author": _author(undo, actors)}
-        text = say("undone {time}, {author}", **values).local
-    elif is_as_before:
-        text = say("undone since").local
-    else:
+def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:
+    if undo is None:
         return ""
+    values = {"time": local_time_text(undo.at), "author": _author(undo, actors)}
+    text = say("undone {time}, {author}", **values).local
     return format_html("<strong>{}</strong>", text)
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
 from io import StringIO
@@ -124,74 +123,6 @@ def test_deleted_row_has_its_whole_history(operator: Client) -> None:
     for address in (link, f"{FLAGS}{flag.pk}/history/"):
         response = operator.get(address, follow=True)
         assert event_keys(response.content.decode()) == [row] * count
-
-
-def back_to_the_old_rollout(_shop: Shop) -> int | None:
-    version = changes.flags.update(KEY, rollout_percent=50, description="wider").version
-    changes.flags.update(KEY, rollout_percent=0, description="")
-    return version
-
-
-def back_to_the_old_value(_shop: Shop) -> int | None:
-    long = {"hosts": ["a" * 30_000]}
-    old = KeyValueStore.objects.get(key="gateway").value
-    version = changes.values.set("gateway", long).version
-    changes.values.set("gateway", old)
-    return version
-
-
-def back_to_the_old_users(shop: Shop) -> int | None:
-    alice, bob = shop.user("alice"), shop.user("bob")
-    changes.flags.allow(KEY, alice)
-    with transaction.atomic():
-        changes.flags.disallow(KEY, alice)
-        version = changes.flags.allow(KEY, bob).version
-    changes.flags.allow(KEY, alice)
-    changes.flags.disallow(KEY, bob)
-    return version
-
-
-def only_one_field_back(_shop: Shop) -> int | None:
-    version = changes.flags.update(KEY, rollout_percent=50, description="wider").version
-    changes.flags.update(KEY, rollout_percent=0)
-    return version
-
-
-def only_one_user_back(shop: Shop) -> int | None:
-    alice, bob = shop.user("alice"), shop.user("bob")
-    version = changes.flags.allow(KEY, [alice, bob]).version
-    changes.flags.disallow(KEY, alice)
-    return version
-
-
-def another_json(_shop: Shop) -> int | None:
-    changes.values.set("gateway", 1)
-    version = changes.values.set("gateway", 2).version
-    changes.values.set("gateway", 1.0)
-    return version
-
-
-@pytest.mark.parametrize(
-    ("change", "is_as_before"),
-    [
-        (back_to_the_old_rollout, True),
-        (back_to_the_old_value, True),
-        (back_to_the_old_users, True),
-        (only_one_field_back, False),
-        (only_one_user_back, False),
-        (another_json, False),
-    ],
-)
-def test_change_offers_no_undo_if_its_row_is_as_before_it(
-    change: Callable[[Shop], int | None], is_as_before: bool, operator: Client, shop: Shop
-) -> None:
-    version = change(shop)
-    shown = Screen(page(operator, RECENT)).part(f"#version-{version}")
-    assert ("Undo…" in dict(shown.links)) is not is_as_before
-    assert ("undone since" in shown.text) is is_as_before
-    # As the page of the undo says.
-    nothing = "There is nothing to undo." in page(operator, undo_url(version))
-    assert nothing is is_as_before
 
 
 def test_undone_change_says_so_and_cannot_be_undone_again(operator: Client) -> None:
