@@ -89,7 +89,7 @@ class Sentence(str):
     def stored(self) -> str:
         """The English as tables keep it, with numbers as in JSON: any page may quote it."""
         form = _english_form(self.english, self.plural, self.values)
-        return _filled(form, self.values, _stored_text, str)
+        return _filled(form, self.values, _stored_text, _plain_number)
 
     @property
     def html(self) -> SafeString:
@@ -248,7 +248,7 @@ def local_number(number: float | Decimal) -> str:
     if isinstance(number, int) and abs(number) < _THOUSAND:
         return str(number)
     if _has_plain_numbers.get():
-        return str(number)
+        return _plain_number(number)
     if get_language() is None:
         return _english_number(number)
     return number_format(Decimal(str(number)), use_l10n=True, force_grouping=True)
@@ -337,8 +337,13 @@ def _stored_text(value: object) -> str:
     return as_stored(value) if isinstance(value, str) else str(value)
 
 
+def _plain_number(number: float | Decimal) -> str:
+    # Without an exponent, also of a small float.
+    return f"{Decimal(str(number)):f}"
+
+
 def _english_number(number: float | Decimal) -> str:
-    return f"{number:,}"
+    return f"{Decimal(str(number)):,f}"
 
 
 def most_similar(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:

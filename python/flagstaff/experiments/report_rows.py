@@ -475,7 +475,9 @@ def correction_text(report: Report) -> str:
             ).local
         )
         if len(alphas) > 1:
-            texts.append(say("The smallest p value has the widest interval.").local)
+            texts.append(
+                say("The smaller the p value, the higher the level of its interval.").local
+            )
         if guardrails:
             text = say("Guardrails keep {level} intervals: none of them is a reason to ship.")
             texts.append(say(text, level=level_text(alpha)).local)

@@ -302,7 +302,7 @@ def notes_of(plan: Plan, flag: FlagRow, *, has_traffic: bool = True) -> Iterator
     if has_traffic:
         yield from _notes_of_traffic(plan)
     if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
-        yield say("at 100 % all users have the flag, so no guard watches the last step")
+        yield say("no guard watches the last step, at 100 %")
 
 
 def notes_of_releases(plan: Plan, index: int) -> Iterator[Sentence]:

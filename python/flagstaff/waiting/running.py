@@ -31,7 +31,7 @@ from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Kind
-from flagstaff._text import as_stored, joined, say, some
+from flagstaff._text import as_stored, joined, plain_numbers, say, some
 from flagstaff._text.times import Column, Record, TimeValue, aware
 from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
 from flagstaff.actions.table import Expected, Look, Run, Written
@@ -101,7 +101,7 @@ def run_due(stop: Event) -> Sequence[WaitingReport]:
         return []
     deadline = monotonic() + _MAX_SECONDS
     # The results are stored.
-    with override(None):
+    with override(None), plain_numbers():
         reports = [*_end_what_is_over()]
         for pk, takes_away in [*_due().values_list("pk", "takes_away")]:
             if stop.is_set():

@@ -178,7 +178,7 @@ def test_page_says_why_the_intervals_of_its_metrics_have_several_levels(
     text = text_of(page(operator, experiment_url(better)))
     assert "97.5 % interval" in text
     assert "95 % interval" in text.replace("97.5 % interval", "")
-    assert "The smallest p value has the widest interval." in text
+    assert "The smaller the p value, the higher the level of its interval." in text
     assert "Guardrails keep" not in text
     Experiment.objects.update(guardrails={"complaints": 0.01})
     text = text_of(page(operator, experiment_url(better)))

@@ -492,6 +492,16 @@ def test_numbers_of_users_are_stored_without_separators() -> None:
     assert f"Afterwards {total} of {total} users have it." in waiting.users
 
 
+def test_numbers_of_a_result_are_stored_without_separators() -> None:
+    names = [f"another_{number}" for number in range(1000)]
+    User.objects.bulk_create(User(username=name) for name in names)
+    waiting = ask(f"allow {KEY} {' '.join(names)}")
+    make_due()
+    run_jobs()
+    waiting.refresh_from_db()
+    assert waiting.result == f"{KEY}: added 1000 allowed users"
+
+
 def test_label_of_a_project_with_a_percent_sign_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     @action(Kind.FLAG, "widen search_v2", label="Widen to 60 %")
     def widen(key: str) -> changes.Changed:

@@ -2,6 +2,7 @@
 
 import pickle
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -72,12 +73,14 @@ def test_stored_text_is_english_with_numbers_that_all_languages_read_alike() -> 
         )
         assert as_stored(joined([users, "1,000"])) == "1000 users, 1,000"
         assert as_stored("1,000") == "1,000"
+        assert as_stored(say("limit {limit}", limit=1e-7)) == "limit 0.0000001"
 
 
 @pytest.mark.parametrize("language", ["de", "en", None])
 def test_plain_numbers_have_no_separators_in_any_language(language: Any) -> None:
     with translation.override(language), plain_numbers():
         assert local_number(56_789) == "56789"
+        assert local_number(Decimal("1E-7")) == "0.0000001"
         assert _WAITS.local.endswith("1234 of 56789 seen, 2.5 times")
 
 

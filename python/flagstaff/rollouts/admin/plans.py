@@ -22,7 +22,7 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, Kind, all_rows, find_row, flag_row, unknown_row
-from flagstaff._text import local_number, localized, say
+from flagstaff._text import as_stored, local_number, localized, say
 from flagstaff._text.rules import sentence
 from flagstaff._text.times import duration
 from flagstaff.actions import Action
@@ -302,7 +302,7 @@ def _guard(
     name = two_lines(localized(guard_name(guard)), guard_options(guard))
     tripped = badge("harm", say("tripped").local)
     # A trip begins with the name of its guard, also one by the brake.
-    match = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
+    match = re.match(rf"{re.escape(as_stored(guard_name(guard)))}(?![\w.])", trip_reason)
     if guard.kind == FUNCTION:
         fine = say("fine while the function returns True").local
         return [name, NONE, NONE, NONE, tripped if match else fine]

@@ -85,8 +85,12 @@ def test_number_of_the_rule_is_not_for_browsers(browser: Client, configure: Conf
 
 @COMMITTED
 def test_only_the_session_is_queried(
-    browser: Client, alice: User, django_assert_num_queries: DjangoAssertNumQueries
+    browser: Client,
+    alice: User,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    settings: Any,
 ) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
     client_flag("for_all", rollout_percent=100)
     browser.force_login(alice)
     with live_engine():

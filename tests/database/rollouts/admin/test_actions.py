@@ -265,7 +265,7 @@ def test_start_turns_a_disabled_flag_on_as_one_change_of_the_person(
     assert preview_of(response)["users at the next step, 5 %"] == ["0 of 1", "1 of 1"]
     notes = " ".join(notes_of(response))
     assert "its allowed users and the users of its rules have it, too" in notes
-    assert "At 100 % all users have the flag, so no guard watches the last step." in notes
+    assert "No guard watches the last step, at 100 %." in notes
     do(operator, pending, "start")
     assert state_of_plan() == (State.RUNNING, 0, 5)
     [event, *_] = flag_history(KEY)

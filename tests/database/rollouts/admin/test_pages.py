@@ -279,7 +279,12 @@ def test_page_shows_the_figures_at_a_trip_and_not_those_since(
 
 @pytest.mark.parametrize(
     ("reason", "tripped"),
-    [("errors: 5 of 17 users", [True, False]), ("shop.guards.orders: none", [False, True])],
+    [
+        ("errors: 5 of 17 users", [True, False, False]),
+        ("shop.guards.orders: none", [False, True, False]),
+        # It is stored without separators.
+        ("latency over 1500 s: 5 of 17 users", [False, False, True]),
+    ],
 )
 def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
     reason: str, tripped: list[bool], operator: Client, running: Plan
@@ -288,8 +293,9 @@ def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
     errors = {"number": 0, "failed": failed, "comparisons": [], "upper": None}
     errors |= {"at_risk": [9, 9], "failed_at_risk": [0, 5]}
     figures = {"users_inside": 17, "users_outside": 9, "trip": "brake"}
-    figures["guards"] = [{**errors, "tripped": False, "passed": False}]
-    guards = ["errors", "function=shop.guards.orders"]
+    undecided = {**errors, "tripped": False, "passed": False}
+    figures["guards"] = [undecided, {**undecided, "number": 3}]
+    guards = ["errors", "function=shop.guards.orders", "latency=1500"]
     Plan.objects.update(guards=guards, trip_reason=reason, trip_figures=figures)
     section = Screen(page(operator, plan_url(running))).section("Guards")
     states = [row.texts(".flagstaff-state.flagstaff-tripped") for row in section.all("tbody tr")]
