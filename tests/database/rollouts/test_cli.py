@@ -49,7 +49,7 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     options = "--guard errors --guard latency=0.5,action=hold --required-users 50"
     message = ok(f"{START} {options} --as-name deploy --reason release").err
     assert "new_checkout: started: rollout 0 → 5 %; reason: release\n" in message
-    assert "At 100 % all users have the flag" in message
+    assert "No guard watches the last step, at 100 %.\n" in message
     assert "A rule can grant the flag, so a roll back also turns it off.\n" in message
     assert "A step passes when its time is over and 50 users with the flag were counted" in message
     plan = plan_of()

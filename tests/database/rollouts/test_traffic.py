@@ -89,7 +89,7 @@ def test_less_than_a_day_says_nothing_but_of_a_step_that_is_not_longer(
 def test_started_plan_without_known_traffic_says_only_what_a_step_needs(running: Plan) -> None:
     text = (
         "a step passes when its time is over and 100 users with the flag were counted; fewer are "
-        "enough if the comparison already shows that they do not fail too often; at "
+        "enough if the comparison already shows that they do not fail too often; no "
     )
     assert notes().startswith(text)
 
