@@ -237,8 +237,12 @@ def roll_back(key: str) -> Done:
 
     Nothing delays it: no question, no reason.
     """
-    plan, changed = plans.rolled_back(key)
-    instead = "" if plan.step == 0 else "begins it again at its first step"
+    plan, before, changed = plans.rolled_back(key)
+    instead = ""
+    if plan.step != 0:
+        instead = "begins it again at its first step"
+    elif before == State.PAUSED:
+        instead = "lets it run, although it was paused"
     done = replace(_done(plan, "resume", instead=instead), changed=changed)
     if plan.flag is None or not plan.flag.enabled:
         # It has to be turned on first.

@@ -319,14 +319,15 @@ def rollback(key: str) -> Plan:
     it. Does not wait for the workers. Raises UnknownPlanError, or PlanError if the plan has not
     started or has ended, or its flag was deleted.
     """
-    plan, _changed = rolled_back(key)
+    plan, _before, _changed = rolled_back(key)
     return plan
 
 
-def rolled_back(key: str) -> tuple[Plan, list[Changed]]:
-    """Does the same, and also returns the changes of the flag."""
+def rolled_back(key: str) -> tuple[Plan, str, list[Changed]]:
+    """Does the same, and also returns the state before and the changes of the flag."""
     with _locked_plan(key) as plan:
         _require_state(plan, "roll-back")
+        before = plan.state
         transitions.forget_trip(plan)
         changed = transitions.roll_back(plan, flag_of(plan, lock=True), current_reason())
         effect = say("rollout 0 %")
@@ -334,7 +335,7 @@ def rolled_back(key: str) -> tuple[Plan, list[Changed]]:
             effect = say("rollout 0 %, and the flag was turned off, because a rule can grant it")
         text = say("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text), wrote=changed)
-        return plan, changed
+        return plan, before, changed
 
 
 def _with_reason(text: Sentence) -> Sentence:

@@ -162,6 +162,8 @@ TURNED_OFF = "the flag was turned off, because a rule can grant it"
         ({}, [START, ROLL_BACK], RESUME, ""),
         ({}, [START], ROLL_BACK, ""),
         ({}, [START, "run-jobs"], ROLL_BACK, AGAIN),
+        # An undo would run on to 100 %.
+        ({}, [START, PAUSE], ROLL_BACK, "lets it run, although it was paused"),
         ({"rules": RULES}, [START], ROLL_BACK, TURNED_OFF),
     ],
 )
